@@ -1,0 +1,97 @@
+"""Instance masks as row-major run lengths inside a tight box: the encoding of villa_msgs/InstanceMask.
+
+Runs alternate background, foreground, background, ... starting with background, and sum to the area of the box.
+COCO's RLE is column-major over the whole image; it is not the same thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+class MaskError(ValueError):
+    """An encoded mask contradicts itself."""
+
+
+@dataclass(frozen=True)
+class RleMask:
+    """A binary mask of `height` x `width` px, coded inside the box (x, y, box_width, box_height) in px."""
+
+    height: int
+    width: int
+    x: int
+    y: int
+    box_width: int
+    box_height: int
+    runs: NDArray[np.uint32]
+    area: int  # px
+
+    @classmethod
+    def empty(cls, height: int, width: int) -> RleMask:
+        """The mask without a single pixel: box all 0, no runs."""
+        return cls(height, width, 0, 0, 0, 0, np.zeros(0, np.uint32), 0)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RleMask):
+            return NotImplemented
+        mine = (self.height, self.width, self.x, self.y, self.box_width, self.box_height, self.area)
+        its = (other.height, other.width, other.x, other.y, other.box_width, other.box_height, other.area)
+        return mine == its and np.array_equal(self.runs, other.runs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def encode(mask: Mask) -> RleMask:
+    """Mask [H, W] bool -> RLE."""
+    height, width = mask.shape
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return RleMask.empty(height, width)
+    y, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(mask[y:bottom].any(axis=0))
+    x, right = int(columns[0]), int(columns[-1]) + 1
+    flat = np.ascontiguousarray(mask[y:bottom, x:right]).reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate(([0], changes, [flat.size]))
+    runs = np.diff(edges).astype(np.uint32)
+    if flat[0]:
+        runs = np.concatenate((np.zeros(1, np.uint32), runs))
+    return RleMask(height, width, x, y, right - x, bottom - y, runs, int(np.count_nonzero(flat)))
+
+
+def decode(rle: RleMask) -> Mask:
+    """RLE -> mask [H, W] bool.
+
+    Raises:
+        MaskError: the runs do not fill the box, or the box leaves the image.
+    """
+    mask = np.zeros((rle.height, rle.width), np.bool_)
+    if rle.runs.size == 0:
+        return mask
+    wanted = rle.box_width * rle.box_height
+    seen = int(rle.runs.sum(dtype=np.int64))
+    if seen != wanted:
+        raise MaskError(f"runs sum to {seen} px, the box holds {wanted} px")
+    if rle.x + rle.box_width > rle.width or rle.y + rle.box_height > rle.height:
+        raise MaskError(
+            f"box {rle.x},{rle.y} {rle.box_width}x{rle.box_height} leaves the image {rle.width}x{rle.height}"
+        )
+    values = np.zeros(rle.runs.size, np.bool_)
+    values[1::2] = True
+    box = np.repeat(values, rle.runs).reshape(rle.box_height, rle.box_width)
+    mask[rle.y : rle.y + rle.box_height, rle.x : rle.x + rle.box_width] = box
+    return mask
+
+
+def from_logits(logits: NDArray[np.float32], height: int, width: int) -> Mask:
+    """Logits [h, w] on the decoder's grid -> mask [height, width] bool, cut at 0 after bilinear resizing."""
+    resized: NDArray[np.float32] = cv2.resize(  # type: ignore[assignment]
+        np.asarray(logits, np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    return resized > 0

@@ -1,0 +1,30 @@
+"""A camera frame as it came: raw bytes behind a validated view, decoded only when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """The source's header, never re-stamped."""
+
+    stamp_ns: int
+    frame_id: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame in the ring. `rgb()` gives [H, W, 3] uint8, decoding anew at each call."""
+
+    camera: str
+    header: FrameHeader
+    height: int  # px
+    width: int  # px
+    nbytes: int  # what keeping the frame costs
+    rgb: Callable[[], NDArray[np.uint8]]
+    arrival_ns: int = 0  # the caller's clock
