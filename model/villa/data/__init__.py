@@ -1,0 +1,1 @@
+"""Training data: rendered table-top clips with exact masks, and requests made from each scene's facts."""
