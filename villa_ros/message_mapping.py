@@ -288,7 +288,7 @@ def header_from_message(message: Any) -> FrameHeader:
 def request_from_message(message: Any, *, request_id: str = "", camera: str = "camera") -> Request:
     """villa_msgs/Command -> request; `request_id` and `camera` fill in what the command leaves empty.
 
-    An action number that this version does not know becomes Action.UNKNOWN; the pipeline rejects that by name.
+    An action number that this version does not know becomes Action.UNKNOWN, which the pipeline rejects.
     """
     known = message.action in Action._value2member_map_
     return Request(

@@ -1,0 +1,52 @@
+"""Quality of service of every topic. Made anew at each call: rclpy writes overrides into them."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+
+def overridable() -> QoSOverridingOptions:
+    """Let parameters `qos_overrides.<topic>.<publisher|subscription>.<history|depth|reliability>` decide."""
+    return QoSOverridingOptions.with_default_policies()
+
+
+def _keep_last(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=reliability,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def images() -> QoSProfile:
+    """The sensor-data profile (REP-2003): a late image is worth nothing."""
+    return _keep_last(5, ReliabilityPolicy.BEST_EFFORT)
+
+
+def tracks(reliable: bool) -> QoSProfile:
+    """Tracks and mirrors: only the newest counts, unless a recorder wants them all."""
+    if reliable:
+        return _keep_last(10, ReliabilityPolicy.RELIABLE)
+    return _keep_last(1, ReliabilityPolicy.BEST_EFFORT)
+
+
+def results() -> QoSProfile:
+    """Answers, states and tracklets: each one counts."""
+    return _keep_last(10, ReliabilityPolicy.RELIABLE)
+
+
+def commands() -> QoSProfile:
+    """Volatile, so that a restarted node never carries out an old command."""
+    return _keep_last(10, ReliabilityPolicy.RELIABLE)
+
+
+def journal() -> QoSProfile:
+    """One line for each step of the worker; a gap would make it worthless."""
+    return _keep_last(1000, ReliabilityPolicy.RELIABLE)
+
+
+def diagnostics() -> QoSProfile:
+    """As diagnostic_updater publishes."""
+    return _keep_last(10, ReliabilityPolicy.RELIABLE)
