@@ -1,0 +1,202 @@
+"""Bytes of an image message -> a checked view that decodes when somebody looks.
+
+Checks cost no pixel work, so that they can run in the subscription's callback. Encodings carry the names of
+sensor_msgs/image_encodings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from villa_ros.pipeline.frame import Frame, FrameHeader
+
+Bytes = NDArray[np.uint8]
+
+# name -> (channels, bytes a channel, conversion to RGB or None where the channels already are RGB)
+ENCODINGS: dict[str, tuple[int, int, int | None]] = {
+    "rgb8": (3, 1, None),
+    "bgr8": (3, 1, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, 1, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, 1, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
+    "mono16": (1, 2, cv2.COLOR_GRAY2RGB),
+    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
+    "8UC3": (3, 1, cv2.COLOR_BGR2RGB),
+}
+MAX_PIXELS = 64_000_000  # px; a larger header is a mistake or an attack, never a camera
+END_WINDOW = 64  # bytes at the end in which the closing marker must lie: some drivers pad
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
+
+
+class ImageError(ValueError):
+    """An image contradicts itself or cannot be decoded. `reason` is a short name to count it under."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """A checked image. `rgb()` gives [H, W, 3] uint8, red first, decoding anew at each call."""
+
+    height: int  # px
+    width: int  # px
+    encoding: str
+    nbytes: int
+    rgb: Callable[[], Bytes]
+
+    def frame(self, camera: str, header: FrameHeader, arrival_ns: int = 0) -> Frame:
+        """This image as a frame of `camera`."""
+        return Frame(camera, header, self.height, self.width, self.nbytes, self.rgb, arrival_ns)
+
+
+def raw_view(
+    height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False
+) -> ImageView:
+    """View of the fields of sensor_msgs/Image, without a copy; `data` is any object with the buffer protocol.
+
+    Raises:
+        ImageError: unknown encoding, zero size, a step shorter than a row, or data of another length than
+            `step * height`.
+    """
+    if encoding not in ENCODINGS:
+        raise ImageError(
+            "encoding",
+            f"encoding is {encoding!r}, wanted one of {', '.join(ENCODINGS)}: "
+            "set the camera driver to rgb8 or bgr8, or publish compressed images",
+        )
+    channels, depth, conversion = ENCODINGS[encoding]
+    _check_size(height, width, encoding)
+    row = width * channels * depth
+    if step < row:
+        raise ImageError(
+            "step",
+            f"step is {step} bytes, a row of {width} px in {encoding} needs {row}: "
+            "the publisher must set step to the length of a row in bytes",
+        )
+    pixels = _bytes(data)
+    if pixels.size != step * height:
+        raise ImageError(
+            "size",
+            f"data holds {pixels.size} bytes, step {step} x height {height} wants {step * height}: "
+            "the publisher's size fields and its data disagree",
+        )
+
+    def rgb() -> Bytes:
+        rows = pixels.reshape(height, step)[:, :row]
+        if depth == 2:
+            words = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
+            rows = (words >> 8).astype(np.uint8)
+        image = np.ascontiguousarray(rows).reshape(height, width, channels)
+        return image if conversion is None else _converted(image, conversion)
+
+    return ImageView(height, width, encoding, int(pixels.size), rgb)
+
+
+def compressed_view(data: Any) -> ImageView:
+    """View of the data of sensor_msgs/CompressedImage: JPEG or PNG, told apart by content.
+
+    Raises:
+        ImageError: neither of the two, cut off, or without a usable size. `rgb()` raises it as well when the
+            decoder gives up.
+    """
+    encoded = _bytes(data)
+    head = encoded[:8].tobytes()
+    if head.startswith(_JPEG_START):
+        encoding, end = "jpeg", _JPEG_END
+    elif head == _PNG_START:
+        encoding, end = "png", _PNG_END
+    else:
+        raise ImageError(
+            "format",
+            f"compressed image begins with {head.hex(' ') or 'nothing'}, wanted JPEG (ff d8) or PNG (89 50 4e 47): "
+            "set the camera's image transport to jpeg or png",
+        )
+    if end not in encoded[-END_WINDOW:].tobytes():
+        raise ImageError(
+            "truncated",
+            f"{encoding} of {encoded.size} bytes has no end marker in its last {END_WINDOW} bytes: it was cut off; "
+            "check the link to the camera and the publisher's buffer size",
+        )
+    height, width = _png_size(encoded) if encoding == "png" else _jpeg_size(encoded)
+    _check_size(height, width, encoding)
+
+    def rgb() -> Bytes:
+        try:
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error as error:
+            raise ImageError("undecodable", f"{encoding} of {encoded.size} bytes: {error}") from error
+        if image is None or image.shape[:2] != (height, width):
+            seen = "nothing" if image is None else f"{image.shape[1]}x{image.shape[0]} px"
+            raise ImageError(
+                "undecodable",
+                f"{encoding} of {encoded.size} bytes decoded to {seen}, wanted {width}x{height} px: "
+                "the data are damaged; check the link to the camera",
+            )
+        return _converted(image.astype(np.uint8, copy=False), cv2.COLOR_BGR2RGB)
+
+    return ImageView(height, width, encoding, int(encoded.size), rgb)
+
+
+def _converted(image: Bytes, conversion: int) -> Bytes:
+    return np.asarray(cv2.cvtColor(image, conversion), np.uint8)
+
+
+def _bytes(data: Any) -> Bytes:
+    try:
+        return np.frombuffer(data, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        if isinstance(error, ValueError) and not len(data):
+            return np.zeros(0, np.uint8)
+        raise ImageError(
+            "data",
+            f"data is a {type(data).__name__} without a contiguous byte buffer ({error}), "
+            "wanted bytes, bytearray, array('B') or a uint8 array",
+        ) from error
+
+
+def _check_size(height: int, width: int, encoding: str) -> None:
+    if height <= 0 or width <= 0:
+        raise ImageError(
+            "zero_size", f"{encoding} image is {width}x{height} px, wanted at least 1x1: is the camera running?"
+        )
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            "too_large", f"{encoding} image is {width}x{height} px, wanted {MAX_PIXELS} px or fewer in all"
+        )
+
+
+def _png_size(encoded: Bytes) -> tuple[int, int]:
+    header = encoded[8:24].tobytes()
+    if header[4:8] != b"IHDR" or len(header) < 16:
+        raise ImageError("truncated", f"png of {encoded.size} bytes has no header chunk: it is damaged")
+    return int.from_bytes(header[12:16], "big"), int.from_bytes(header[8:12], "big")
+
+
+def _jpeg_size(encoded: Bytes) -> tuple[int, int]:
+    position = 2
+    while position + 9 <= encoded.size:
+        if encoded[position] != 0xFF:
+            break
+        marker = int(encoded[position + 1])
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _BARE_MARKERS:
+            position += 2
+        elif marker in _SIZE_MARKERS:
+            size = encoded[position + 5 : position + 9].tobytes()
+            return int.from_bytes(size[:2], "big"), int.from_bytes(size[2:], "big")
+        else:
+            position += 2 + int.from_bytes(encoded[position + 2 : position + 4].tobytes(), "big")
+    raise ImageError("truncated", f"jpeg of {encoded.size} bytes names no image size: it is damaged")
