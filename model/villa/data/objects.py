@@ -113,8 +113,8 @@ def attach_surfaces(surfaces: tuple[Surface, ...], solids: tuple[Solid, ...], ma
                 quat=solid.quaternion,
                 group=COLLISION_GROUP,
                 mass=mass / len(solids),
-                friction=[friction, 0.01, 0.002],
-                condim=4,
+                friction=[friction, 0.01, 0.003],
+                condim=6,
             )
         return body
 

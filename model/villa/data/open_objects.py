@@ -1,6 +1,6 @@
 """Object models from the meshes of robosuite and metaworld (both MIT), found as installed packages.
 
-Their shapes may occur in training, always under freshly painted surfaces. The surfaces of the sample scene are
+Their shapes may occur in training, always freshly painted. The surfaces of the sample scene are
 drawn in `villa.data.sample_art` and are never used for training. The textures that the packages carry are not
 used at all: some of them are scans of branded goods.
 """
@@ -8,6 +8,7 @@ used at all: some of them are scans of branded goods.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Shape:
-    """An object without its surface: parts in the body frame (z up, standing on z = 0) and collision solids."""
+    """An object without its surface: parts in the body frame (z up, on z = 0) and collision solids."""
 
     key: str
     kind: str
@@ -98,7 +99,7 @@ def load_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
             vertices.append([float(value) for value in fields[1:4]])
         elif fields[:1] == ["f"]:
             corners = [int(field.split("/")[0]) - 1 for field in fields[1:]]
-            faces.extend([corners[0], a, b] for a, b in zip(corners[1:], corners[2:], strict=False))
+            faces.extend([corners[0], a, b] for a, b in itertools.pairwise(corners[1:]))
     if not faces:
         raise OpenAssetError(f"{path} holds no face: wanted a triangle mesh, reinstall the package")
     return np.array(vertices), np.array(faces)
@@ -155,7 +156,7 @@ def wrapped(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Mesh:
 
 
 def walled(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Mesh:
-    """Texture coordinates of a box: front and back show the texture's left three quarters, the sides the rest.
+    """Texture coordinates of a box: front and back show the left three quarters, the sides the rest.
 
     Faces that look up or down show the lower left corner.
     """

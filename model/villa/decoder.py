@@ -1,0 +1,99 @@
+"""Mask decoder in the manner of SAM (arXiv 2304.02643): one prompt token per object, a two-way transformer, and a mask
+drawn as the product of a token with upscaled image features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from villa.config import DecoderConfig, EncoderConfig
+from villa.encoder import Pyramid
+from villa.layers import Attention, Mlp, grid_positions
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What the decoder says of N (object, frame) pairs."""
+
+    logits: Tensor  # [N, H/4, W/4]
+    iou: Tensor  # [N] predicted IoU, 0..1
+    present: Tensor  # [N] logit of "the object is visible on this frame"
+    token: Tensor  # [N, C] the mask token, the object's pointer in memory
+
+
+class _TwoWayLayer(nn.Module):
+    def __init__(self, channels: int, heads: int, mlp: int) -> None:
+        super().__init__()
+        self.self_attention = Attention(channels, heads)
+        self.norm1 = nn.LayerNorm(channels)
+        self.to_image = Attention(channels, heads)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = Mlp(channels, mlp, channels)
+        self.norm3 = nn.LayerNorm(channels)
+        self.to_tokens = Attention(channels, heads)
+        self.norm4 = nn.LayerNorm(channels)
+
+    def forward(self, tokens: Tensor, image: Tensor, place: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [N, 4, C] and image [N, S, C] update each other; `place` and `code` say which is which."""
+        query = tokens + code
+        tokens = self.norm1(tokens + self.self_attention(query, query, tokens))
+        tokens = self.norm2(tokens + self.to_image(tokens + code, image + place, image))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        image = self.norm4(image + self.to_tokens(image + place, tokens + code, tokens))
+        return tokens, image
+
+
+class MaskDecoder(nn.Module):
+    """Prompt [N, C] on a frame's features -> mask logits, predicted IoU and presence."""
+
+    def __init__(self, encoder: EncoderConfig, config: DecoderConfig) -> None:
+        super().__init__()
+        channels, fine = encoder.channels, encoder.fine_channels
+        self.grid = encoder.grid
+        self.outputs = nn.Parameter(torch.randn(3, channels) * 0.02)  # mask, IoU, presence
+        self.layers = nn.ModuleList(
+            _TwoWayLayer(channels, config.heads, config.mlp) for _ in range(config.layers)
+        )
+        self.final = Attention(channels, config.heads)
+        self.final_norm = nn.LayerNorm(channels)
+        half = channels // 2
+        self.coarse8 = nn.Linear(channels, half)
+        self.lateral8 = nn.Conv2d(channels, half, 1)
+        self.coarse4 = nn.Conv2d(half, fine, 1)
+        self.lateral4 = nn.Conv2d(fine, fine, 1)
+        self.mix4 = nn.Conv2d(fine, fine, 1)
+        self.hyper = Mlp(channels, channels, fine)
+        self.iou = Mlp(channels, channels // 2, 1)
+        self.present = Mlp(channels, channels // 2, 1)
+        self.bias = nn.Parameter(torch.tensor(-2.0))
+
+    def forward(self, prompt: Tensor, image: Tensor, pyramid: Pyramid, frame: Tensor) -> Masks:
+        """Prompt [N, C], image tokens [N, S, C], features of T frames, and which frame each pair looks at [N]."""
+        count, _, channels = image.shape
+        place = grid_positions(*self.grid, channels, image.device).to(image.dtype)
+        tokens = torch.cat((self.outputs.to(image.dtype).expand(count, -1, -1), prompt[:, None]), dim=1)
+        code = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, place, code)
+        tokens = self.final_norm(tokens + self.final(tokens + code, image + place, image))
+        rows, columns = self.grid
+        coarse = self.coarse8(image).transpose(1, 2).reshape(count, -1, rows, columns)
+        # Laterals run once a frame; objects only gather them.
+        at8 = F.gelu(_up(coarse) + self.lateral8(pyramid.s8)[frame])
+        at4 = F.gelu(_up(self.coarse4(at8)) + self.lateral4(pyramid.s4)[frame])
+        at4 = at4 + self.mix4(at4)
+        logits = torch.einsum("nchw,nc->nhw", at4, self.hyper(tokens[:, 0])) + self.bias
+        return Masks(
+            logits=logits,
+            iou=self.iou(tokens[:, 1]).squeeze(-1).sigmoid(),
+            present=self.present(tokens[:, 2]).squeeze(-1),
+            token=tokens[:, 0],
+        )
+
+
+def _up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

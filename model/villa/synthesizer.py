@@ -1,0 +1,39 @@
+"""ContextSynthesizer (temporal-aware context aggregation in the paper's first version).
+
+The request's words look at every frame before the language model reads them: E + tanh(g) * up(pool_t(attend)).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from villa.config import DecoderConfig, LanguageConfig
+from villa.language import TIME_LONGEST_S, TIME_SHORTEST_S
+from villa.layers import Attention, sinusoid
+
+
+class ContextSynthesizer(nn.Module):
+    """Zero-initialised residual on the request's embeddings; untrained it changes nothing."""
+
+    def __init__(self, language: LanguageConfig, decoder: DecoderConfig) -> None:
+        super().__init__()
+        width = decoder.synthesizer_width
+        self.width = width
+        self.words = nn.Linear(language.width, width)
+        self.visual = nn.Linear(language.width, width)
+        self.attention = Attention(width, 4)
+        self.pool = nn.Linear(width, 1)
+        self.up = nn.Linear(width, language.width)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, words: Tensor, visual: Tensor, times_s: Tensor) -> Tensor:
+        """Request embeddings [L, D], visual tokens [T, N_v, D], times [T] -> embeddings [L, D]."""
+        frames = visual.shape[0]
+        code = sinusoid(times_s, self.width, TIME_LONGEST_S, TIME_SHORTEST_S).to(visual.dtype)
+        keys = self.visual(visual) + code[:, None]
+        queries = self.words(words)[None].expand(frames, -1, -1)
+        seen = self.attention(queries, keys, keys)  # [T, L, c]
+        weights = self.pool(seen + code[:, None]).softmax(dim=0)
+        context = (weights * seen).sum(dim=0)
+        return words + torch.tanh(self.gate) * self.up(context)

@@ -1,0 +1,263 @@
+"""Training, resumable: `villa train` runs this.
+
+Two phases on the same clips. "vision" teaches the image encoder what the scenes hold (a dense classification of kinds
+and colours, dropped afterwards); "joint" teaches everything to answer requests. A run is its folder: the newest state
+is written every few minutes and picked up again by the same command.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from villa.clip_loss import ClipLoss, DenseHead, dense_loss
+from villa.config import ViLLaConfig
+from villa.feed import Batch, Feed, FeedConfig
+from villa.model import ViLLa
+
+
+class TrainError(RuntimeError):
+    """Training cannot start or go on."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Steps are optimiser steps."""
+
+    data: Path
+    out: Path
+    phase: str = "joint"  # "vision" | "joint"
+    init: Path | None = None  # a checkpoint to start from; None: pretrained parts
+    steps: int = 4000
+    decay_steps: int = 1000  # the learning rate falls to 0 over the last ones
+    warmup_steps: int = 50
+    clips_per_step: int = 2
+    frames: int = 4
+    requests: int = 8
+    lr: float = 4e-4  # of new blocks
+    language_lr: float = 2e-4
+    backbone_lr: float = 5e-5  # 0 freezes the pretrained part of the encoder
+    gate_lr: float = 4e-3
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    seed: int = 0
+    threads: int = 2
+    device: str = "cpu"
+    save_every_s: float = 180.0
+    log_every: int = 10
+
+
+def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
+    """Run or resume a training run; returns the path of its checkpoint.
+
+    Raises:
+        TrainError: no data, or the folder holds a run with other settings.
+    """
+    if config.phase not in ("vision", "joint"):
+        raise TrainError(f"phase {config.phase!r} is not known: use 'vision' or 'joint'")
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    run = _Run(config, model_config or ViLLaConfig())
+    return run.go()
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Factor of the learning rates at a step: linear warm-up, flat, linear decay to 0."""
+    rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    left = config.steps - step
+    return rise * min(1.0, left / max(config.decay_steps, 1))
+
+
+def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters by how fast they may move; gates and norms carry no weight decay."""
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    rates = {
+        "new": config.lr,
+        "language": config.language_lr,
+        "backbone": config.backbone_lr,
+        "gate": config.gate_lr,
+    }
+    named = [*model.named_parameters(), *((f"head.{n}", p) for n, p in head.named_parameters())]
+    for name, parameter in named:
+        if name in ("synthesizer.gate", "synchronizer.amount"):
+            kind = "gate"
+        elif name.startswith("language."):
+            kind = "language"
+        elif name.startswith("encoder.backbone."):
+            kind = "backbone"
+        else:
+            kind = "new"
+        if config.phase == "vision" and not name.startswith(("encoder.", "head.")):
+            parameter.requires_grad_(False)
+            continue
+        if rates[kind] == 0:
+            parameter.requires_grad_(False)
+            continue
+        groups.setdefault((kind, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "base_lr": rates[kind],
+            "lr": rates[kind],
+            "weight_decay": config.weight_decay if decay else 0.0,
+        }
+        for (kind, decay), parameters in sorted(groups.items())
+    ]
+
+
+class _Run:
+    """State of one run: model, optimiser, step, log."""
+
+    def __init__(self, config: TrainConfig, model_config: ViLLaConfig) -> None:
+        self.config = config
+        self.console = Console()
+        config.out.mkdir(parents=True, exist_ok=True)
+        self.state_path = config.out / "state.pt"
+        self.model = self._model(model_config).to(config.device)
+        self.model.train().requires_grad_(True)
+        self.model.encoder.to(memory_format=torch.channels_last)
+        self.head = DenseHead(self.model.config.encoder.channels).to(config.device)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
+        )
+        self.step = 0
+        self._resume()
+
+    def _model(self, model_config: ViLLaConfig) -> ViLLa:
+        if self.state_path.exists() or self.config.init is not None:
+            init = self.config.init or self.config.out / "villa.safetensors"
+            if init.exists():
+                return ViLLa.from_pretrained(init)
+        from villa.pretrained import build
+
+        return build(model_config, self.config.seed)
+
+    def _resume(self) -> None:
+        if not self.state_path.exists():
+            head = (self.config.init.parent / "head.pt") if self.config.init else None
+            if head is not None and head.exists():
+                self.head.load_state_dict(torch.load(head, weights_only=True))
+            return
+        state = torch.load(self.state_path, weights_only=True, map_location=self.config.device)
+        if state["phase"] != self.config.phase:
+            raise TrainError(
+                f"{self.config.out} holds a run of phase {state['phase']!r}, wanted {self.config.phase!r}: "
+                "choose another --out"
+            )
+        self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
+        rates = [group["base_lr"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["base_lr"] = rate
+        self.step = int(state["step"])
+        self.console.print(f"resumed {self.config.out} at step {self.step}")
+
+    def save(self) -> None:
+        """Write the state, the checkpoint and the dense head, each whole or not at all."""
+        state = {
+            "phase": self.config.phase,
+            "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        partial = self.state_path.with_name("state.partial")
+        torch.save(state, partial)
+        os.replace(partial, self.state_path)  # noqa: PTH105
+        torch.save(self.head.state_dict(), self.config.out / "head.pt")
+        self.model.save_pretrained(self.config.out / "villa.safetensors")
+        described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
+        (self.config.out / "config.json").write_text(json.dumps(described, indent=2))
+
+    def go(self) -> Path:
+        config = self.config
+        feed = Feed(
+            FeedConfig(
+                root=config.data,
+                frames=1 if config.phase == "vision" else config.frames,
+                requests=config.requests,
+                seed=config.seed + 1_000_003 * self.step,
+                height=self.model.config.encoder.height,
+                width=self.model.config.encoder.width,
+                device=config.device,
+            ),
+            self.model.codec,
+        )
+        losses = ClipLoss(self.model, self.head, freeze_backbone=config.backbone_lr == 0)
+        batches = iter(feed)
+        log = (config.out / "log.jsonl").open("a")
+        saved = shown = time.monotonic()
+        sums: dict[str, float] = {}
+        count = 0
+        while self.step < config.steps:
+            factor = learning_rate(self.step, config)
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+            self.optimizer.zero_grad(set_to_none=True)
+            for parts in self._parts(batches, losses):
+                count += 1
+                for name, value in parts.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+            norm = nn.utils.clip_grad_norm_(
+                [p for g in self.optimizer.param_groups for p in g["params"]], config.clip_norm
+            )
+            if torch.isfinite(norm):
+                self.optimizer.step()
+            self.step += 1
+            now = time.monotonic()
+            if self.step % config.log_every == 0:
+                means = {name: value / count for name, value in sums.items()}
+                record = {"step": self.step, "seconds": now - shown, "norm": float(norm), **means}
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+                text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+                self.console.print(
+                    f"step {self.step}/{config.steps} {(now - shown) / config.log_every:.2f} s/step {text}",
+                    highlight=False,
+                )
+                sums, count, shown = {}, 0, now
+            if now - saved > config.save_every_s:
+                self.save()
+                saved = now
+        feed.close()
+        log.close()
+        self.save()
+        return config.out / "villa.safetensors"
+
+    def _parts(self, batches: Iterator[Batch], losses: ClipLoss) -> Iterator[dict[str, Tensor]]:
+        """One optimiser step's gradients, clip by clip; yields each clip's losses."""
+        config = self.config
+        if config.phase == "vision":
+            chosen = [next(batches) for _ in range(config.clips_per_step)]
+            images = torch.cat([b.images for b in chosen])
+            pyramid = self.model.encoder(images.contiguous(memory_format=torch.channels_last))
+            parts = dense_loss(
+                self.head, pyramid, torch.cat([b.kinds for b in chosen]), torch.cat([b.colours for b in chosen])
+            )
+            torch.stack(list(parts.values())).sum().backward()
+            yield parts
+            return
+        for _ in range(config.clips_per_step):
+            parts = losses(next(batches))
+            total = parts["total"]
+            if not math.isfinite(float(total.detach())):
+                raise TrainError(f"the loss is not finite at step {self.step}: {parts}")
+            (total / config.clips_per_step).backward()
+            yield parts
+
+
+def seeded(seed: int) -> np.random.Generator:
+    """A generator of its own for each purpose."""
+    return np.random.default_rng(seed)
