@@ -126,9 +126,7 @@ def _add_surface(spec: Any, body: Any, name: str, surface: Surface) -> None:
     mesh.uservert = np.ascontiguousarray(surface.vertices, np.float32).reshape(-1)
     mesh.userface = np.ascontiguousarray(surface.faces, np.int32).reshape(-1)
     mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
-    material = spec.add_material(
-        name=name, rgba=surface.rgba, specular=surface.specular, shininess=surface.shininess
-    )
+    material = spec.add_material(name=name, rgba=surface.rgba, specular=surface.specular, shininess=surface.shininess)
     if surface.texture is not None and surface.uv is not None:
         mesh.usertexcoord = np.ascontiguousarray(surface.uv, np.float32).reshape(-1)
         add_texture(spec, name, surface.texture)
@@ -148,7 +146,5 @@ def _add_surface(spec: Any, body: Any, name: str, surface: Surface) -> None:
 def add_texture(spec: Any, name: str, image: NDArray[np.uint8]) -> None:
     """Add an image [h, w, 3] as a 2D texture."""
     height, width = image.shape[:2]
-    texture = spec.add_texture(
-        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=width, height=height, nchannel=3
-    )
+    texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=width, height=height, nchannel=3)
     texture.data = np.ascontiguousarray(image, np.uint8).tobytes()

@@ -1,0 +1,292 @@
+"""Render a set of clips: the same seeds give the same bytes, and an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from villa.data.camera_effects import CameraEffects
+from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View, write_clip
+from villa.data.objects import ObjectModel
+from villa.data.render import RenderedFrame, render
+from villa.data.scene import Scene, SceneConfig, compose
+from villa.data.selection import choose_objects
+from villa.data.vocabulary import KIND
+
+GENERATOR = 1  # raise it when the same seed would give another picture
+FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
+_SMALLEST_SEEN_PX = 40
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a call of `build` did."""
+
+    folder: Path
+    rendered: int  # clips
+    kept: int  # clips that were there before
+    seconds: float
+    frames_per_s: float  # of the rendered ones
+
+
+@dataclass(frozen=True)
+class _Job:
+    folder: str
+    split: str
+    seed: int
+    config: SceneConfig
+    assets: tuple[str, ...]
+    depth: bool
+
+
+def object_facts(identity: int, item: ObjectModel) -> ObjectFacts:
+    """The facts of one object of a scene; `identity` is its mask id."""
+    return ObjectFacts(
+        id=identity,
+        key=item.key,
+        kind=item.kind,
+        name=item.name,
+        names=(*KIND[item.kind].nouns, *item.nouns),
+        colour=item.colour,
+        colours=item.colours,
+        material=item.material,
+        uses=item.uses,
+        source=item.source,
+    )
+
+
+def views(scene: Scene, frame: RenderedFrame, index: int) -> tuple[View, ...]:
+    """Where each object is in one frame."""
+    projected = scene.camera.project(frame.position, index)
+    out = []
+    for number in range(len(scene.objects)):
+        rows, columns = np.nonzero(frame.instance == number + 1)
+        bbox, centroid = (0, 0, 0, 0), (0.0, 0.0)
+        if rows.size:
+            left, top = int(columns.min()), int(rows.min())
+            bbox = (left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
+            centroid = (round(float(columns.mean()), 2), round(float(rows.mean()), 2))
+        x, y, z = (round(float(value), 4) for value in frame.position[number])
+        out.append(
+            View(
+                id=number + 1,
+                visible_px=int(rows.size),
+                amodal_px=max(frame.amodal_px[number], int(rows.size)),
+                bbox=bbox,
+                centroid=centroid,
+                depth_m=round(float(projected[number, 2]), 4),
+                position_m=(x, y, z),
+            )
+        )
+    return tuple(out)
+
+
+def _events(scene: Scene, seen: Sequence[tuple[View, ...]]) -> tuple[EventFacts, ...]:
+    events = [EventFacts(motion.kind, motion.subject + 1, motion.first, motion.last) for motion in scene.motions]
+    if scene.camera.moves != "still":
+        events.append(EventFacts(f"camera_{scene.camera.moves}", 0, 0, len(seen) - 1))
+    for number in range(len(scene.objects)):
+        # Hidden while in view: covered on every frame of a run that has the object before it and after it.
+        shown = [frame[number].visible_px >= _SMALLEST_SEEN_PX for frame in seen]
+        start = None
+        for index, visible in enumerate(shown):
+            if visible and start is not None:
+                events.append(EventFacts("occluded", number + 1, start, index - 1))
+                start = None
+            elif not visible and start is None and index and shown[index - 1]:
+                start = index
+    return tuple(events)
+
+
+def make_clip(
+    split: str,
+    seed: int,
+    config: SceneConfig,
+    models: Sequence[ObjectModel],
+    textures: Sequence[NDArray[np.uint8]],
+    depth: bool,
+) -> tuple[ClipFacts, list[NDArray[np.uint8]], list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+    """Everything about the clip of one seed: facts, frames, masks and, when asked for, depths."""
+    rng = np.random.default_rng([GENERATOR, seed])
+    count = int(rng.integers(config.objects[0], config.objects[1] + 1))
+    scene = compose(choose_objects(count, rng, models), config, rng, textures)
+    effects = CameraEffects.sample(rng)
+    frames, masks, depths, seen = [], [], [], []
+    for index, frame in enumerate(render(scene, config, depth)):
+        effects = effects.metered(frame.rgb) if index == 0 else effects
+        frames.append(effects.apply(frame.rgb, rng))
+        masks.append(frame.instance)
+        seen.append(views(scene, frame, index))
+        if frame.depth is not None:
+            depths.append(frame.depth)
+    focal = scene.camera.focal_px
+    facts = ClipFacts(
+        schema=SCHEMA,
+        generator=GENERATOR,
+        seed=seed,
+        split=split,
+        fps=config.fps,
+        width=config.width,
+        height=config.height,
+        intrinsics=(focal, focal, config.width / 2.0, config.height / 2.0),
+        camera_position_m=tuple(tuple(row) for row in scene.camera.position.round(5).tolist()),
+        camera_rotation=tuple(tuple(row) for row in scene.camera.rotation.reshape(-1, 9).round(6).tolist()),
+        table=scene.table,
+        objects=tuple(object_facts(i + 1, item) for i, item in enumerate(scene.objects)),
+        frames=tuple(seen),
+        events=_events(scene, seen),
+    )
+    return facts, frames, masks, depths
+
+
+def _run(job: _Job) -> int:
+    from villa.data.sources import finished_models, photographed_textures
+
+    models = finished_models(job.assets)
+    textures = photographed_textures(job.assets)
+    facts, frames, masks, depths = make_clip(job.split, job.seed, job.config, models, textures, job.depth)
+    final = Path(job.folder)
+    partial = final.with_name(f".{final.name}.{os.getpid()}")
+    if partial.exists():
+        shutil.rmtree(partial)
+    write_clip(partial, facts, frames, masks, depths)
+    partial.rename(final)
+    return len(frames)
+
+
+def _finish(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
+    if workers <= 1:
+        for job in jobs:
+            yield _run(job)
+        return
+    # Spawned, not forked: an OpenGL context does not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(_run, job) for job in jobs]):
+            yield future.result()
+
+
+def build(
+    out: Path,
+    split: str = "train",
+    count: int = 100,
+    seed0: int | None = None,
+    workers: int = 1,
+    config: SceneConfig | None = None,
+    assets: Sequence[str] | None = None,
+    depth: bool = False,
+    quiet: bool = False,
+) -> BuildReport:
+    """Render clips with seeds seed0 .. seed0 + count - 1 into `out/split`, leaving finished ones as they are.
+
+    Args:
+        out: Root folder; each clip becomes `out/split/<seed>`.
+        split: "train", "val" or "test"; gives the first seed when `seed0` is None.
+        count: Clips that shall be there afterwards.
+        seed0: First seed.
+        workers: Processes; 1 renders in this one.
+        config: Size, length, rate.
+        assets: Sources of finished models, see `villa.data.sources.SOURCES`; None takes all that are installed.
+        depth: Also write depth maps.
+        quiet: No progress bar.
+
+    Raises:
+        RenderError: no off-screen OpenGL.
+        AssetError: a source that was asked for is not installed.
+        ValueError: an unknown split or a count below 1.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from villa.data.sources import resolve_sources
+
+    if split not in FIRST_SEED:
+        raise ValueError(f"split {split!r}: wanted one of {', '.join(FIRST_SEED)}")
+    if count < 1:
+        raise ValueError(f"count {count}: wanted at least 1 clip")
+    chosen = resolve_sources(assets)
+    first = FIRST_SEED[split] if seed0 is None else seed0
+    folder = Path(out) / split
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = config or SceneConfig()
+    jobs = [
+        _Job(str(folder / f"{seed:07d}"), split, seed, settings, chosen, depth)
+        for seed in range(first, first + count)
+        if not (folder / f"{seed:07d}" / "clip.json").is_file()
+    ]
+    start, frames = time.monotonic(), 0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.1f} frames/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, disable=quiet) as progress:
+        task = progress.add_task(f"rendering {split}", total=count, completed=count - len(jobs), rate=0.0)
+        for rendered in _finish(jobs, workers):
+            frames += rendered
+            progress.update(task, advance=1, rate=frames / (time.monotonic() - start))
+    seconds = time.monotonic() - start
+    write_manifest(folder)
+    return BuildReport(folder, len(jobs), count - len(jobs), seconds, frames / seconds if jobs else 0.0)
+
+
+def clip_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of a clip's files."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def write_manifest(folder: Path) -> Path:
+    """Write `manifest.json`: generator version and the hash of every finished clip in the folder."""
+    clips = {path.parent.name: clip_hash(path.parent) for path in sorted(folder.glob("[0-9]*/clip.json"))}
+    path = folder / "manifest.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"generator": GENERATOR, "schema": SCHEMA, "clips": clips}, indent=1))
+    partial.rename(path)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line for `python -m villa.data.build`."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", choices=list(FIRST_SEED), default="train")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed0", type=int)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--fps", type=float, default=5.0)
+    parser.add_argument("--depth", action="store_true")
+    parser.add_argument("--assets", nargs="*", help="sources of finished models; none: procedural objects only")
+    given = parser.parse_args(arguments)
+    report = build(
+        given.out,
+        given.split,
+        given.count,
+        given.seed0,
+        given.workers,
+        SceneConfig(frames=given.frames, fps=given.fps),
+        given.assets,
+        given.depth,
+    )
+    print(f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s")
+
+
+if __name__ == "__main__":
+    main()
