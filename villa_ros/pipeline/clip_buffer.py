@@ -108,7 +108,7 @@ class ClipBuffer:
         self._nbytes = 0
 
     def keep_features(self, entry: RingEntry, features: FrameFeatures) -> None:
-        """Remember the encoder's features of a frame; those of the oldest encoded frame go when there are too many."""
+        """Remember the encoder's features of a frame, for the newest few frames only."""
         if self._entries.get(entry.stamp_ns) is not entry or entry.features is not None:
             return
         entry.features = features
@@ -117,7 +117,7 @@ class ClipBuffer:
             self._encoded.popleft().features = None
 
     def clip(self, duration_s: float, candidates: int) -> list[RingEntry]:
-        """At most `candidates` frames of the last `duration_s`, oldest first, spread evenly, the newest always.
+        """At most `candidates` frames of the last `duration_s`, oldest first, evenly spread, with the newest.
 
         Frames of another size than the newest are left out: a clip has one size.
         """

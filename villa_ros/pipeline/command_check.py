@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 # A text that is nothing but one of these stops everything: a person who says it must not wait for a model.
 STOP_WORDS = frozenset(
     {
-        "stop", "stop it", "stop that", "stop now", "stop please", "please stop", "stop all", "stop everything",
-        "stop tracking", "cancel", "cancel that", "cancel it", "cancel all", "halt", "abort", "freeze",
-        "never mind", "nevermind", "forget it", "quit",
+        "stop", "stop it", "stop that", "stop now", "stop please", "please stop", "stop all",
+        "stop everything", "stop tracking", "cancel", "cancel that", "cancel it", "cancel all", "halt", "abort",
+        "freeze", "never mind", "nevermind", "forget it", "quit",
     }
 )  # fmt: skip
 MAX_ID_CHARS = 128
@@ -55,7 +55,7 @@ def refusal(request: Request, config: PipelineConfig) -> Refusal | None:
     if REPLACEMENT in text or any("\ud800" <= character <= "\udfff" for character in text):
         return (
             ErrorCode.TEXT_UNDECODABLE,
-            "text holds U+FFFD or a lone surrogate, which stands for bytes that are no UTF-8: send it as UTF-8",
+            "text holds U+FFFD or a lone surrogate, the mark of bytes that are no UTF-8: send UTF-8",
         )
     if not text.strip():
         return ErrorCode.EMPTY_TEXT, 'text is empty, wanted a request such as "the red mug"'

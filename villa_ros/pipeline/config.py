@@ -72,6 +72,6 @@ class PipelineConfig:
             raise ConfigError(f"present_threshold is {self.present_threshold}; it must lie in 0..1")
         if 0 < self.remove_after_frames < self.lost_after_frames:
             raise ConfigError(
-                f"remove_after_frames is {self.remove_after_frames}, lost_after_frames {self.lost_after_frames}; "
-                "a track is lost before it is removed: raise the first or set it to 0 (never)"
+                f"remove_after_frames is {self.remove_after_frames}, lost_after_frames "
+                f"{self.lost_after_frames}; raise the first, or set it to 0 (never)"
             )

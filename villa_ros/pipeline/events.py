@@ -84,7 +84,7 @@ class TrackletsEvent:
 
 @dataclass(frozen=True)
 class AnswerEvent:
-    """The answer in words; `seg_offsets` are Unicode code points into `text`, one for each of `seg_track_ids`."""
+    """The answer in words; `seg_offsets` are code points into `text`, one for each of `seg_track_ids`."""
 
     header: FrameHeader
     request_id: str
@@ -112,7 +112,8 @@ class StatusEvent:
 class JournalEvent:
     """One operation in the order the worker did it: what `villa replay --like` repeats.
 
-    `op` is one of "ingest", "submit", "stop", "reset", "fast", "slow"; `stamp_ns` names the frame of ingest and fast.
+    `op` is one of "ingest", "submit", "stop", "expire", "reset", "fast", "slow"; `stamp_ns` names the
+    frame of ingest and fast, `request_id` the request of submit, stop (empty: all) and expire.
     """
 
     index: int
@@ -122,4 +123,6 @@ class JournalEvent:
     request_id: str = ""
 
 
-Event = Union[TracksEvent, TrackletsEvent, AnswerEvent, StatusEvent, JournalEvent]
+Event = Union[  # noqa: UP007 - evaluated at run time
+    TracksEvent, TrackletsEvent, AnswerEvent, StatusEvent, JournalEvent
+]

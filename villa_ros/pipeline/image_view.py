@@ -61,9 +61,7 @@ class ImageView:
         return Frame(camera, header, self.height, self.width, self.nbytes, self.rgb, arrival_ns)
 
 
-def raw_view(
-    height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False
-) -> ImageView:
+def raw_view(height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False) -> ImageView:
     """View of the fields of sensor_msgs/Image, without a copy; `data` is any object with the buffer protocol.
 
     Raises:
@@ -120,14 +118,14 @@ def compressed_view(data: Any) -> ImageView:
     else:
         raise ImageError(
             "format",
-            f"compressed image begins with {head.hex(' ') or 'nothing'}, wanted JPEG (ff d8) or PNG (89 50 4e 47): "
-            "set the camera's image transport to jpeg or png",
+            f"compressed image begins with {head.hex(' ') or 'nothing'}, wanted JPEG (ff d8) or "
+            "PNG (89 50 4e 47): set the camera's image transport to jpeg or png",
         )
     if end not in encoded[-END_WINDOW:].tobytes():
         raise ImageError(
             "truncated",
-            f"{encoding} of {encoded.size} bytes has no end marker in its last {END_WINDOW} bytes: it was cut off; "
-            "check the link to the camera and the publisher's buffer size",
+            f"{encoding} of {encoded.size} bytes has no end marker in its last {END_WINDOW} bytes: "
+            "it was cut off; check the link to the camera and the publisher's buffer size",
         )
     height, width = _png_size(encoded) if encoding == "png" else _jpeg_size(encoded)
     _check_size(height, width, encoding)
@@ -169,7 +167,7 @@ def _bytes(data: Any) -> Bytes:
 def _check_size(height: int, width: int, encoding: str) -> None:
     if height <= 0 or width <= 0:
         raise ImageError(
-            "zero_size", f"{encoding} image is {width}x{height} px, wanted at least 1x1: is the camera running?"
+            "zero_size", f"{encoding} image is {width}x{height} px, wanted 1x1 or more: does the camera run?"
         )
     if height * width > MAX_PIXELS:
         raise ImageError(

@@ -1,0 +1,46 @@
+"""What was asked and answered before, for follow-up requests."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Container
+from dataclasses import dataclass, replace
+
+from villa.interface import Turn
+
+
+@dataclass(frozen=True)
+class _Told:
+    camera: str
+    turn: Turn
+
+
+class Conversations:
+    """The last turns of the last conversations, both bounded."""
+
+    def __init__(self, conversations: int, turns: int) -> None:
+        self._limit = conversations
+        self._turns = turns
+        self._known: OrderedDict[str, deque[_Told]] = OrderedDict()
+
+    def history(self, conversation_id: str | None, camera: str, live: Container[int]) -> tuple[Turn, ...]:
+        """Earlier turns, oldest first (None: none); keys stay only where they name a live track of this camera."""
+        told = () if conversation_id is None else self._known.get(conversation_id, ())
+        return tuple(
+            replace(entry.turn, keys=tuple(key for key in entry.turn.keys if entry.camera == camera and key in live))
+            for entry in told
+        )
+
+    def add(self, conversation_id: str, camera: str, turn: Turn, follow_up: bool) -> None:
+        """Remember a turn; one that follows up on nothing begins its conversation anew."""
+        told = self._known.pop(conversation_id, None)
+        if told is None or not follow_up:
+            told = deque(maxlen=self._turns)
+        told.append(_Told(camera, turn))
+        self._known[conversation_id] = told
+        while len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
