@@ -31,7 +31,7 @@ def villa_typestore() -> Typestore:
 
 
 def message_files() -> list[Path]:
-    """The .msg files of villa_msgs: of this checkout, else of the first prefix that has the package installed.
+    """The .msg files of villa_msgs: of this checkout, else of the first prefix that has the package.
 
     Raises:
         TypestoreError: there are none.

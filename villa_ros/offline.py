@@ -1,0 +1,66 @@
+"""Drives an Engine through frames and requests without a clock: every frame, each request when it is due.
+
+The live worker drops frames when the model is slower than the camera; here nothing is dropped, and a slow
+pass runs to its end between two frames. The same frames and requests therefore always give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from villa_ros.pipeline.request import Action, Request
+
+if TYPE_CHECKING:
+    from villa_ros.pipeline.engine import Engine
+    from villa_ros.pipeline.frame import Frame
+
+
+def drive(
+    engine: Engine,
+    frames: Iterable[Frame],
+    requests: Sequence[Request],
+    told: Callable[[Request], None] = lambda request: None,
+) -> Iterator[Frame]:
+    """Run `engine` over `frames` (stamp order), yielding each one when everything about it has been done.
+
+    A request is due at the first frame whose stamp is not before its own: after that frame came in, and
+    before the fast pass on it. Requests later than the last frame are given after it; timeouts run on the
+    frames' stamps. `told` hears of each request just before the engine does.
+    """
+    waiting = sorted(requests, key=lambda request: request.stamp_ns)
+    deadlines: dict[str, int] = {}
+    for frame in frames:
+        now_ns = frame.header.stamp_ns
+        engine.ingest(frame)
+        for request_id in [name for name, end_ns in deadlines.items() if end_ns <= now_ns]:
+            engine.expire(request_id)
+            del deadlines[request_id]
+        while waiting and waiting[0].stamp_ns <= now_ns:
+            request = waiting.pop(0)
+            told(request)
+            request_id = give(engine, request)
+            if request.timeout_s > 0:
+                deadlines[request_id] = now_ns + round(request.timeout_s * 1e9)
+        if engine.tracking:
+            engine.fast(frame.camera, now_ns)
+        think(engine)
+        yield frame
+    for request in waiting:
+        told(request)
+        give(engine, request)
+        think(engine)
+
+
+def give(engine: Engine, request: Request) -> str:
+    """Hand a request to the engine as the node does; returns the id it goes by."""
+    if request.action in (Action.STOP, Action.STOP_ALL) and not request.text:
+        engine.stop(request.request_id if request.action == Action.STOP else "")
+        return request.request_id
+    return engine.submit(request)
+
+
+def think(engine: Engine) -> None:
+    """Run the slow passes that are due to their ends."""
+    while engine.slow():
+        pass

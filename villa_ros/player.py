@@ -1,0 +1,154 @@
+"""Plays a bag over DDS at its real rate, as camera and operator would: `python -m villa_ros.player BAG`.
+
+Messages go out as the bytes that were recorded, so every header keeps its own stamp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from villa_ros.bag import COMPRESSED_IMAGE, IMAGE, Bag, BagError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+
+class PlayerError(RuntimeError):
+    """The bag cannot be played: nobody listens, or a message type has no Python classes here."""
+
+
+def schedule(
+    messages: Iterator[tuple[str, str, int, bytes]],
+    publish: Callable[[str, bytes], None],
+    *,
+    rate: float = 1.0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[int, float]:
+    """Publish each message when its log time comes, `rate` times as fast as it was recorded.
+
+    Returns:
+        How many were published, and by how much the latest was late, in seconds.
+    """
+    count, latest_s = 0, 0.0
+    began_s = first_ns = None
+    for topic, _, log_ns, data in messages:
+        if began_s is None or first_ns is None:
+            began_s, first_ns = clock(), log_ns
+        due_s = began_s + (log_ns - first_ns) / 1e9 / rate
+        if (wait_s := due_s - clock()) > 0:
+            sleep(wait_s)
+        else:
+            latest_s = max(latest_s, -wait_s)
+        publish(topic, data)
+        count += 1
+    return count, latest_s
+
+
+def play(bag_path: Path, topics: Mapping[str, str], *, rate: float, wait_s: float, settle_s: float) -> int:
+    """Play these topics (name in the bag -> name to publish) to their subscribers; returns the message count.
+
+    Waits until each of them has a subscription, so that the first frame is not spoken into the void.
+
+    Raises:
+        BagError: a topic is missing, or the bag is damaged.
+        PlayerError: no subscription within `wait_s`.
+    """
+    import rclpy
+
+    with Bag(bag_path) as bag:
+        kinds = {}
+        for topic in topics:
+            if topic not in bag.topics:
+                raise BagError(f"topic {topic} is not in {bag_path}; it holds {', '.join(bag.topics)}")
+            kinds[topic] = bag.topics[topic]
+        rclpy.init()
+        node = rclpy.create_node("villa_player")
+        try:
+            publishers = {
+                topic: node.create_publisher(message_class(kinds[topic]), name, _qos(kinds[topic]))
+                for topic, name in topics.items()
+            }
+            _wait_for_listeners(publishers, topics, wait_s)
+            time.sleep(settle_s)  # discovery is not mutual at once: the listener may still be learning of us
+            count, late_s = schedule(
+                bag.raw(list(topics)), lambda topic, data: publishers[topic].publish(data), rate=rate
+            )
+            for publisher in publishers.values():
+                if publisher.qos_profile.reliability.name == "RELIABLE":
+                    publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=2))
+            sys.stdout.write(f"played {count} messages, at most {late_s * 1000:.0f} ms late\n")
+            return count
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()
+
+
+def message_class(name: str) -> Any:
+    """rclpy's class for "package/msg/Name".
+
+    Raises:
+        PlayerError: the package is not installed.
+    """
+    package, _, kind = name.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), kind)
+    except (ImportError, AttributeError) as error:
+        raise PlayerError(f"no Python class for {name} ({error}); install the package {package}") from error
+
+
+def _qos(kind: str) -> Any:
+    """Images as a camera driver sends them; everything else reliable."""
+    from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+
+    if kind in (IMAGE, COMPRESSED_IMAGE):
+        return qos_profile_sensor_data
+    return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def _wait_for_listeners(publishers: Mapping[str, Any], names: Mapping[str, str], wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while silent := [names[topic] for topic, out in publishers.items() if out.get_subscription_count() == 0]:
+        if time.monotonic() > deadline:
+            raise PlayerError(
+                f"nobody subscribed to {', '.join(silent)} within {wait_s:g} s; "
+                "is the node running in this ROS_DOMAIN_ID, and are the topics remapped?"
+            )
+        time.sleep(0.05)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of the player's own process."""
+    parser = argparse.ArgumentParser(prog="python -m villa_ros.player", description=__doc__)
+    parser.add_argument("bag", type=Path)
+    parser.add_argument(
+        "--topic",
+        action="append",
+        required=True,
+        metavar="NAME[:=NEW]",
+        help="a topic to play, published under NEW if given; repeat for more",
+    )
+    parser.add_argument("--rate", type=float, default=1.0)
+    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument("--settle", type=float, default=0.5, metavar="SECONDS")
+    given = parser.parse_args(arguments)
+    topics = {}
+    for entry in given.topic:
+        old, _, new = entry.partition(":=")
+        topics[old] = new or old
+    try:
+        play(given.bag, topics, rate=given.rate, wait_s=given.wait, settle_s=given.settle)
+    except (BagError, PlayerError) as error:
+        sys.stderr.write(f"villa player: {error}\n")
+        return EXIT_FAILURE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
