@@ -20,8 +20,9 @@ def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
     Raises:
         BadImage: the fields contradict each other or the encoding is unknown; `reason` names which.
     """
+    big_endian = bool(message.is_bigendian)
     view = raw_view(
-        message.height, message.width, message.encoding, message.step, message.data, bool(message.is_bigendian)
+        message.height, message.width, message.encoding, message.step, message.data, big_endian
     )
     return view.frame(camera, header_from_message(message.header), arrival_ns)
 
@@ -30,7 +31,7 @@ def frame_from_compressed(message: Any, camera: str, arrival_ns: int = 0) -> Fra
     """sensor_msgs/CompressedImage (JPEG or PNG, told by its bytes) -> frame. Reads the size, decodes nothing.
 
     Raises:
-        BadImage: neither of the two, cut short or without a size. `Frame.rgb` raises it too, for damage that the
-            headers do not show.
+        BadImage: neither of the two, cut short or without a size. `Frame.rgb` raises it too, for damage that
+            the headers do not show.
     """
     return compressed_view(message.data).frame(camera, header_from_message(message.header), arrival_ns)

@@ -21,3 +21,11 @@ def load_model(checkpoint: str, device: str) -> SegmentationModel:
 
     path = checkpoint or str(share_path("weights"))
     return ViLLa.from_pretrained(path, device=device)
+
+
+def limit_threads(count: int) -> None:
+    """Give one torch operation at most `count` threads in this process; 0 leaves torch's choice."""
+    if count:
+        import torch
+
+        torch.set_num_threads(count)

@@ -17,8 +17,8 @@ _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE = PipelineConfig()  # its defaults are the node's
 _OF_PIPELINE = (
     "cameras", "clip_frames", "clip_duration_s", "candidates", "max_command_chars", "max_objects",
-    "mask_threshold", "present_threshold", "lost_after_frames", "remove_after_frames", "policy", "queue_limit",
-    "history_turns", "frame_timeout_s",
+    "mask_threshold", "present_threshold", "lost_after_frames", "remove_after_frames", "policy",
+    "queue_limit", "history_turns", "frame_timeout_s",
 )  # fmt: skip
 
 
@@ -26,7 +26,9 @@ class ParameterError(ValueError):
     """Parameters that are each in range but do not fit together."""
 
 
-def _row(default: Any, text: str, limits: tuple[float, float] | None = None, choices: tuple[str, ...] = ()) -> Any:
+def _row(
+    default: Any, text: str, limits: tuple[float, float] | None = None, choices: tuple[str, ...] = ()
+) -> Any:
     return field(default=default, metadata={"text": text, "limits": limits, "choices": choices})
 
 
@@ -67,7 +69,9 @@ class Parameters:
     frame_timeout_s: float = _row(
         _BASE.frame_timeout_s, "how long a request waits for a first frame", (0.01, 3600.0)
     )
-    default_timeout_s: float = _row(0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0))
+    default_timeout_s: float = _row(
+        0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0)
+    )
     overlay: bool = _row(True, "offer ~/<camera>/overlay; it is drawn only while somebody subscribes")
     tracks_reliable: bool = _row(False, "publish tracks and overlay reliably, 10 deep, for a recorder")
     min_image_rate_hz: float = _row(

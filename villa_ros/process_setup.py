@@ -19,8 +19,8 @@ _TRIM_THRESHOLD_BYTES = 256 * 1024 * 1024
 def keep_large_blocks() -> bool:
     """Let malloc reuse image-sized blocks; False where the C library has no mallopt (not glibc).
 
-    By default every block above 128 KiB is mapped and unmapped anew, and the kernel zeroes its pages each time:
-    for a 1080p image that costs more than the rest of its way from the network to the callback.
+    By default every block above 128 KiB is mapped and unmapped anew, and the kernel zeroes its pages each
+    time: for a 1080p image that costs more than the rest of its way from the network to the callback.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,0 +1,23 @@
+"""villa_node with the fake model of the tests: everything but the model is the product."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fakes import BlobModel
+
+from villa_ros.node import VillaNode, spin
+
+
+def load_blobs(checkpoint: str, device: str) -> BlobModel:
+    """A checkpoint that is named must exist."""
+    if checkpoint and not Path(checkpoint).exists():
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+    return BlobModel()
+
+
+if __name__ == "__main__":
+    sys.exit(spin(lambda: VillaNode(load_blobs)))

@@ -1,0 +1,228 @@
+"""A node in its own process and a peer that talks to it over DDS."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from villa_ros.process_setup import use_shared_memory_profile
+
+use_shared_memory_profile()  # before rclpy starts: the peer publishes images
+
+import rclpy  # noqa: E402
+from builtin_interfaces.msg import Time  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from villa_msgs.msg import (  # noqa: E402
+    Answer,
+    Command,
+    RequestStatus,
+    TrackedInstanceArray,
+    TrackletArray,
+)
+
+FAKE_NODE = Path(__file__).with_name("fake_node.py")
+PATIENCE_S = 40.0  # only ever waited out when a test fails
+RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class NodeProcess:
+    """villa_node around a fake model, in a process of its own."""
+
+    def __init__(self, log: Path, script: Path | None = FAKE_NODE, **parameters: object) -> None:
+        arguments = [part for item in parameters.items() for part in ("-p", _assignment(*item))]
+        program = [sys.executable, str(script)] if script else [sys.executable, "-m", "villa_ros.node"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        self._log = log
+        with log.open("wb") as sink:
+            self.process = subprocess.Popen(
+                [*program, "--ros-args", *arguments], stdout=sink, stderr=subprocess.STDOUT, env=environment
+            )
+
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the node did not end:\n{self.log()}") from None
+
+
+def _assignment(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"{name}:={str(value).lower()}"
+    if isinstance(value, (list, tuple)):
+        return f"{name}:=[{','.join(map(str, value))}]"
+    return f"{name}:={value}"
+
+
+class Peer:
+    """A node in the test's process: camera, operator and listener in one."""
+
+    def __init__(self) -> None:
+        self.node = rclpy.create_node("peer")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._publishers: dict[tuple[str, type], Any] = {}
+        self._clients: dict[str, Any] = {}
+        self.heard: dict[str, list[Any]] = {}
+
+    def listen(self, kind: type, topic: str, profile: QoSProfile = RELIABLE) -> list[Any]:
+        if topic not in self.heard:
+            self.heard[topic] = []
+            self.node.create_subscription(kind, topic, self.heard[topic].append, profile)
+        return self.heard[topic]
+
+    def publisher(self, kind: type, topic: str, profile: QoSProfile = RELIABLE) -> Any:
+        """A publisher that somebody already listens to."""
+        key = (topic, kind)
+        if key not in self._publishers:
+            self._publishers[key] = self.node.create_publisher(kind, topic, profile)
+            self.until(lambda: self._publishers[key].get_subscription_count() > 0, f"a listener on {topic}")
+        return self._publishers[key]
+
+    def until(
+        self, happened: Callable[[], Any], what: str, meanwhile: Callable[[], Any] | None = None
+    ) -> Any:
+        """Spin until `happened` gives something true, and return that; `meanwhile` runs in every round."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            if result := happened():
+                return result
+            if meanwhile is not None:
+                meanwhile()
+            self._executor.spin_once(timeout_sec=0.02)
+        counts = {topic: len(messages) for topic, messages in self.heard.items()}
+        raise AssertionError(f"waited in vain for {what}; heard {counts}")
+
+    def spin(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind: type, name: str, request: Any) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
+        self.until(client.service_is_ready, f"service {name}")
+        answer = client.call_async(request)
+        self.until(answer.done, f"an answer of {name}")
+        return answer.result()
+
+    def close(self) -> None:
+        self._executor.remove_node(self.node)
+        self.node.destroy_node()
+        self._executor.shutdown()
+
+
+class Camera:
+    """Publishes a red and a blue square of 30 px on black that move to the right."""
+
+    def __init__(self, peer: Peer, topic: str = "/image", frame_id: str = "camera_optical_frame") -> None:
+        self._peer, self._topic, self._frame_id = peer, topic, frame_id
+        self.headers: dict[int, Header] = {}
+        self._count = 0
+
+    def message(self, height: int = 120, width: int = 160) -> Image:
+        self._count += 1
+        # stamps have nothing to do with now, so that a re-stamped message cannot pass for a copied one
+        nanoseconds = 1_234_567_890_123_456_789 + self._count * 33_333_333
+        stamp = Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+        header = Header(stamp=stamp, frame_id=self._frame_id)
+        self.headers[nanoseconds] = header
+        picture = np.zeros((height, width, 3), np.uint8)
+        left = 10 + self._count % 40
+        picture[20:50, left : left + 30] = (255, 0, 0)
+        picture[70:100, left + 40 : left + 70] = (0, 0, 255)
+        data = array("B")
+        data.frombytes(picture.tobytes())
+        return Image(
+            header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data
+        )
+
+    def shoot(self, message: Image | None = None) -> Image:
+        """Publish one frame (a good one unless given) and let a little time pass."""
+        message = message or self.message()
+        self._peer.publisher(Image, self._topic, BEST_EFFORT).publish(message)
+        self._peer.spin(1)
+        time.sleep(0.02)
+        return message
+
+
+class Operator:
+    """Gives commands and listens to what comes of them."""
+
+    def __init__(self, peer: Peer, camera: Camera, node: str = "/villa_node", name: str = "camera") -> None:
+        self._peer, self._camera, self._node = peer, camera, node
+        self.statuses = peer.listen(RequestStatus, f"{node}/status")
+        self.answers = peer.listen(Answer, f"{node}/answer")
+        self.tracks = peer.listen(TrackedInstanceArray, f"{node}/{name}/tracks", BEST_EFFORT)
+        self.tracklets = peer.listen(TrackletArray, f"{node}/{name}/tracklets")
+        self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+
+    def command(self, text: str, request_id: str, **fields: Any) -> None:
+        fields.setdefault("action", Command.SEGMENT)
+        fields.setdefault("track", True)
+        message = Command(text=text, request_id=request_id, **fields)
+        self._peer.publisher(Command, f"{self._node}/command").publish(message)
+
+    def states(self, request_id: str) -> list[int]:
+        return [status.state for status in self.statuses if status.request_id == request_id]
+
+    def reach(self, request_id: str, state: int) -> RequestStatus:
+        """Keep the camera running until the request is in this state."""
+
+        def found() -> RequestStatus | None:
+            mine = [status for status in self.statuses if status.request_id == request_id]
+            return next((status for status in mine if status.state == state), None)
+
+        return self._peer.until(found, f"{request_id} to reach state {state}", self._camera.shoot)
+
+    def tracks_of(self, request_id: str) -> list[TrackedInstanceArray]:
+        return [
+            message
+            for message in self.tracks
+            if any(instance.request_id == request_id for instance in message.instances)
+        ]
+
+    def diagnosed(self, name: str) -> dict[str, str]:
+        """The newest values of the diagnostic line whose name ends so, with its level and message."""
+        for message in reversed(self.diagnostics):
+            for line in message.status:
+                if line.name.endswith(name):
+                    values = {item.key: item.value for item in line.values}
+                    return {**values, "level": str(line.level[0]), "message": line.message}
+        return {}
+
+
+class Lifecycle:
+    """Drives the node's state machine by its services."""
+
+    def __init__(self, peer: Peer, node: str = "/villa_node") -> None:
+        self._peer, self._node = peer, node
+
+    def change(self, transition: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self._peer.call(ChangeState, f"{self._node}/change_state", request).success
+
+    def state(self) -> str:
+        return self._peer.call(GetState, f"{self._node}/get_state", GetState.Request()).current_state.label

@@ -1,0 +1,107 @@
+"""The node's state machine: by service, by itself, through failure, and out by signal."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from std_srvs.srv import Trigger
+from villa_msgs.msg import RequestStatus
+
+
+def test_goes_through_every_state_by_service_and_back(start_node, lifecycle, operator):
+    start_node(autostart=False)
+    assert lifecycle.state() == "unconfigured"
+    assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert lifecycle.state() == "inactive"
+    assert lifecycle.change(Transition.TRANSITION_ACTIVATE)
+    operator.command("the red square", "first")
+    operator.reach("first", RequestStatus.TRACKING)
+    assert lifecycle.change(Transition.TRANSITION_DEACTIVATE)
+    assert operator.reach("first", RequestStatus.CANCELED)
+    assert lifecycle.change(Transition.TRANSITION_CLEANUP)
+    assert lifecycle.state() == "unconfigured"
+
+
+def test_can_be_activated_again_and_works_as_before(start_node, lifecycle, operator):
+    start_node(autostart=False)
+    for request_id in ("first", "second"):
+        assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+        assert lifecycle.change(Transition.TRANSITION_ACTIVATE)
+        operator.command("the red square", request_id)
+        operator.reach(request_id, RequestStatus.TRACKING)
+        assert lifecycle.change(Transition.TRANSITION_DEACTIVATE)
+        assert lifecycle.change(Transition.TRANSITION_CLEANUP)
+
+
+def test_starts_by_itself_unless_told_otherwise(start_node, lifecycle, peer):
+    start_node()
+    peer.until(lambda: lifecycle.state() == "active", "the node to activate itself")
+
+
+def test_missing_checkpoint_fails_to_configure_with_the_reason_and_can_be_retried(
+    start_node, lifecycle, operator, peer, tmp_path
+):
+    checkpoint = tmp_path / "villa.safetensors"
+    node = start_node(autostart=False, checkpoint=checkpoint)
+    assert not lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert lifecycle.state() == "unconfigured"
+    line = peer.until(
+        lambda: str(checkpoint) in operator.diagnosed("lifecycle").get("last_error", ""), "the reason"
+    )
+    assert line
+    assert str(checkpoint) in node.log()
+    checkpoint.write_bytes(b"")
+    assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert node.process.poll() is None
+
+
+def test_autostart_with_a_missing_checkpoint_stays_up_unconfigured(start_node, lifecycle, tmp_path, peer):
+    node = start_node(checkpoint=tmp_path / "missing.safetensors")
+    peer.until(lambda: "cannot configure" in node.log(), "the failure in the log")
+    assert lifecycle.state() == "unconfigured"
+    assert node.process.poll() is None
+
+
+def test_the_real_loader_names_a_missing_checkpoint(start_node, lifecycle, tmp_path, peer):
+    missing = tmp_path / "missing.safetensors"
+    node = start_node(script=None, checkpoint=missing)
+    peer.until(lambda: "cannot configure" in node.log(), "the failure in the log")
+    assert str(missing) in node.log()
+    assert lifecycle.state() == "unconfigured"
+
+
+def test_contradicting_parameters_fail_to_configure_with_both_values(start_node, lifecycle, peer):
+    node = start_node(autostart=False, cameras=["left", "right"], image_topics=["only_one"])
+    assert not lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert "differ in length" in node.log()
+
+
+def test_services_answer_while_nothing_runs(start_node, lifecycle, peer):
+    start_node(autostart=False)
+    answer = peer.call(Trigger, "/villa_node/stop", Trigger.Request())
+    assert not answer.success
+    assert "not active" in answer.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_requests_and_exits_with_zero(start_node, operator, peer, number):
+    node = start_node()
+    operator.command("the red square", "running")
+    operator.reach("running", RequestStatus.TRACKING)
+    node.process.send_signal(number)
+    peer.until(
+        lambda: RequestStatus.CANCELED in operator.states("running"), "the last state before the end"
+    )
+    assert node.end(number) == 0
+    assert "Traceback" not in node.log()
+
+
+def test_shutdown_transition_ends_requests(start_node, lifecycle, operator):
+    start_node()
+    operator.command("the red square", "running")
+    operator.reach("running", RequestStatus.TRACKING)
+    assert lifecycle.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    operator.reach("running", RequestStatus.CANCELED)
+    assert lifecycle.state() == "finalized"

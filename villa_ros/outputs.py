@@ -1,0 +1,126 @@
+"""The node's outgoing topics: the pipeline's events become messages here."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from rclpy.lifecycle import LifecyclePublisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from villa_msgs.msg import Answer, RequestStatus, TrackedInstanceArray, TrackletArray
+
+from villa_ros import qos
+from villa_ros.conversions import journal_message
+from villa_ros.message_mapping import rclpy_types, to_message
+from villa_ros.overlay_publisher import OverlayPublisher
+from villa_ros.pipeline.events import (
+    AnswerEvent,
+    Event,
+    JournalEvent,
+    StatusEvent,
+    TrackletsEvent,
+    TracksEvent,
+)
+from villa_ros.pipeline.request import RequestState
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+    from villa_ros.diagnostics import CommandHealth
+    from villa_ros.parameters import Parameters
+    from villa_ros.pipeline.frame import Frame
+    from villa_ros.pipeline.request import Request
+
+_KNOWN_REQUESTS = 256  # kept until their journal entry is out
+
+
+class Outputs:
+    """Publishers of one configuration, and the sink of the pipeline's events. Callable from any thread."""
+
+    def __init__(self, node: LifecycleNode, parameters: Parameters, commands: CommandHealth) -> None:
+        self._node = node
+        self._commands = commands
+        self._types = rclpy_types()
+        self._requests: OrderedDict[str, Request] = OrderedDict()
+
+        def publisher(kind: type, topic: str, profile: QoSProfile) -> LifecyclePublisher:
+            return node.create_lifecycle_publisher(
+                kind, topic, profile, qos_overriding_options=qos.overridable()
+            )
+
+        reliable = parameters.tracks_reliable
+        self._answer = publisher(Answer, "~/answer", qos.results())
+        self._status = publisher(RequestStatus, "~/status", qos.results())
+        self._journal = publisher(String, "~/journal", qos.journal())
+        self._tracks = {
+            camera: publisher(TrackedInstanceArray, f"~/{camera}/tracks", qos.tracks(reliable))
+            for camera in parameters.cameras
+        }
+        self._tracklets = {
+            camera: publisher(TrackletArray, f"~/{camera}/tracklets", qos.results())
+            for camera in parameters.cameras
+        }
+        drawn = parameters.cameras if parameters.overlay else ()
+        self._overlay = OverlayPublisher(
+            {camera: publisher(Image, f"~/{camera}/overlay", qos.tracks(reliable)) for camera in drawn},
+            node.get_logger(),
+        )
+
+    def start(self) -> None:
+        """Begin drawing overlays."""
+        self._overlay.start()
+
+    def stop(self) -> None:
+        """End drawing overlays."""
+        self._overlay.close()
+
+    def destroy(self) -> None:
+        """Take every topic off the graph."""
+        publishers = [self._answer, self._status, self._journal, *self._tracks.values()]
+        publishers += [*self._tracklets.values(), *self._overlay.publishers.values()]
+        for publisher in publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def frame(self, frame: Frame) -> None:
+        """Remember a frame that an overlay may be drawn on."""
+        self._overlay.frame(frame)
+
+    def request(self, request: Request) -> None:
+        """Remember a request until its journal entry, which carries it."""
+        self._requests[request.request_id] = request
+        if len(self._requests) > _KNOWN_REQUESTS:
+            self._requests.popitem(last=False)
+
+    def __call__(self, event: Event) -> None:
+        """Publish one event."""
+        if isinstance(event, TracksEvent):
+            self._publish_tracks(event)
+        elif isinstance(event, TrackletsEvent):
+            self._tracklets[event.camera].publish(to_message(event, self._types))
+        elif isinstance(event, AnswerEvent):
+            self._answer.publish(to_message(event, self._types))
+        elif isinstance(event, StatusEvent):
+            self._publish_status(event)
+        elif isinstance(event, JournalEvent):
+            self._publish_journal(event)
+
+    def _publish_tracks(self, event: TracksEvent) -> None:
+        publisher = self._tracks[event.camera]
+        if publisher.get_subscription_count():
+            latency_ns = max(0, time.monotonic_ns() - event.arrival_ns)
+            publisher.publish(to_message(event, self._types, latency_ns=latency_ns))
+        self._overlay.tracks(event)
+
+    def _publish_status(self, event: StatusEvent) -> None:
+        now_ns = self._node.get_clock().now().nanoseconds
+        self._status.publish(to_message(event, self._types, stamp_ns=now_ns))
+        if event.state is RequestState.REJECTED:
+            self._commands.refuse(event.error_code.name.lower(), event.message)
+
+    def _publish_journal(self, event: JournalEvent) -> None:
+        request = self._requests.pop(event.request_id, None) if event.op == "submit" else None
+        if self._journal.get_subscription_count():
+            self._journal.publish(journal_message(event, request))
