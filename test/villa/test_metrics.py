@@ -1,0 +1,130 @@
+"""J and F against an independent evaluator, and where that is not installed against a slow one written down here."""
+
+from __future__ import annotations
+
+import math
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from villa.metrics import MetricError, boundary_accuracy, j_and_f, mean_jf, region_similarity
+
+Mask = NDArray[np.bool_]
+SHAPES = [(48, 64), (100, 70), (1, 40), (7, 7)]
+
+
+def box(shape: tuple[int, int], x: int, y: int, width: int, height: int) -> Mask:
+    mask = np.zeros(shape, np.bool_)
+    mask[y : y + height, x : x + width] = True
+    return mask
+
+
+def blob(shape: tuple[int, int], rng: np.random.Generator) -> Mask:
+    """A few random ellipses, some of them cut by the border."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    mask = np.zeros(shape, np.bool_)
+    for _ in range(rng.integers(1, 4)):
+        y, x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+        a, b = rng.uniform(1, shape[0] / 3 + 1), rng.uniform(1, shape[1] / 3 + 1)
+        mask |= ((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 <= 1
+    return mask
+
+
+def pairs() -> list[tuple[str, Mask, Mask]]:
+    rng = np.random.default_rng(7)
+    cases = []
+    for shape in SHAPES:
+        nothing, everything = np.zeros(shape, np.bool_), np.ones(shape, np.bool_)
+        a, b = blob(shape, rng), blob(shape, rng)
+        noise = rng.random(shape) < 0.3
+        cases += [
+            (f"{shape} random blobs", a, b),
+            (f"{shape} shifted blob", a, np.roll(a, 2, axis=1)),
+            (f"{shape} blob and noise", a, noise),
+            (f"{shape} blob and nothing", a, nothing),
+            (f"{shape} nothing and blob", nothing, a),
+            (f"{shape} nothing twice", nothing, nothing),
+            (f"{shape} blob and everything", a, everything),
+            (f"{shape} everything twice", everything, everything),
+            (f"{shape} nothing and everything", nothing, everything),
+            (f"{shape} last px", box(shape, shape[1] - 1, shape[0] - 1, 1, 1), a),
+            (f"{shape} first px", box(shape, 0, 0, 1, 1), box(shape, 1, 0, 1, 1)),
+            (f"{shape} right border", box(shape, shape[1] - 3, 0, 3, shape[0]), box(shape, shape[1] - 2, 0, 2, 2)),
+        ]
+    return cases
+
+
+def slow_f(pred: Mask, gt: Mask) -> float:
+    """F by its definition, px by px."""
+    height, width = pred.shape
+    radius = math.ceil(0.008 * math.sqrt(height * height + width * width))
+
+    def outline(mask: Mask) -> list[tuple[int, int]]:
+        found = []
+        for y in range(height):
+            for x in range(width):
+                neighbours = {
+                    bool(mask[min(y + dy, height - 1), min(x + dx, width - 1)]) for dy in (0, 1) for dx in (0, 1)
+                }
+                if len(neighbours) == 2:
+                    found.append((y, x))
+        return found
+
+    def share(these: list[tuple[int, int]], those: list[tuple[int, int]]) -> float:
+        near = {
+            (y + dy, x + dx)
+            for y, x in those
+            for dy in range(-radius, radius + 1)
+            for dx in range(-radius, radius + 1)
+            if dy * dy + dx * dx <= radius * radius
+        }
+        return sum(pixel in near for pixel in these) / len(these)
+
+    mine, true = outline(pred), outline(gt)
+    if not mine or not true:
+        return 1.0 if mine == true else 0.0
+    precision, recall = share(mine, true), share(true, mine)
+    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize(("name", "pred", "gt"), pairs(), ids=[case[0] for case in pairs()])
+def test_f_is_what_its_definition_says_px_by_px(name: str, pred: Mask, gt: Mask) -> None:
+    assert boundary_accuracy(pred, gt) == pytest.approx(slow_f(pred, gt), abs=1e-6)
+
+
+if find_spec("vos_benchmark") and find_spec("skimage"):  # a second oracle, not needed by the first
+
+    @pytest.mark.parametrize(("name", "pred", "gt"), pairs(), ids=[case[0] for case in pairs()])
+    def test_j_and_f_equal_those_of_the_published_evaluator(name: str, pred: Mask, gt: Mask) -> None:
+        from vos_benchmark.evaluator import Evaluator
+
+        evaluator = Evaluator()
+        evaluator.feed_frame(pred.astype(np.uint8), gt.astype(np.uint8))
+        if 1 not in evaluator.object_iou:  # it looks at objects that occur only
+            assert j_and_f(pred, gt) == 1.0
+            return
+        assert region_similarity(pred, gt) == pytest.approx(evaluator.object_iou[1][0], abs=1e-6)
+        assert boundary_accuracy(pred, gt) == pytest.approx(evaluator.boundary_f[1][0], abs=1e-6)
+
+
+def test_a_mask_compared_with_itself_is_perfect() -> None:
+    mask = blob((120, 160), np.random.default_rng(1))
+    assert region_similarity(mask, mask) == 1.0
+    assert boundary_accuracy(mask, mask) == 1.0
+
+
+def test_half_overlap_gives_a_third_of_j() -> None:
+    assert region_similarity(box((20, 40), 0, 0, 10, 20), box((20, 40), 5, 0, 10, 20)) == pytest.approx(1 / 3)
+
+
+def test_mean_counts_every_frame_and_one_on_frames_where_both_are_empty() -> None:
+    full, empty = box((48, 64), 10, 10, 20, 20), np.zeros((48, 64), np.bool_)
+    assert mean_jf([full, empty, empty, full], [full, empty, full, empty]) == pytest.approx(0.5)
+
+
+def test_masks_of_different_shape_are_refused_with_both_shapes() -> None:
+    with pytest.raises(MetricError, match=r"\(4, 5\).*\(5, 4\)"):
+        region_similarity(np.zeros((4, 5), np.bool_), np.zeros((5, 4), np.bool_))
+    with pytest.raises(MetricError, match="2 predicted masks for 1"):
+        mean_jf([np.zeros((4, 4), np.bool_)] * 2, [np.zeros((4, 4), np.bool_)])
