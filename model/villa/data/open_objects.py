@@ -26,7 +26,7 @@ _ROBOSUITE = "robosuite/models/assets/objects/meshes"
 _METAWORLD = "metaworld/assets/objects/meshes"
 
 Painter = Callable[[str, np.random.Generator], tuple[Surface, ...]]
-UvMode = Literal["wrap", "walls"]
+UvMode = Literal["wrap", "wrap_at_handle", "walls", "loaf"]
 
 
 class OpenAssetError(RuntimeError):
@@ -133,13 +133,13 @@ def _rotation(axis: str, degrees: float) -> NDArray[np.float64]:
     return matrix
 
 
-def wrapped(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Mesh:
-    """Texture coordinates round z: u once around starting behind (+y), v from the bottom to the top.
+def wrapped(vertices: NDArray[np.float64], faces: NDArray[np.int64], seam_deg: float = 90.0) -> Mesh:
+    """Texture coordinates round z: u once around from the seam (degrees from +x), v from the bottom to the top.
 
     Faces across the seam get corners of their own, so that no triangle runs back over the whole texture.
     """
     low, high = vertices[:, 2].min(), vertices[:, 2].max()
-    u = (np.arctan2(vertices[:, 0], -vertices[:, 1]) / (2.0 * np.pi)) + 0.5
+    u = (np.arctan2(vertices[:, 1], vertices[:, 0]) / (2.0 * np.pi) - seam_deg / 360.0) % 1.0
     v = (vertices[:, 2] - low) / max(high - low, 1e-9)
     corner_u = u[faces]
     crossing = (corner_u.max(axis=1) - corner_u.min(axis=1) > 0.5)[:, None] & (corner_u < 0.5)
@@ -155,10 +155,10 @@ def wrapped(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Mesh:
     )
 
 
-def walled(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Mesh:
+def walled(vertices: NDArray[np.float64], faces: NDArray[np.int64], lid: bool = False) -> Mesh:
     """Texture coordinates of a box: front and back show the left three quarters, the sides the rest.
 
-    Faces that look up or down show the lower left corner.
+    Faces that look up or down show the lower left corner or, with `lid`, what the front shows.
     """
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     span = np.maximum(high - low, 1e-9)
@@ -169,12 +169,14 @@ def walled(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Mesh:
     unit = (corners - low) / span  # [F, 3, 3] in 0..1
     across_x = np.where(sign[..., 0] < 0, unit[..., 0], 1.0 - unit[..., 0])
     across_y = np.where(sign[..., 0] > 0, unit[..., 1], 1.0 - unit[..., 1])
+    across_lid = 0.75 * unit[..., 0] if lid else 0.01 + 0.01 * unit[..., 0]
+    along_lid = unit[..., 1] if lid else 0.01 + 0.01 * unit[..., 1]
     u = np.select(
         [(axis == 1)[:, None], (axis == 0)[:, None]],
         [0.75 * across_x, 0.75 + 0.25 * across_y],
-        0.01 + 0.01 * unit[..., 0],
+        across_lid,
     )
-    v = np.where((axis == 2)[:, None], 0.01 + 0.01 * unit[..., 1], unit[..., 2])
+    v = np.where((axis == 2)[:, None], along_lid, unit[..., 2])
     keys = np.stack(
         [faces, np.broadcast_to((axis * 2 + (sign[:, 0, 0] > 0))[:, None], faces.shape)], -1
     ).reshape(-1, 2)
@@ -205,11 +207,16 @@ def _parts(files: tuple[_File, ...], scale: tuple[float, float, float], mode: Uv
     body = placed[0][0]
     middle = (body.min(axis=0) + body.max(axis=0)) / 2.0
     middle[2] = min(float(vertices[:, 2].min()) for vertices, _ in placed)
-    unwrap = wrapped if mode == "wrap" else walled
     return tuple(
-        Part(file.name, unwrap(vertices - middle, faces), file.accent)
+        Part(file.name, _unwrap(vertices - middle, faces, mode), file.accent)
         for file, (vertices, faces) in zip(files, placed, strict=True)
     )
+
+
+def _unwrap(vertices: NDArray[np.float64], faces: NDArray[np.int64], mode: UvMode) -> Mesh:
+    if mode in ("wrap", "wrap_at_handle"):
+        return wrapped(vertices, faces, 90.0 if mode == "wrap" else 0.0)
+    return walled(vertices, faces, lid=mode == "loaf")
 
 
 def _even(scale: float) -> tuple[float, float, float]:
@@ -221,7 +228,7 @@ def _mug() -> Shape:
         _File("body", f"{_METAWORLD}/coffeemachine/mug.stl", shift=(0.0, 0.0, 0.034)),
         _File("handle", f"{_METAWORLD}/coffeemachine/handle.stl", ("x", 90.0), (0.039, 0.0, 0.047)),
     )
-    parts = _parts(files, _even(1.45), "wrap")
+    parts = _parts(files, _even(1.45), "wrap_at_handle")
     solids = (
         Solid("cylinder", (0.039, 0.0475), (0, 0, 0.0475)),
         Solid("box", (0.014, 0.006, 0.026), (0.055, 0, 0.05)),
@@ -250,8 +257,9 @@ def _box() -> Shape:
 
 
 def _bread() -> Shape:
-    parts = _parts((_File("body", f"{_ROBOSUITE}/bread.obj"),), (2.3, 1.5, 1.15), "wrap")
-    solids = (Solid("box", (0.069, 0.0375, 0.0345), (0, 0, 0.0345)),)
+    files = (_File("body", f"{_ROBOSUITE}/bread.obj", ("z", 90.0)),)
+    parts = _parts(files, (2.9, 1.35, 1.25), "loaf")
+    solids = (Solid("box", (0.0725, 0.0405, 0.0375), (0, 0, 0.0375)),)
     colours = ("brown",)
     return Shape("robosuite/bread", "bread", "robosuite", parts, solids, 0.3, "food", colours=colours)
 
