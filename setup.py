@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 
 from setuptools import find_packages, setup
-from setuptools.command.develop import develop
 
 PACKAGE = "villa_ros"
 ROOT = Path(__file__).resolve().parent  # colcon --symlink-install runs a link to this file
-HERE = Path.cwd()
 SHARE = f"share/{PACKAGE}"
 
 # Folders of the package share -> where they are in the tree; villa_ros/share.py finds them again.
@@ -51,16 +49,6 @@ def data_files() -> list[tuple[str, list[str]]]:
     return found
 
 
-class DevelopWithBothPackages(develop):
-    """`colcon build --symlink-install` puts one folder on the path, where `villa` would be under model/."""
-
-    def run(self) -> None:
-        link = HERE / "villa"
-        if HERE != ROOT and not link.exists():
-            link.symlink_to(ROOT / "model" / "villa", target_is_directory=True)
-        super().run()
-
-
 setup(
     name="villa-ros",  # an unrelated `villa` exists on the package index
     version="0.1.0",
@@ -72,7 +60,6 @@ setup(
     maintainer="The villa_ros authors",
     maintainer_email="villa-ros@users.noreply.github.com",
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Image Recognition",
@@ -82,7 +69,7 @@ setup(
         *find_packages(str(ROOT), include=[PACKAGE, f"{PACKAGE}.*"]),
         *find_packages(str(ROOT / "model"), include=["villa", "villa.*"]),
     ],
-    package_dir={PACKAGE: PACKAGE, "villa": "model/villa"},
+    package_dir={"villa": "model/villa"},  # colcon refuses a name mapped to itself
     data_files=data_files(),
     install_requires=requirements("runtime"),
     extras_require={name: requirements(name) for name in ("ros", "opencv", "train", "data", "test")},
@@ -92,6 +79,5 @@ setup(
             "villa_node = villa_ros.node:main",
         ],
     },
-    cmdclass={"develop": DevelopWithBothPackages},
     zip_safe=False,
 )

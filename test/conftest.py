@@ -1,4 +1,4 @@
-"""For every test: the tree's own code, loopback only, a DDS domain for each process; no skip where CI forbids it."""
+"""For every test: the tree's own code, loopback only, a DDS domain for each process; skips fail where CI says so."""
 
 from __future__ import annotations
 
