@@ -32,7 +32,13 @@ def choose_objects(count: int, rng: np.random.Generator, models: Sequence[Object
     """`count` objects; `models` are finished models, the rest is made from random numbers."""
     chosen: list[ObjectModel] = []
     while len(chosen) < count:
-        twins = [item for item in chosen if item.kind in procedural.PROCEDURAL_KINDS]
+        twins = [
+            item
+            for item in chosen
+            if item.kind in procedural.PROCEDURAL_KINDS
+            and sum(other.kind == item.kind for other in chosen)
+            < (3 if len(procedural.palette_of(item.kind)) > 2 else 2)
+        ]
         if twins and rng.random() < _TWIN_ODDS / max(1, len(chosen) - 1):
             like = twins[int(rng.integers(len(twins)))]
             others = [c for c in procedural.palette_of(like.kind) if c != like.colour]
@@ -40,7 +46,10 @@ def choose_objects(count: int, rng: np.random.Generator, models: Sequence[Object
             chosen.append(_make(like.kind, rng, models, colour))
             continue
         if models and rng.random() < 0.18:
-            chosen.append(models[int(rng.integers(len(models)))])
+            # By source first: one of them has far more entries than the other.
+            source = str(rng.choice(sorted({item.source for item in models})))
+            group = [item for item in models if item.source == source]
+            chosen.append(group[int(rng.integers(len(group)))])
             continue
         kind = _draw_kind(rng)
         colour = None
