@@ -1,0 +1,127 @@
+"""What pip and rosdep are told agrees with the tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def setup_arguments() -> dict[str, ast.expr]:
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    (setup,) = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "setup"]
+    return {keyword.arg: keyword.value for keyword in setup.keywords if keyword.arg}
+
+
+def requirement_lines(name: str) -> list[str]:
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[<>=~!;\[ ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_one_version_everywhere() -> None:
+    (version,) = {
+        ast.literal_eval(setup_arguments()["version"]),
+        ET.parse(ROOT / "package.xml").findtext("version"),
+        ET.parse(ROOT / "msg" / "package.xml").findtext("version"),
+        re.search(r'^version = "(.*)"', (ROOT / "msg" / "pyproject.toml").read_text(), re.MULTILINE)[1],
+    }
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_one_licence_everywhere() -> None:
+    assert ast.literal_eval(setup_arguments()["license"]) == "Apache-2.0"
+    for package in (ROOT / "package.xml", ROOT / "msg" / "package.xml"):
+        assert ET.parse(package).findtext("license") == "Apache-2.0"
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in licence
+    assert "END OF TERMS AND CONDITIONS" in licence
+
+
+def test_the_package_itself_requires_no_ros_and_no_opencv() -> None:
+    """A native installation has both, and wheels of them would shadow its own."""
+    names = {distribution(line) for line in requirement_lines("runtime")}
+    assert names, "requirements/runtime.txt is empty"
+    assert not {name for name in names if name.startswith(("ros-", "opencv", "villa"))}
+
+
+def test_no_requirement_pulls_a_second_opencv_or_torchvision() -> None:
+    for path in (ROOT / "requirements").glob("*.txt"):
+        names = {distribution(line) for line in requirement_lines(path.stem)}
+        assert not names & {"opencv-python", "opencv-contrib-python", "torchvision", "timm"}, path
+
+
+@pytest.mark.parametrize("name", ["runtime", "opencv", "ros", "test", "data", "train"])
+def test_every_requirement_is_pinned_by_a_constraint(name: str) -> None:
+    pinned = {distribution(line) for line in requirement_lines("constraints")} | {"torch"}
+    exact = {distribution(line) for line in requirement_lines(name) if "==" in line}
+    assert {distribution(line) for line in requirement_lines(name)} <= pinned | exact
+
+
+ONLY_NATIVE = {"cv_bridge", "launch", "launch_ros", "message_filters", "sensor_msgs_py", "tf2_ros"}
+
+
+def test_ros_packages_that_the_code_imports_are_declared() -> None:
+    """In package.xml, for rosdep."""
+    xml = ET.parse(ROOT / "package.xml").getroot()
+    declared = {element.text for element in xml if element.tag.endswith("depend")}
+    wheels = {distribution(line) for line in requirement_lines("constraints")}
+    ros = {name.removeprefix("ros-").replace("-", "_") for name in wheels if name.startswith("ros-")}
+    ros |= ONLY_NATIVE | {"villa_msgs"}
+    imported = set()
+    for path in [*(ROOT / "villa_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                imported.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Import):
+                imported.update(alias.name.split(".")[0] for alias in node.names)
+    assert "rclpy" in imported & ros
+    assert imported & ros <= declared
+
+
+def test_only_the_adapters_import_ros() -> None:
+    """Arrows go one way: villa and the pipeline know no ROS, villa knows no villa_ros."""
+    forbidden = {
+        ROOT / "model" / "villa": ("rclpy", "villa_ros", "villa_msgs", "sensor_msgs", "std_msgs"),
+        ROOT / "villa_ros" / "pipeline": ("rclpy", "villa_msgs", "sensor_msgs", "std_msgs"),
+    }
+    for folder, names in forbidden.items():
+        for path in folder.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+                for module in modules:
+                    assert module.split(".")[0] not in names, f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("target", ["setup", "demo", "test", "bench", "soak", "colcon", "clean", "data-setup"])
+def test_make_help_names_every_target(target: str) -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert re.search(rf"^  make {target} +\S", shown.stdout, re.MULTILINE), shown.stdout
+
+
+def test_the_tree_names_no_package_host_and_no_home_folder() -> None:
+    """Nothing here may depend on the machine it was written on."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    pattern = re.compile(r"(/root/|/home/\w+/|/var/tmp/|index-url|files\.pythonhosted)")
+    for name in listed.stdout.decode().split("\0"):
+        path = ROOT / name
+        if not name or path == Path(__file__) or path.suffix not in {".py", ".md", ".txt", ".toml", ".cfg", ".xml", ""}:
+            continue
+        if path.is_file():
+            found = pattern.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{name} holds {found[0]!r}"
