@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from villa_ros.conversions import image_message
 from villa_ros.pipeline.image_view import ImageError
+from villa_ros.pipeline.overlay import draw
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.events import TracksEvent
@@ -77,8 +78,6 @@ class OverlayPublisher:
                 self._changed.notify()
 
     def _run(self) -> None:
-        from villa_ros.pipeline.overlay import draw
-
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._waiting)

@@ -56,9 +56,13 @@ class NodeProcess:
     def log(self) -> str:
         return self._log.read_text("utf-8", "replace")
 
-    def end(self, number: int = signal.SIGINT) -> int:
+    def end(self) -> int:
+        """Ask the node to end and give its exit code."""
         if self.process.poll() is None:
-            self.process.send_signal(number)
+            self.process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def wait(self) -> int:
         try:
             return self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -97,8 +101,13 @@ class Peer:
         key = (topic, kind)
         if key not in self._publishers:
             self._publishers[key] = self.node.create_publisher(kind, topic, profile)
-            self.until(lambda: self._publishers[key].get_subscription_count() > 0, f"a listener on {topic}")
-        return self._publishers[key]
+        made = self._publishers[key]
+        self.until(lambda: made.get_subscription_count() > 0, f"a listener on {topic}")
+        return made
+
+    def alone(self) -> bool:
+        """Has everybody else left the graph?"""
+        return not any(made.get_subscription_count() for made in self._publishers.values())
 
     def until(
         self, happened: Callable[[], Any], what: str, meanwhile: Callable[[], Any] | None = None

@@ -161,15 +161,16 @@ def test_missing_images_are_reported_with_the_profile_to_set(start_node, operato
     start_node(image_topics=["/lossy"])
     camera = Camera(peer, "/lossy")
 
-    def one_of_ten() -> None:
-        for _ in range(9):
+    def two_of_twenty() -> None:
+        for _ in range(18):
             camera.message()  # its stamp passes, the image is lost
         camera.shoot()
-        peer.spin(10)
+        camera.shoot()
+        peer.spin(15)
 
     def blamed() -> str:
         line = operator.diagnosed("camera camera")
         return line.get("message", "") if "FASTDDS_DEFAULT_PROFILES_FILE" in line.get("message", "") else ""
 
-    message = peer.until(blamed, "the profile to be named", one_of_ten)
+    message = peer.until(blamed, "the profile to be named", two_of_twenty)
     assert "fastdds_shm.xml" in message

@@ -94,7 +94,7 @@ def test_a_signal_ends_requests_and_exits_with_zero(start_node, operator, peer, 
     peer.until(
         lambda: RequestStatus.CANCELED in operator.states("running"), "the last state before the end"
     )
-    assert node.end(number) == 0
+    assert node.wait() == 0
     assert "Traceback" not in node.log()
 
 

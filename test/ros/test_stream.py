@@ -190,6 +190,7 @@ def test_two_runs_of_the_node_never_share_a_track_id(start_node, peer, camera):
         answer = next(a for a in reversed(operator.answers) if a.request_id == f"red{run}" and a.is_final)
         ids.append(set(answer.seg_track_ids))
         node.end()
+        peer.until(peer.alone, "the node to leave the graph")
     assert ids[0]
     assert ids[1]
     assert not ids[0] & ids[1]
