@@ -43,8 +43,16 @@ BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 class NodeProcess:
     """villa_node around a fake model, in a process of its own."""
 
-    def __init__(self, log: Path, script: Path | None = FAKE_NODE, **parameters: object) -> None:
+    def __init__(
+        self,
+        log: Path,
+        script: Path | None = FAKE_NODE,
+        params_file: Path | None = None,
+        **parameters: object,
+    ) -> None:
         arguments = [part for item in parameters.items() for part in ("-p", _assignment(*item))]
+        if params_file is not None:
+            arguments += ["--params-file", str(params_file)]
         program = [sys.executable, str(script)] if script else [sys.executable, "-m", "villa_ros.node"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         self._log = log
