@@ -42,8 +42,8 @@ def choose_objects(count: int, rng: np.random.Generator, models: Sequence[Object
         if twins and rng.random() < _TWIN_ODDS / max(1, len(chosen) - 1):
             like = twins[int(rng.integers(len(twins)))]
             others = [c for c in procedural.palette_of(like.kind) if c != like.colour]
-            colour = str(rng.choice(others)) if others and rng.random() < 0.85 else like.colour
-            chosen.append(_make(like.kind, rng, models, colour))
+            another = str(rng.choice(others)) if others and rng.random() < 0.85 else like.colour
+            chosen.append(_make(like.kind, rng, models, another))
             continue
         if models and rng.random() < 0.18:
             # By source first: one of them has far more entries than the other.
@@ -52,7 +52,7 @@ def choose_objects(count: int, rng: np.random.Generator, models: Sequence[Object
             chosen.append(group[int(rng.integers(len(group)))])
             continue
         kind = _draw_kind(rng)
-        colour = None
+        colour: str | None = None
         if chosen and rng.random() < _SAME_COLOUR_ODDS:
             wanted = chosen[int(rng.integers(len(chosen)))].colour
             colour = wanted if wanted in procedural.palette_of(kind) else None
