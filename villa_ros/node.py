@@ -29,10 +29,11 @@ from villa_ros.images import BadImage, frame_from_compressed, frame_from_image
 from villa_ros.message_mapping import nanoseconds, request_from_message
 from villa_ros.model_loading import limit_threads, load_model
 from villa_ros.outputs import Outputs
-from villa_ros.pipeline.events import StatusEvent
+from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
 from villa_ros.process_setup import keep_large_blocks, use_shared_memory_profile
+from villa_ros.segment_action import SegmentAction
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -73,6 +74,9 @@ class VillaNode(LifecycleNode):
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        self._action = SegmentAction(
+            self, self._request, self._submit, self._stop, lambda: self._worker is not None
+        )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
@@ -111,7 +115,7 @@ class VillaNode(LifecycleNode):
         assert self._model is not None
         assert self._outputs is not None
         result = super().on_activate(state)
-        self._worker = Worker(self._model, self._pipeline_config, self._outputs)
+        self._worker = Worker(self._model, self._pipeline_config, self._emit)
         self._worker.start()
         self._outputs.start()
         self._open_inputs()
@@ -215,30 +219,50 @@ class VillaNode(LifecycleNode):
         self._worker.offer(frame)
 
     def _on_command(self, message: Any) -> None:
-        self._submit(request_from_message(message, camera=self._chosen.cameras[0]))
+        self._submit(self._request(message))
 
     def _on_command_text(self, message: Any) -> None:
         stamp_ns = self.get_clock().now().nanoseconds
-        self._submit(Request("", message.data, camera=self._chosen.cameras[0], stamp_ns=stamp_ns))
+        self._submit(self._completed(Request("", message.data, camera="", stamp_ns=stamp_ns)))
 
-    def _submit(self, request: Request) -> None:
-        assert self._worker is not None
-        assert self._outputs is not None
-        self._commands.received += 1
+    def _request(self, message: Any) -> Request:
+        return self._completed(request_from_message(message, camera=""))
+
+    def _completed(self, request: Request) -> Request:
+        """Fill in what the command left to the node."""
         if not request.request_id:
             # a stop that names nothing means everything
             action = Action.STOP_ALL if request.action is Action.STOP else request.action
             request = replace(request, request_id=next(self._new_request_id), action=action)
-        if not request.timeout_s:
-            request = replace(request, timeout_s=self._chosen.default_timeout_s)
+        return replace(
+            request,
+            camera=request.camera or self._chosen.cameras[0],
+            timeout_s=request.timeout_s or self._chosen.default_timeout_s,
+        )
+
+    def _submit(self, request: Request) -> str:
+        """Hand a command over; returns the id its states are reported under."""
+        assert self._worker is not None
+        assert self._outputs is not None
+        self._commands.received += 1
         if not self._enabled:
             text = "the node is disabled; call ~/set_enabled with true"
-            self._outputs(
+            self._emit(
                 StatusEvent(request.request_id, RequestState.REJECTED, ErrorCode.MODEL_NOT_READY, text)
             )
-            return
+            return request.request_id
         self._outputs.request(request)
-        self._worker.submit(request)
+        return self._worker.submit(request)
+
+    def _stop(self, request_id: str) -> None:
+        if self._worker is not None:
+            self._worker.stop(request_id)
+
+    def _emit(self, event: Event) -> None:
+        """The pipeline's sink: called from the worker's thread or a callback's."""
+        if self._outputs is not None:
+            self._outputs(event)
+        self._action.observe(event)
 
     # Services
 
