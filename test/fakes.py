@@ -21,6 +21,14 @@ from villa.interface import (
     Turn,
 )
 
+from villa_ros.pipeline.events import (
+    AnswerEvent,
+    Event,
+    JournalEvent,
+    StatusEvent,
+    TrackletsEvent,
+    TracksEvent,
+)
 from villa_ros.pipeline.frame import Frame, FrameHeader
 
 MS = 1_000_000
@@ -171,3 +179,38 @@ class BlobModel:
 def _logits(features: NDArray[np.uint8], channel: int) -> NDArray[np.float32] | None:
     inside = features[..., channel] > 127
     return np.where(inside, 8.0, -8.0).astype(np.float32) if inside.any() else None
+
+
+class Told(list[Event]):
+    """A sink that keeps every event and finds them again."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def states(self, request_id: str) -> list[str]:
+        return [e.state.name for e in self if isinstance(e, StatusEvent) and e.request_id == request_id]
+
+    def last(self, request_id: str) -> StatusEvent:
+        return [e for e in self if isinstance(e, StatusEvent) and e.request_id == request_id][-1]
+
+    def tracks(self) -> list[TracksEvent]:
+        return [e for e in self if isinstance(e, TracksEvent)]
+
+    def answers(self, request_id: str = "") -> list[AnswerEvent]:
+        return [e for e in self if isinstance(e, AnswerEvent) and e.request_id in (request_id or e.request_id,)]
+
+    def tracklets(self) -> list[TrackletsEvent]:
+        return [e for e in self if isinstance(e, TrackletsEvent)]
+
+    def journal(self) -> list[JournalEvent]:
+        return [e for e in self if isinstance(e, JournalEvent)]
+
+    def without_journal(self) -> list[Event]:
+        return [e for e in self if not isinstance(e, JournalEvent)]
+
+
+def carries(event: Event, request_id: str) -> bool:
+    """Does this event speak of the request?"""
+    if isinstance(event, TracksEvent):
+        return any(instance.request_id == request_id for instance in event.instances)
+    return not isinstance(event, JournalEvent) and event.request_id == request_id

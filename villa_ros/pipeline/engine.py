@@ -61,12 +61,6 @@ class Engine(Books):
         with self._lock:
             return any(stream.tracks for stream in self._streams.values())
 
-    def tracks(self, camera: str) -> int:
-        """Number of live tracks on a camera."""
-        with self._lock:
-            stream = self._streams.get(camera)
-            return 0 if stream is None else len(stream.tracks)
-
     @property
     def active(self) -> tuple[str, ...]:
         """Requests without a final state, in the order of acceptance."""
@@ -84,6 +78,12 @@ class Engine(Books):
         with self._lock:
             record = self._active.get(request_id)
             return record is not None and record.waiting and self._streams[record.request.camera].ring.newest is None
+
+    def unseen(self, camera: str, stamp_ns: int) -> bool:
+        """Are there tracks that have not been carried to this ring frame?"""
+        with self._lock:
+            stream = self._streams.get(camera)
+            return stream is not None and stream.unseen(stamp_ns) is not None
 
     def wants(self, camera: str, stamp_ns: int) -> bool:
         """Would a fast pass on this frame carry a track on now?"""
@@ -378,11 +378,7 @@ class Engine(Books):
     # -- the fast pass ---
 
     def _due(self, stream: Stream, stamp_ns: int) -> RingEntry | None:
-        stepped = stream.stepped_ns is not None and stamp_ns <= stream.stepped_ns
-        if not stream.tracks or stepped or stream.next_catch_up() is not None:
-            return None
-        entry = stream.ring.get(stamp_ns)
-        return None if entry is None or entry.broken else entry
+        return None if stream.next_catch_up() is not None else stream.unseen(stamp_ns)
 
     def _catch_up_due(self) -> tuple[Stream, RingEntry] | None:
         for stream in self._streams.values():

@@ -69,6 +69,13 @@ class Stream:
         self.sequence += 1
         return TracksEvent(frame.header, self.camera, self.sequence, tuple(instances), frame.arrival_ns)
 
+    def unseen(self, stamp_ns: int) -> RingEntry | None:
+        """This ring frame, if there are tracks and they have not been carried to it."""
+        if not self.tracks or (self.stepped_ns is not None and stamp_ns <= self.stepped_ns):
+            return None
+        entry = self.ring.get(stamp_ns)
+        return None if entry is None or entry.broken else entry
+
     def next_catch_up(self) -> RingEntry | None:
         """The next ring frame to step through, None when there is none left."""
         while self.catch_up and self.tracks:

@@ -212,7 +212,7 @@ class Worker:
                 self._tally.dropped(camera, outcome.value)
             if outcome is Ingested.KEPT or outcome is Ingested.CLOCK_JUMP:
                 unseen = self._fresh.get(camera)
-                if unseen is not None and self._engine.tracks(camera):
+                if unseen is not None and self._engine.unseen(camera, unseen[0]):
                     self._tally.dropped(camera, "replaced")
                 self._fresh[camera] = (stamp_ns, offered_ns)
 

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from villa_ros.pipeline.image_view import ENCODINGS, ImageError, compressed_view, raw_view
+
+
+def picture(height: int = 6, width: int = 5) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def as_encoding(rgb: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
+    alpha = np.full((*rgb.shape[:2], 1), 7, np.uint8)
+    return {
+        "rgb8": rgb,
+        "bgr8": rgb[..., ::-1],
+        "8UC3": rgb[..., ::-1],
+        "rgba8": np.concatenate((rgb, alpha), axis=2),
+        "bgra8": np.concatenate((rgb[..., ::-1], alpha), axis=2),
+    }[encoding]
+
+
+def jpeg(height: int = 48, width: int = 64) -> bytes:
+    smooth = cv2.resize(picture(4, 4), (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", smooth)[1].tobytes()
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "8UC3", "rgba8", "bgra8"])
+def test_colours_come_out_red_first_whatever_the_encoding(encoding: str) -> None:
+    rgb = picture()
+    coded = as_encoding(rgb, encoding)
+    view = raw_view(6, 5, encoding, coded.shape[2] * 5, coded.tobytes())
+    assert np.array_equal(view.rgb(), rgb)
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+def test_grey_becomes_three_equal_channels(encoding: str) -> None:
+    grey = picture()[..., 0]
+    view = raw_view(6, 5, encoding, 5, grey.tobytes())
+    assert np.array_equal(view.rgb(), np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_sixteen_bit_grey_keeps_its_upper_byte_in_either_byte_order(big: bool) -> None:
+    words = np.random.default_rng(1).integers(0, 65536, (4, 3)).astype(">u2" if big else "<u2")
+    view = raw_view(4, 3, "mono16", 6, words.tobytes(), is_bigendian=big)
+    assert np.array_equal(view.rgb()[..., 1], (words >> 8).astype(np.uint8))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_padding_at_the_end_of_rows_is_left_out(encoding: str) -> None:
+    channels, depth, _ = ENCODINGS[encoding]
+    row = 5 * channels * depth
+    rows = np.random.default_rng(2).integers(0, 256, (6, row), np.uint8)
+    padded = np.concatenate((rows, np.full((6, 11), 255, np.uint8)), axis=1)
+    narrow = raw_view(6, 5, encoding, row, rows.tobytes()).rgb()
+    assert np.array_equal(raw_view(6, 5, encoding, row + 11, padded.tobytes()).rgb(), narrow)
+
+
+@pytest.mark.parametrize("container", [bytes, bytearray, memoryview, lambda data: array("B", data)])
+def test_any_byte_buffer_serves(container: object) -> None:
+    rgb = picture()
+    data = container(rgb.tobytes())  # type: ignore[operator]
+    assert np.array_equal(raw_view(6, 5, "rgb8", 15, data).rgb(), rgb)
+
+
+def test_rgb_images_are_views_of_the_message_not_copies() -> None:
+    data = bytearray(picture().tobytes())
+    image = raw_view(6, 5, "rgb8", 15, data).rgb()
+    data[0] ^= 0xFF
+    assert image[0, 0, 0] == data[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "words"),
+    [
+        ((6, 5, "yuv422", 15, bytes(90)), "encoding", "'yuv422'.*rgb8"),
+        ((6, 5, "rgb8", 14, bytes(84)), "step", "14 bytes.*needs 15"),
+        ((6, 5, "rgb8", 15, bytes(89)), "size", "89 bytes.*wants 90"),
+        ((6, 5, "rgb8", 15, bytes(91)), "size", "91 bytes.*wants 90"),
+        ((0, 5, "rgb8", 15, b""), "zero_size", "5x0 px"),
+        ((6, 0, "rgb8", 0, b""), "zero_size", "0x6 px"),
+        ((100_000, 100_000, "mono8", 100_000, b""), "too_large", "100000x100000"),
+        ((6, 5, "rgb8", 15, list(range(90))), "data", "list"),
+    ],
+)
+def test_a_raw_image_that_contradicts_itself_is_named(
+    fields: tuple[int, int, str, int, object], reason: str, words: str
+) -> None:
+    with pytest.raises(ImageError, match=words) as raised:
+        raw_view(*fields)
+    assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_compressed_images_tell_their_size_before_they_are_decoded(extension: str, grey: bool) -> None:
+    source = cv2.resize(picture(4, 4), (64, 48))
+    data = cv2.imencode(extension, source[..., 0] if grey else source)[1].tobytes()
+    view = compressed_view(data)
+    assert (view.height, view.width, view.nbytes) == (48, 64, len(data))
+    decoded = view.rgb()
+    assert decoded.shape == (48, 64, 3)
+    wanted = source[..., ::-1] if not grey else np.repeat(source[..., :1], 3, axis=2)
+    assert np.abs(decoded.astype(int) - wanted).mean() < (1 if extension == ".png" else 30)
+
+
+def test_red_stays_red_through_jpeg() -> None:
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 2] = 255  # OpenCV writes blue first
+    assert compressed_view(cv2.imencode(".jpg", red)[1].tobytes()).rgb()[8, 8].tolist() == pytest.approx(
+        [254, 0, 0], abs=4
+    )
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9, 0.999])
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_a_cut_off_image_is_refused_without_decoding(extension: str, keep: float) -> None:
+    data = cv2.imencode(extension, picture(64, 64))[1].tobytes()
+    with pytest.raises(ImageError, match="cut off") as raised:
+        compressed_view(data[: int(len(data) * keep)])
+    assert raised.value.reason == "truncated"
+
+
+def test_padding_after_the_end_marker_does_no_harm() -> None:
+    assert compressed_view(jpeg() + bytes(16)).rgb().shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "format"),
+        (b"GIF89a" + bytes(20), "format"),
+        (b"\xff\xd8\xff\xd9", "truncated"),
+        (b"\xff\xd8" + bytes(40) + b"\xff\xd9", "truncated"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(8) + b"IEND", "truncated"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as raised:
+        compressed_view(data)
+    assert raised.value.reason == reason
+
+
+def test_damage_inside_is_found_when_it_is_decoded() -> None:
+    data = cv2.imencode(".png", picture(64, 64))[1].tobytes()
+    broken = compressed_view(data[:60] + bytes(300) + data[360:])
+    with pytest.raises(ImageError, match="damaged") as raised:
+        broken.rgb()
+    assert raised.value.reason == "undecodable"

@@ -1,0 +1,438 @@
+"""The worker with its thread: stop, latest wins, exceptions, and that a run can be repeated from its journal."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fakes import BlobModel, Told, carries, frame
+
+from villa_ros.pipeline.config import PipelineConfig
+from villa_ros.pipeline.engine import Engine
+from villa_ros.pipeline.events import Event, JournalEvent, StatusEvent
+from villa_ros.pipeline.frame import Frame
+from villa_ros.pipeline.journal import JournalError, repeat
+from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
+from villa_ros.pipeline.stats import quantile
+from villa_ros.pipeline.worker import Worker
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    for _ in range(4000):
+        if condition():
+            return
+        time.sleep(0.005)
+    pytest.fail(f"never came true: {what}")
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., tuple[Worker, Told]]]:
+    workers: list[Worker] = []
+
+    def start(model: BlobModel | None = None, sink: Any = None, **config: Any) -> tuple[Worker, Told]:
+        told = Told()
+        worker = Worker(model or BlobModel(), PipelineConfig(**config), sink or told)
+        workers.append(worker)
+        worker.start()
+        return worker, told
+
+    yield start
+    for worker in workers:
+        worker.close()
+
+
+def tracking(worker: Worker, told: Told, name: str = "r", text: str = "red") -> None:
+    worker.submit(Request(name, text))
+    until(lambda: told.states(name)[-1] == "TRACKING", f"{name} tracks")
+
+
+def test_frames_that_keep_coming_are_tracked(make: Any) -> None:
+    worker, told = make()
+    worker.offer(frame(0))
+    tracking(worker, told)
+    for index in range(1, 30):
+        worker.offer(frame(index))
+        until(lambda at=index: told.tracks()[-1].header == frame(at).header, f"frame {index} is told")
+    assert worker.stats().cameras["camera"].received == 30
+    assert worker.stats().cameras["camera"].dropped == {}
+
+
+def test_a_request_is_acknowledged_before_submit_returns_even_while_the_model_computes(make: Any) -> None:
+    gate = threading.Event()
+    worker, told = make(BlobModel(hold=gate))
+    worker.offer(frame(0))
+    worker.submit(Request("a", "red"))
+    assert worker._engine._model.faults.entered.wait(10)
+    worker.submit(Request("b", "green"))
+    assert told.states("b") == ["QUEUED"]
+    assert told.states("a")[-1] == "SUPERSEDED"
+    worker.submit(Request("c", ""))
+    assert told.states("c") == ["REJECTED"]
+    gate.set()
+
+
+@pytest.mark.parametrize("moment", ["hold", "hold_last"])
+def test_stop_is_answered_while_the_slow_pass_computes_and_nothing_follows(make: Any, moment: str) -> None:
+    gate = threading.Event()
+    model = BlobModel(**{moment: gate})
+    worker, told = make(model)
+    worker.offer(frame(0))
+    worker.submit(Request("r", "red"))
+    assert model.faults.entered.wait(10)
+    assert worker.stop("r") == ("r",)
+    assert not gate.is_set()  # the model is still at it
+    assert told.states("r")[-1] == "CANCELED"
+    end = len(told)
+    gate.set()
+    tracking(worker, told, "next", "red")
+    assert not any(carries(event, "r") for event in told[end:])
+    until(lambda: len(model.sessions[-1].keys) == 1, "the stopped request's tracks are forgotten")
+
+
+def test_stop_is_answered_while_the_fast_pass_computes_and_nothing_follows(make: Any) -> None:
+    model = BlobModel()
+    worker, told = make(model)
+    worker.offer(frame(0))
+    tracking(worker, told)
+    gate = threading.Event()
+    model.faults.hold_fast = gate
+    worker.offer(frame(1))
+    assert model.faults.entered.wait(10)
+    assert worker.stop() == ("r",)
+    end = len(told)
+    assert told.states("r")[-1] == "CANCELED"
+    gate.set()
+    until(lambda: not worker._engine.busy and not model.sessions[0].keys, "the model forgot the track")
+    assert not any(carries(event, "r") for event in told[end:])
+    assert all(event.op != "fast" for event in told.journal())
+
+
+def test_a_spoken_stop_is_as_quick(make: Any) -> None:
+    gate = threading.Event()
+    model = BlobModel(hold=gate)
+    worker, told = make(model)
+    worker.offer(frame(0))
+    worker.submit(Request("r", "red"))
+    assert model.faults.entered.wait(10)
+    worker.submit(Request("s", "stop"))
+    assert told.states("r")[-1] == "CANCELED"
+    assert told.states("s") == ["QUEUED", "SUCCEEDED"]
+    gate.set()
+
+
+def test_the_newest_frame_wins_and_the_replaced_ones_are_counted(make: Any) -> None:
+    model = BlobModel()
+    worker, told = make(model)
+    worker.offer(frame(0))
+    tracking(worker, told)
+    gate = threading.Event()
+    model.faults.hold_fast = gate
+    worker.offer(frame(1))
+    assert model.faults.entered.wait(10)
+    for index in range(2, 12):
+        worker.offer(frame(index))
+    gate.set()
+    until(lambda: told.tracks()[-1].header == frame(11).header, "the newest frame is told")
+    assert [event.header.stamp_ns for event in told.tracks()][-2:] == [
+        frame(1).header.stamp_ns,
+        frame(11).header.stamp_ns,
+    ]
+    assert worker.stats().cameras["camera"].dropped == {"replaced": 9}
+    assert len(worker._engine._streams["camera"].ring) == 12  # they are in the ring for clips
+
+
+def test_offer_never_waits_and_what_does_not_fit_is_counted(make: Any) -> None:
+    gate = threading.Event()
+    model = BlobModel(hold=gate)
+    worker, _ = make(model, clip_frames=8)
+    worker.offer(frame(0))
+    worker.submit(Request("r", "red"))
+    assert model.faults.entered.wait(10)
+    for index in range(1, 1001):
+        worker.offer(frame(index))
+    assert len(worker._inbox["camera"]) == 8
+    assert worker.stats().cameras["camera"].dropped == {"inbox_full": 992}
+    assert worker.stats().cameras["camera"].received == 1001
+    gate.set()
+
+
+def test_bad_stamps_unknown_cameras_and_refused_images_are_counted_by_reason(make: Any) -> None:
+    worker, _ = make()
+    for index in (5, 5, 6, 2):
+        worker.offer(frame(index))
+    worker.offer(frame(0, camera="nobody"))
+    worker.dropped("camera", "truncated")
+    until(lambda: "clock_jump" in worker.stats().cameras["camera"].dropped, "the jump is counted")
+    assert worker.stats().cameras["camera"].dropped == {"duplicate_stamp": 1, "clock_jump": 1, "truncated": 1}
+    assert worker.stats().cameras["unknown"].dropped == {"unknown_camera": 1}
+
+
+def test_a_stream_faster_than_the_model_does_not_starve_a_request(make: Any) -> None:
+    worker, told = make(BlobModel(sleep_s=0.002), policy="queue")
+    worker.offer(frame(0))
+    tracking(worker, told)
+    running = threading.Event()
+
+    def flood() -> None:
+        index = 1
+        while not running.is_set():
+            worker.offer(frame(index))
+            index += 1
+            time.sleep(0.0002)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        tracking(worker, told, "second", "red again")
+    finally:
+        running.set()
+        thread.join()
+
+
+def test_a_flood_of_commands_keeps_no_trace_of_those_that_are_over(make: Any) -> None:
+    gate = threading.Event()
+    model = BlobModel(hold=gate)
+    ended: dict[str, int] = {}
+
+    def sink(event: Event) -> None:
+        if isinstance(event, StatusEvent) and event.state.final:
+            ended[event.state.name] = ended.get(event.state.name, 0) + 1
+
+    worker, _ = make(model, sink, history_requests=100)
+    worker.offer(frame(0))
+    worker.submit(Request("first", "red"))
+    assert model.faults.entered.wait(10)
+    for number in range(10_000):
+        worker.submit(Request(f"r{number}", "red", timeout_s=100.0))
+    assert ended == {"SUPERSEDED": 10_000}
+    assert worker.active == ("r9999",)
+    engine = worker._engine
+    assert len(worker._deadlines) == len(worker._began) == len(engine._active) == 1
+    assert len(engine._used_ids) <= 101
+    assert len(engine._retired) == 1
+    assert not engine._outbox
+    gate.set()
+
+
+def test_a_model_that_raises_fails_the_request_and_the_worker_goes_on(make: Any) -> None:
+    model = BlobModel(slow=RuntimeError("bad weights"))
+    worker, told = make(model)
+    worker.offer(frame(0))
+    worker.submit(Request("a", "red"))
+    until(lambda: told.states("a")[-1] == "FAILED", "a failed")
+    assert told.last("a").error_code == ErrorCode.MODEL_FAILED
+    model.faults.slow = None
+    tracking(worker, told, "b")
+    model.faults.fast = RuntimeError("device lost")
+    worker.offer(frame(1))
+    until(lambda: told.states("b")[-1] == "FAILED", "b failed")
+    model.faults.fast = None
+    tracking(worker, told, "c")
+    assert worker.stats().model_errors == 2
+    assert "device lost" in worker.stats().last_error
+    assert worker.stats().requests == {"FAILED": 2}
+
+
+def test_a_sink_that_raises_is_counted_and_stops_nothing(make: Any) -> None:
+    told = Told()
+
+    def sink(event: Event) -> None:
+        told(event)
+        raise OSError("no space left")
+
+    worker, _ = make(sink=sink)
+    worker.offer(frame(0))
+    tracking(worker, told)
+    worker.stop()
+    assert told.states("r")[-1] == "CANCELED"
+    assert worker.stats().sink_errors >= len(told) - 1
+    assert "no space left" in worker.stats().last_error
+
+
+def test_a_request_waits_for_a_first_frame_only_so_long(make: Any) -> None:
+    worker, told = make(frame_timeout_s=0.05)
+    worker.submit(Request("r", "red"))
+    until(lambda: told.states("r")[-1] == "FAILED", "it gave up")
+    assert told.last("r").error_code == ErrorCode.NO_FRAMES
+    worker.offer(frame(0))
+    tracking(worker, told, "s")
+    time.sleep(0.1)
+    assert told.states("s")[-1] == "TRACKING"  # that limit is for the first frame, not for tracking
+
+
+def test_a_requests_own_timeout_ends_its_tracking_as_a_success(make: Any) -> None:
+    worker, told = make()
+    worker.offer(frame(0))
+    worker.submit(Request("r", "red", timeout_s=0.2))
+    until(lambda: told.states("r")[-1] == "SUCCEEDED", "time is over")
+    assert told.states("r")[-2] == "TRACKING"
+
+
+def test_a_timeout_before_the_answer_is_a_failure_told_while_the_model_computes(make: Any) -> None:
+    gate = threading.Event()
+    model = BlobModel(hold_last=gate)
+    worker, told = make(model)
+    worker.offer(frame(0))
+    worker.submit(Request("r", "red", timeout_s=0.05))
+    assert model.faults.entered.wait(10)
+    time.sleep(0.06)
+    gate.set()
+    until(lambda: told.states("r")[-1] in ("FAILED", "SUCCEEDED"), "time is over")
+
+
+def test_closing_ends_every_request_and_later_commands_are_refused(make: Any) -> None:
+    worker, told = make(policy="queue")
+    worker.offer(frame(0))
+    tracking(worker, told)
+    worker.submit(Request("s", "green"))
+    assert worker.close()
+    assert told.states("r")[-1] == "CANCELED"
+    assert told.states("s")[-1] in ("CANCELED", "NO_TARGET")
+    worker.submit(Request("t", "red"))
+    assert told.last("t").error_code == ErrorCode.MODEL_NOT_READY
+    assert worker.stats().state == "closed"
+    with pytest.raises(RuntimeError, match="make a new one"):
+        worker.start()
+
+
+def test_closing_does_not_wait_for_ever_for_a_model_that_hangs(make: Any) -> None:
+    gate = threading.Event()
+    model = BlobModel(hold=gate)
+    worker, told = make(model)
+    worker.offer(frame(0))
+    worker.submit(Request("r", "red"))
+    assert model.faults.entered.wait(10)
+    assert not worker.close(timeout_s=0.05)
+    assert told.states("r")[-1] == "CANCELED"
+    gate.set()
+    assert worker.close()
+
+
+def test_two_workers_never_give_the_same_id(make: Any) -> None:
+    ids = []
+    for _ in range(2):
+        worker, told = make()
+        worker.offer(frame(0))
+        tracking(worker, told)
+        ids += told.answers()[-1].seg_track_ids
+        ids.append(worker.submit(Request("", "red")))
+    assert len(set(ids)) == 4
+
+
+def test_stages_are_timed(make: Any) -> None:
+    worker, told = make()
+    worker.offer(frame(0))
+    tracking(worker, told)
+    worker.offer(frame(1))
+    until(lambda: "frame" in worker.stats().latency, "a frame was timed")
+    latency = worker.stats().latency
+    assert set(latency) == {"slow_step", "first_mask", "answer", "fast", "frame"}
+    assert all(0 < stage.p50_ms <= stage.p95_ms for stage in latency.values())
+    assert latency["slow_step"].count == sum(event.op == "slow" for event in told.journal())
+
+
+def test_quantiles_are_values_that_occurred() -> None:
+    assert quantile([], 0.5) == 0.0
+    assert [quantile(range(1, 101), share) for share in (0.5, 0.95, 1.0)] == [50, 95, 100]
+    assert quantile([7.0], 0.95) == 7.0
+
+
+@pytest.mark.parametrize("policy", ["preempt", "queue", "reject"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_live_run_with_everything_in_it_repeats_from_its_journal(policy: str, seed: int) -> None:
+    config = PipelineConfig(
+        cameras=("camera", "wrist"), clip_frames=6, policy=policy, queue_limit=3, lost_after_frames=2,
+        remove_after_frames=5, max_objects=5,
+    )  # fmt: skip
+    told = Told()
+    worker = Worker(BlobModel(sleep_s=0.0005), config, told, nonce="n")
+    frames: dict[tuple[str, int], Frame] = {}
+    requests: dict[str, Request] = {}
+    rng = random.Random(seed)
+
+    def cameras() -> None:
+        for index in range(150):
+            for camera in config.cameras:
+                hidden = (index // 10) % 3 == 2
+                boxes = {} if hidden else {"red": (2 + index % 40, 10, 12, 12), "green": (30, 30, 8, 8)}
+                offered = frame(index, _picture(**boxes), camera)
+                frames[camera, offered.header.stamp_ns] = offered
+                worker.offer(offered)
+            time.sleep(0.001)
+
+    def operator() -> None:
+        for number in range(60):
+            name = f"r{number}"
+            text = rng.choice(["red", "red and green", "blue", "stop", "", "green please"])
+            action = rng.choice([Action.SEGMENT, Action.SEGMENT, Action.FOLLOW_UP])
+            camera = rng.choice(["camera", "wrist", "nowhere", ""])
+            requests[name] = Request(
+                name, text, action, camera, conversation_id=rng.choice("xy"), track=rng.random() < 0.7,
+                timeout_s=rng.choice([0.0, 0.02, 5.0]),
+            )  # fmt: skip
+            worker.submit(requests[name])
+            if rng.random() < 0.3:
+                worker.stop(rng.choice(["", name, f"r{number - 1}"]))
+            if rng.random() < 0.05:
+                worker.reset()
+            time.sleep(rng.choice([0.0, 0.002, 0.006]))
+
+    worker.start()
+    threads = [threading.Thread(target=cameras), threading.Thread(target=operator)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert worker.close()
+
+    again = Told()
+    engine = Engine(BlobModel(), config, again, "n")
+    for entry in told.journal():
+        repeat(engine, entry, lambda camera, stamp: frames[camera, stamp], requests.__getitem__)
+    assert worker.stats().internal_errors == 0
+    assert [event for event, its in zip(told, again) if event != its][:1] == []  # noqa: B905
+    assert len(told) == len(again)
+    assert {"ingest", "submit", "slow"} <= {event.op for event in told.journal()}
+    _assert_nothing_follows_an_end(told)
+
+
+def _picture(**boxes: tuple[int, int, int, int]) -> Any:
+    from fakes import painted
+
+    return painted(**boxes)
+
+
+def _assert_nothing_follows_an_end(told: Told) -> None:
+    over: set[str] = set()
+    for event in told:
+        if isinstance(event, JournalEvent):
+            continue
+        assert not any(carries(event, name) for name in over if len(over) < 200), event
+        if isinstance(event, StatusEvent) and event.state.final:
+            over.add(event.request_id)
+    assert over
+
+
+def test_a_journal_with_an_unknown_operation_is_refused() -> None:
+    engine = Engine(BlobModel(), PipelineConfig(), Told(), "n")
+    with pytest.raises(JournalError, match="'jump', wanted ingest"):
+        repeat(engine, JournalEvent(0, "jump"), lambda *_: frame(0), lambda _: Request("r", "red"))
+
+
+def test_states_are_told_in_the_order_of_the_requests_life(make: Any) -> None:
+    worker, told = make()
+    worker.offer(frame(0))
+    tracking(worker, told)
+    worker.stop()
+    assert [RequestState[name] for name in told.states("r")] == [
+        RequestState.QUEUED,
+        RequestState.BUFFERING,
+        RequestState.DECODING,
+        RequestState.SEGMENTING,
+        RequestState.TRACKING,
+        RequestState.CANCELED,
+    ]
