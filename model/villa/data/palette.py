@@ -24,7 +24,7 @@ _RANGES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, 
     "blue": ((205, 235), (0.68, 1.0), (0.45, 0.9)),
     "purple": ((268, 288), (0.55, 0.9), (0.42, 0.72)),
     "pink": ((328, 345), (0.35, 0.58), (0.92, 1.0)),
-    "brown": ((18, 28), (0.6, 0.8), (0.28, 0.42)),
+    "brown": ((18, 27), (0.62, 0.8), (0.36, 0.48)),
     "black": ((0, 360), (0.0, 0.15), (0.03, 0.1)),
     "white": ((0, 360), (0.0, 0.05), (0.92, 1.0)),
     "gray": ((0, 360), (0.0, 0.07), (0.4, 0.55)),
@@ -83,7 +83,7 @@ def paint(
     size: tuple[int, int] = (128, 128),
     window: tuple[float, float] = (0.15, 0.6),
 ) -> Rgb:
-    """A texture [h, w, 3] on which `colour` covers at least about two thirds.
+    """A texture [h, w, 3] on which `colour` covers at least about three quarters.
 
     `window` is the range of v, from the texture's bottom, where a pattern of limited height may lie.
     """
@@ -96,20 +96,20 @@ def paint(
     low, high = window
     cover: NDArray[np.bool_] | None = None
     if pattern == "bands":
-        count, share = int(rng.integers(1, 4)), rng.uniform(0.2, 0.45)
+        count, share = int(rng.integers(1, 4)), rng.uniform(0.2, 0.35)
         phase = (v - low) / max(high - low, 1e-6) * count
         cover = np.broadcast_to((phase % 1.0 < share) & (v >= low) & (v <= high), (height, width))
     elif pattern == "bars":
-        count, share = int(rng.integers(4, 14)), rng.uniform(0.2, 0.36)
+        count, share = int(rng.integers(4, 14)), rng.uniform(0.14, 0.25)
         cover = np.broadcast_to((u * count) % 1.0 < share, (height, width))
     elif pattern == "checks":
         count = int(rng.integers(3, 8))
-        cells = ((u * 2 * count) % 1.0 < 0.55) & ((v * 1.6 * count) % 1.0 < 0.55)
+        cells = ((u * 2 * count) % 1.0 < 0.47) & ((v * 1.6 * count) % 1.0 < 0.47)
         cover = np.broadcast_to(cells, (height, width))
     elif pattern == "dots":
         count = int(rng.integers(4, 9))
         du, dv = (u * count) % 1.0 - 0.5, (v * count) % 1.0 - 0.5
-        cover = du**2 + dv**2 < rng.uniform(0.06, 0.1)
+        cover = du**2 + dv**2 < rng.uniform(0.04, 0.07)
     elif pattern == "label":
         bottom, top = low + 0.12 * (high - low), high - 0.12 * (high - low)
         left = rng.uniform(0.0, 0.5)

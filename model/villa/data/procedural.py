@@ -507,6 +507,9 @@ def make(kind: str, rng: Rng, colour: str | None = None) -> ObjectModel:
     other = companion(main, rng) if recipe.second is None else recipe.second
     pattern = form.patterns[int(rng.integers(len(form.patterns)))]
     printed = companion(main, rng)
+    if main == "gray":  # beside any other colour, gray is not what one would call it
+        pattern = pattern if pattern in ("weave", "mottled", "label", "print") else "plain"
+        printed = "white" if rng.random() < 0.5 else "black"
     specular, shininess = float(rng.uniform(*recipe.specular)), float(rng.uniform(0.1, 0.7))
     texture = paint(main, printed, pattern, rng, window=form.window)
     surfaces = [

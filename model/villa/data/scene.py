@@ -147,7 +147,7 @@ def _add_room(spec: Any, rng: np.random.Generator, textures: Sequence[NDArray[np
 
 def _add_lights(spec: Any, rng: np.random.Generator) -> bool:
     """One to three lamps; returns whether any casts a shadow."""
-    level = float(rng.uniform(0.22, 0.42))
+    level = float(rng.uniform(0.28, 0.46))
     spec.visual.headlight.ambient = np.full(3, level)
     spec.visual.headlight.diffuse = np.full(3, float(rng.uniform(0.05, 0.3)))
     spec.visual.headlight.specular = np.full(3, float(rng.uniform(0.0, 0.2)))
