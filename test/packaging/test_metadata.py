@@ -55,6 +55,18 @@ def test_the_package_itself_requires_no_ros_and_no_opencv() -> None:
     assert not {name for name in names if name.startswith(("ros-", "opencv", "villa"))}
 
 
+def test_native_requirements_are_the_package_s_own_without_what_rosdep_brings() -> None:
+    xml = (ROOT / "package.xml").read_text(encoding="utf-8")
+    by_rosdep = {"numpy": "python3-numpy", "PyYAML": "python3-yaml", "rich": "python3-rich"}
+    for line in requirement_lines("runtime"):
+        name = re.split(r"[<>=]", line, maxsplit=1)[0]
+        if name in by_rosdep:
+            assert f">{by_rosdep[name]}<" in xml
+        else:
+            assert line in requirement_lines("native")
+    assert set(requirement_lines("native")) <= set(requirement_lines("runtime"))
+
+
 def test_no_requirement_pulls_a_second_opencv_or_torchvision() -> None:
     for path in (ROOT / "requirements").glob("*.txt"):
         names = {distribution(line) for line in requirement_lines(path.stem)}
