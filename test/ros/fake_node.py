@@ -13,10 +13,10 @@ from villa_ros.node import VillaNode, spin
 
 
 def load_blobs(checkpoint: str, device: str) -> BlobModel:
-    """A checkpoint that is named must exist."""
+    """A checkpoint that is named must exist; the device "slow" takes its time in every step."""
     if checkpoint and not Path(checkpoint).exists():
         raise FileNotFoundError(f"no checkpoint at {checkpoint}")
-    return BlobModel()
+    return BlobModel(sleep_s=0.05 if device == "slow" else 0.0)
 
 
 if __name__ == "__main__":

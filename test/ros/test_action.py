@@ -34,7 +34,7 @@ class Client:
 
 @pytest.fixture
 def client(start_node, peer, camera, lifecycle) -> Client:
-    start_node()
+    start_node(device="slow")  # a client forgets feedback that comes with the result
     peer.until(lambda: lifecycle.state() == "active", "the node to activate itself")
     return Client(peer, camera)
 
