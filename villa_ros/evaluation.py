@@ -122,6 +122,17 @@ class Report:
         """How many absent requests were answered "no" without a mask."""
         return sum(row.correct for row in self.absent)
 
+    def problem(self) -> str:
+        """Why the run as a whole is a failure: nothing was answered or nothing segmented.
+
+        Empty: it is none.
+        """
+        if not any(row.answer for row in self.rows):
+            return "no request was answered; see the node's log and the status messages in the recording"
+        if self.present and not any(row.correct for row in self.present):
+            return "no request for something present got a mask"
+        return ""
+
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values; a number that does not exist is null."""
 
@@ -254,7 +265,7 @@ def _row(run: Run, truth: Truth, window: TruthWindow, words_ignored: MasksAt | N
         answer=answer.value.text if answer else "",
         present=window.present,
         correct=bool(shown) if window.present else bool(answer) and not named and not shown,
-        scores=score(published, window.targets, measured) if window.present else None,
+        scores=score(published, window.targets, sorted(published)) if window.present else None,
         words_ignored=(
             score(words_ignored, window.targets, measured)
             if window.present and words_ignored is not None

@@ -1,8 +1,7 @@
-"""Pictures of a run: an overlay video and a contact sheet, each frame under a bar with request and answer."""
+"""Pictures of a run: an overlay video and a contact sheet, with what was asked and answered."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.image_view import ImageError
-from villa_ros.pipeline.overlay import draw
+from villa_ros.pipeline.overlay import contact_sheet, draw
 from villa_ros.recording import Run, spread
 
 if TYPE_CHECKING:
@@ -23,18 +22,9 @@ if TYPE_CHECKING:
 
 Rgb = NDArray[np.uint8]
 
-SHEET_COLUMNS = 4
 _TILE_WIDTH_PX = 320
 _TILES_PER_REQUEST = 4
 _TILES_KEPT = 64  # of one request while its number of frames is still unknown
-_LINE_PX = 18
-_LINES = 2
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_SCALE = 0.45
-_CHAR_PX = 8  # of that font and scale, generously
-_BACKGROUND = (24, 24, 24)
-_REQUEST_COLOUR = (255, 255, 255)
-_ANSWER_COLOUR = (255, 214, 110)
 
 
 class PictureError(RuntimeError):
@@ -43,7 +33,7 @@ class PictureError(RuntimeError):
 
 @dataclass(frozen=True)
 class Caption:
-    """What stands in the bar: the request now in force and its answer so far."""
+    """What is written on a frame: the request now in force and its answer so far."""
 
     request: str = ""
     answer: str = ""
@@ -52,7 +42,7 @@ class Caption:
 class OverlayWriter:
     """Writes `overlay.mp4` and `contact_sheet.png` into a folder, frame by frame; a context manager.
 
-    The sheet shows a few frames of each request, from its first mask on.
+    The sheet shows a few frames of each request, evenly spread from its answer on.
 
     Raises:
         PictureError: OpenCV cannot write here.
@@ -80,16 +70,15 @@ class OverlayWriter:
 
     def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption) -> None:
         """Draw one frame [H, W, 3]."""
-        shown = [instance for instance in instances if instance.state != TrackState.REMOVED]
-        picture = captioned(draw(rgb, shown), caption)
+        picture = even(draw(rgb, instances, caption.request, caption.answer))
         self._open(picture)
         assert self._writer is not None
         height, width = self._size
         if picture.shape[:2] != (height, width):  # the stream changed its size; a video cannot
             picture = np.asarray(cv2.resize(picture, (width, height)), np.uint8)
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        if caption.answer or any(instance.mask.area for instance in shown):
-            self._tiles.setdefault(caption, _Tiles()).add(_tile(picture))
+        if caption.answer:
+            self._tiles.setdefault(caption, _Tiles()).add(_small(draw(rgb, instances)))
 
     def _open(self, picture: Rgb) -> None:
         if self._writer is not None:
@@ -104,16 +93,16 @@ class OverlayWriter:
             )
 
     def _write_sheet(self) -> None:
-        tiles = [tile for group in self._tiles.values() for tile in group.chosen(_TILES_PER_REQUEST)]
+        tiles = [
+            (tile, caption.answer if place else f"> {caption.request}")
+            for caption, group in self._tiles.items()
+            for place, tile in enumerate(group.chosen(_TILES_PER_REQUEST))
+        ]
         if not tiles:
-            note = np.full((_TILE_WIDTH_PX * 3 // 4, _TILE_WIDTH_PX, 3), _BACKGROUND, np.uint8)
-            tiles = [captioned(note, Caption("no request was answered"))]
-        height = max(tile.shape[0] for tile in tiles)
-        cells = [_padded(tile, height) for tile in tiles]
-        columns = min(SHEET_COLUMNS, len(cells))
-        cells += [np.full_like(cells[0], _BACKGROUND[0])] * (-len(cells) % columns)
-        rows = [np.hstack(cells[at : at + columns]) for at in range(0, len(cells), columns)]
-        if not cv2.imwrite(str(self.sheet), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)):
+            nothing = np.zeros((_TILE_WIDTH_PX * 3 // 4, _TILE_WIDTH_PX, 3), np.uint8)
+            tiles = [(nothing, "nothing was answered")]
+        sheet = contact_sheet(tiles, _TILES_PER_REQUEST, _TILE_WIDTH_PX)
+        if not cv2.imwrite(str(self.sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
             raise PictureError(f"OpenCV cannot write {self.sheet}; is the folder writable?")
 
 
@@ -137,30 +126,15 @@ class _Tiles:
         return [self._kept[index] for index in spread(len(self._kept), wanted)]
 
 
-def captioned(rgb: Rgb, caption: Caption) -> Rgb:
-    """A bar with request and answer above the picture; sides are made even, as video codecs want them."""
-    height, width = rgb.shape[:2]
-    columns = max(10, width // _CHAR_PX)
-    request = textwrap.wrap(f"> {caption.request}", columns, max_lines=_LINES) if caption.request else []
-    answer = textwrap.wrap(caption.answer, columns, max_lines=_LINES)
-    bar_px = 2 * _LINES * _LINE_PX + 6
-    result = np.full((height + bar_px + (height + bar_px) % 2, width + width % 2, 3), _BACKGROUND, np.uint8)
-    result[bar_px : bar_px + height, :width] = rgb
-    lines = [(line, _REQUEST_COLOUR) for line in request] + [(line, _ANSWER_COLOUR) for line in answer]
-    for place, (line, colour) in enumerate(lines, 1):
-        at = (4, place * _LINE_PX - 4)
-        cv2.putText(result, line, at, _FONT, _FONT_SCALE, colour, 1, cv2.LINE_AA)
-    return result
+def even(picture: Rgb) -> Rgb:
+    """The same picture with even sides, as video codecs want them; a row or column of black is added."""
+    height, width = picture.shape[:2]
+    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0))) if height % 2 or width % 2 else picture
 
 
-def _tile(picture: Rgb) -> Rgb:
+def _small(picture: Rgb) -> Rgb:
     height = round(picture.shape[0] * _TILE_WIDTH_PX / picture.shape[1])
     return np.asarray(cv2.resize(picture, (_TILE_WIDTH_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _padded(tile: Rgb, height: int) -> Rgb:
-    missing = height - tile.shape[0]
-    return np.pad(tile, ((0, missing), (0, 0), (0, 0)), constant_values=_BACKGROUND[0]) if missing else tile
 
 
 def draw_run(frames: Iterable[Frame], run: Run, writer: OverlayWriter) -> Iterator[Frame]:

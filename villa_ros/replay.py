@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from villa_ros.bag import Bag, BagError
+from villa_ros.bag import COMMAND, Bag, BagError
 from villa_ros.journal_replay import FrameFinder, check_journal, repeat_run
 from villa_ros.offline import drive
 from villa_ros.overlay_video import OverlayWriter, draw_run
@@ -66,7 +66,11 @@ class _EventLog:
 
 
 def timed_requests(
-    bag_path: Path, texts: Sequence[str], at_s: Sequence[float], camera_topic: str | None, camera: str
+    bag_path: Path,
+    texts: Sequence[str],
+    at_s: Sequence[float],
+    camera_topic: str | None = None,
+    camera: str = "camera",
 ) -> list[Request]:
     """Requests for these words, so many seconds after the first frame: one time for each, or one for all.
 
@@ -80,6 +84,21 @@ def timed_requests(
         Request(f"request-{place}", text, camera=camera, stamp_ns=min(last_ns, first_ns + round(at * 1e9)))
         for place, (text, at) in enumerate(zip(texts, times, strict=True), 1)
     ]
+
+
+def recorded_requests(
+    bag_path: Path, command_topic: str | None = None, camera: str = "camera"
+) -> list[Request]:
+    """The commands that the bag holds; `camera` stands in where a command names none.
+
+    Raises:
+        BagError: the bag holds no commands, or on several topics and none was chosen.
+    """
+    with Bag(bag_path) as bag:
+        if command_topic is None and not bag.topics_of(COMMAND):
+            raise BagError(f"{bag_path} holds no commands; say what to look for with --command TEXT")
+        topic = bag.choose_topic(command_topic, (COMMAND,), "command", "--command-topic")
+        return bag.commands(topic, camera)
 
 
 def replay(

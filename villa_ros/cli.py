@@ -1,0 +1,314 @@
+"""The `villa` command. Each command imports what it needs when it runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from villa_ros.cli_bench import bench, soak
+from villa_ros.cli_training import data_app, train
+from villa_ros.console import expected, fail, open_model, out, progress_bar, tracked, usage
+
+app = typer.Typer(
+    name="villa",
+    help="Segment and track what a spoken-style request means, in a camera's stream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Checkpoint = Annotated[
+    str, typer.Option(metavar="PATH", help="Model file or folder; empty: the one that ships with villa_ros.")
+]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
+Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation; 0: torch decides.")]
+CameraTopic = Annotated[
+    str | None, typer.Option("--camera-topic", help="Image topic; needed where the bag holds several.")
+]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        out.print(f"villa {_installed('villa-ros')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    bag: Annotated[
+        Path | None, typer.Option(help="Bag with commands and ground truth; default: the sample that ships.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/demo"),
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Measure through replay: no DDS, no dropped frame, no times.")
+    ] = False,
+    baseline: Annotated[
+        bool, typer.Option(help="Also measure the model when it ignores the words: one more pass.")
+    ] = True,
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Play a bag to the node over DDS, record what it publishes, measure it against the ground truth."""
+    from villa_ros import demo as demonstration
+    from villa_ros.bag import BagError
+    from villa_ros.live_graph import LiveError
+    from villa_ros.overlay_video import PictureError
+    from villa_ros.player import PlayerError
+    from villa_ros.recorder import RecorderError
+    from villa_ros.report_table import table
+    from villa_ros.share import share_path
+    from villa_ros.typestore import TypestoreError
+
+    with expected(
+        BagError, LiveError, PictureError, PlayerError, RecorderError, TypestoreError, FileNotFoundError
+    ):
+        bag = bag or share_path("sample", "tabletop")
+        if offline:
+            model = open_model(checkpoint, device, threads)
+            done = demonstration.demo_offline(bag, folder, model, baseline=baseline, progress=tracked)
+        else:
+            with progress_bar() as bar:
+                task = bar.add_task("starting the node", total=None)
+
+                def watch(played_s: float, total_s: float) -> None:
+                    doing = "playing, s" if played_s else "starting the node"
+                    bar.update(task, description=doing, completed=round(played_s), total=round(total_s))
+                    bar.stop() if played_s > total_s else None
+
+                done = demonstration.demo(
+                    bag,
+                    folder,
+                    (lambda: open_model(checkpoint, device, threads)) if baseline else None,
+                    checkpoint=checkpoint,
+                    device=device,
+                    threads=threads,
+                    watch=watch,
+                    progress=tracked,
+                )
+    out.print(table(done.report, f"{bag.name}, {'replayed, no DDS' if offline else 'live over DDS'}"))
+    _paths(
+        ("recording", done.bag),
+        ("overlay video", done.overlay),
+        ("contact sheet", done.contact_sheet),
+        ("report", done.report_json),
+        ("node's log", done.node_log),
+    )
+    if problem := done.report.problem():
+        fail(problem)
+
+
+@app.command()
+def replay(
+    bag: Annotated[
+        Path | None, typer.Argument(help="An .mcap or .db3 file, or a rosbag2 folder; default: the sample.")
+    ] = None,
+    command: Annotated[
+        list[str] | None, typer.Option(help="A request in your words; repeat for more than one.")
+    ] = None,
+    at: Annotated[
+        list[float] | None,
+        typer.Option(min=0.0, metavar="SECONDS", help="When a request is made, after the first frame. (default: 1)"),
+    ] = None,
+    commands_from_bag: Annotated[
+        bool, typer.Option("--commands-from-bag", help="Repeat the commands recorded in the bag.")
+    ] = False,
+    command_topic: Annotated[
+        str | None, typer.Option(help="Topic of those commands; needed where the bag holds several.")
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Recording of a live run with ~/journal: repeat its steps and compare."),
+    ] = None,
+    camera_topic: CameraTopic = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/replay"),
+    pictures: Annotated[bool, typer.Option(help="Write overlay video and contact sheet.")] = True,
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Run a bag through the node's own pipeline without DDS: every frame, the same result each time."""
+    from villa_ros import replay as replaying
+    from villa_ros.bag import BagError
+    from villa_ros.message_mapping import MappingError
+    from villa_ros.overlay_video import PictureError
+    from villa_ros.run_summary import failed_requests, summary
+    from villa_ros.share import share_path
+    from villa_ros.typestore import TypestoreError
+
+    texts, times = command or [], at or [1.0]
+    if bool(texts) + (commands_from_bag or command_topic is not None) + (like is not None) > 1:
+        usage("--command, --commands-from-bag and --like exclude each other; give one of them")
+    if len(times) not in (1, max(1, len(texts))):
+        usage(f"{len(times)} times --at for {len(texts)} requests; give one for each, or one for all")
+    with expected(BagError, FileNotFoundError, MappingError, PictureError, TypestoreError):
+        bag = bag or share_path("sample", "tabletop")
+        if like is not None:
+            model = open_model(checkpoint, device, threads)
+            done, comparison = replaying.replay_like(
+                bag, like, model, folder, camera_topic=camera_topic, progress=tracked, pictures=pictures
+            )
+        else:
+            requests = (
+                replaying.timed_requests(bag, texts, times, camera_topic)
+                if texts
+                else replaying.recorded_requests(bag, command_topic)
+            )
+            model = open_model(checkpoint, device, threads)
+            done = replaying.replay(
+                bag, requests, model, folder, camera_topic=camera_topic, progress=tracked, pictures=pictures
+            )
+    out.print(summary(done.run, f"{bag.name}: {done.frames} frames"))
+    for reason, count in done.bad_images.items():
+        out.print(f"[yellow]left out {count} images: {escape(reason)}[/]")
+    shown = [("overlay video", done.overlay), ("contact sheet", done.contact_sheet)] if pictures else []
+    _paths(("recording", done.bag), *shown)
+    if like is not None:
+        out.print(comparison.verdict(), highlight=False, markup=False)
+        if not comparison.same:
+            fail(f"the repetition differs from {like}")
+    elif failed := failed_requests(done.run):
+        fail(f"{len(failed)} of {len(done.run.commands)} requests failed: {failed[0]}")
+
+
+@app.command()
+def segment(
+    source: Annotated[
+        str, typer.Argument(metavar="VIDEO|FOLDER|CAMERA", help="Video, folder of images, or camera index.")
+    ],
+    request: Annotated[str, typer.Option(help="What to look for, in your words.")],
+    at: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="When the request is made; it sees what came before.")
+    ] = 0.5,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=1000.0, help="Rate of a folder, or instead of a video's own.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="End after this long; a camera runs until Ctrl-C.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/segment"),
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Segment and track in any video, folder of images or camera, without ROS."""
+    from villa_ros.bag import BagError
+    from villa_ros.overlay_video import PictureError
+    from villa_ros.pipeline.image_view import ImageError
+    from villa_ros.segment import SegmentError
+    from villa_ros.segment import segment as run
+    from villa_ros.typestore import TypestoreError
+    from villa_ros.video_source import SourceError, open_source
+
+    with expected(BagError, ImageError, PictureError, SegmentError, SourceError, TypestoreError):
+        opened = open_source(source, "camera", fps, seconds)
+        model = open_model(checkpoint, device, threads)
+        done = run(opened, request, model, folder, at_s=at, progress=tracked)
+    out.print(f"[bold]> {escape(request)}[/]\n{escape(done.answer) or '(no words)'}", highlight=False)
+    out.print(f"masks on {done.frames_with_mask} of {done.frames} frames", highlight=False)
+    _paths(
+        ("overlay video", done.overlay),
+        ("contact sheet", done.contact_sheet),
+        ("tracks", done.tracks_json),
+        ("recording", done.bag),
+    )
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def node(
+    context: typer.Context,
+    image_topic: Annotated[str, typer.Option(help="Image topic; one that ends in /compressed is read so.")] = "image",
+    camera: Annotated[str, typer.Option(help="Name of the camera in topics and messages.")] = "camera",
+    parameters: Annotated[
+        Path | None, typer.Option("--params-file", exists=True, dir_okay=False, help="ROS parameter file.")
+    ] = None,
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Start the ROS 2 node. What follows `--ros-args` is passed on, as in -p policy:=queue."""
+    from villa_ros.live_graph import have_ros
+
+    if not have_ros():
+        fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
+    from villa_ros.node import main as run
+
+    arguments = ["--ros-args"]
+    if parameters is not None:
+        arguments += ["--params-file", str(parameters)]
+    given = {"cameras": f"[{camera}]", "image_topics": f"[{image_topic}]", "checkpoint": f"'{checkpoint}'"}
+    given |= {"device": device, "threads": str(threads)}
+    # a parameter file must not be overruled by defaults that nobody typed
+    names = {"cameras": "camera", "image_topics": "image_topic"}
+    for name, value in given.items():
+        source = context.get_parameter_source(names.get(name, name))
+        if source is not None and source.name != "DEFAULT":
+            arguments += ["-p", f"{name}:={value}"]
+    raise typer.Exit(run([sys.argv[0], *arguments, *[part for part in context.args if part != "--ros-args"]]))
+
+
+@app.command()
+def info(checkpoint: Checkpoint = "") -> None:
+    """What is installed, where the shipped files are, and what the model is made of."""
+    from villa_ros.live_graph import have_ros
+    from villa_ros.share import share_path
+
+    for name in ("villa-ros", "torch", "transformers", "rosbags", "ros-rclpy"):
+        out.print(f"{name:<16}{_installed(name)}", highlight=False)
+    out.print(f"{'ROS 2':<16}{'available' if have_ros() else 'not here: villa demo --offline, replay, segment'}")
+    out.print(f"{'CPU cores':<16}{os.cpu_count()}", highlight=False)
+    with expected(FileNotFoundError):
+        out.print(f"{'share':<16}{share_path()}", highlight=False, soft_wrap=True)
+    for name in ("weights", "sample", "config"):
+        try:
+            place = str(share_path(name))
+        except FileNotFoundError as error:
+            place = str(error)
+        out.print(f"{name:<16}{place}", highlight=False, soft_wrap=True)
+    model = open_model(checkpoint, "cpu")
+    parts: dict[str, int] = getattr(model, "parameters_by_part", dict)()
+    for name, count in parts.items():
+        out.print(f"  {name:<18}{count / 1e6:6.1f} M parameters", highlight=False)
+
+
+app.command("train")(train)
+app.command("bench")(bench)
+app.command("soak")(soak)
+app.add_typer(data_app, name="data")
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _paths(*named: tuple[str, Path | None]) -> None:
+    for name, path in named:
+        if path is not None:
+            out.print(f"{name + ':':<15}{path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of `villa`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""`villa train` and `villa data`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from villa_ros.console import expected, fail, out, progress_bar
+
+data_app = typer.Typer(
+    help="Training scenes with ground truth, and the sample bag.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Phase(str, Enum):
+    """What a training run teaches."""
+
+    vision = "vision"
+    joint = "joint"
+
+
+class Split(str, Enum):
+    """Which scenes; each split has its own seeds."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+def train(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
+    phase: Annotated[Phase, typer.Option(help="vision: the encoder alone, first; joint: everything.")] = Phase.joint,
+    init: Annotated[
+        Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    decay_steps: Annotated[int | None, typer.Option(min=0, help="Last steps, in which the rate falls to 0.")] = None,
+    clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of one torch operation.")] = 2,
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+) -> None:
+    """Train ViLLa on rendered clips; the same command goes on where an interrupted run stopped."""
+    try:
+        from villa.train import TrainConfig, TrainError
+        from villa.train import train as run
+    except ImportError as error:
+        fail(f"{error}; training needs more packages: make data-setup")
+    chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step}
+    with expected(TrainError, OSError, ValueError):
+        config = TrainConfig(
+            data=data,
+            out=folder,
+            phase=phase.value,
+            init=init,
+            seed=seed,
+            threads=threads,
+            device=device,
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+        checkpoint = run(config)
+    out.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("build")
+def build(
+    folder: Annotated[Path, typer.Option("--out", help="Root folder; clips go to OUT/SPLIT/SEED.")],
+    split: Annotated[Split, typer.Option(help="Which scenes.")] = Split.train,
+    count: Annotated[int, typer.Option(min=1, help="Clips that shall be there afterwards.")] = 100,
+    first_seed: Annotated[int | None, typer.Option(min=0, help="First clip's seed; default: the split's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 16,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames per second.")] = 5.0,
+    assets: Annotated[list[str] | None, typer.Option(help="Sources of objects; default: all installed.")] = None,
+    depth: Annotated[bool, typer.Option("--depth", help="Write depth maps too.")] = False,
+) -> None:
+    """Render clips; finished ones are kept, so an interrupted build goes on."""
+    with _rendering():
+        from villa.data.build import build as run
+        from villa.data.scene import SceneConfig
+
+        report = run(
+            folder,
+            split.value,
+            count,
+            first_seed,
+            workers,
+            SceneConfig(frames=frames, fps=fps),
+            assets or None,
+            depth,
+        )
+    out.print(
+        f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@data_app.command("sample")
+def sample(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the bag.")] = Path("out/sample"),
+) -> None:
+    """Render the sample bag anew; the same versions give the same bytes as the one that ships."""
+    with _rendering():
+        from villa_ros.sample_bag import build_sample
+
+        with progress_bar() as bar:
+            task = bar.add_task("rendering", total=None)
+            path = build_sample(folder, lambda done, count: bar.update(task, completed=done, total=count))
+    out.print(f"sample bag: {path}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("show")
+def show(
+    clip: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of one clip.")],
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Contact sheet with the masks drawn; default: CLIP/sheet.png.")
+    ] = None,
+) -> None:
+    """Print what is in a rendered clip, and draw its masks."""
+    from villa.data.clips import ClipError
+
+    from villa_ros.clip_sheet import describe, write_sheet
+    from villa_ros.overlay_video import PictureError
+
+    with expected(ClipError, PictureError, OSError):
+        out.print(describe(clip))
+        path = write_sheet(clip, picture or clip / "sheet.png")
+    out.print(f"contact sheet: {path}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _rendering() -> Iterator[None]:
+    """What rendering needs beyond the package, told by name when it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        fail(f"{error}; rendering needs more packages: make data-setup")
+    except (OSError, ValueError, RuntimeError) as error:
+        fail(str(error))

@@ -1,0 +1,212 @@
+"""A live graph of our own: the node in its process, a bag played to it by another, everything recorded."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from villa_ros.bag import COMMAND, Bag
+from villa_ros.recording import COMMAND_TOPIC, NODE
+
+if TYPE_CHECKING:
+    from villa_ros.recorder import Recorder
+
+Watch = Callable[[float, float], None]  # seconds played, seconds in all
+
+_START_S = 120.0  # the most that loading the model may take
+_MARGIN_S = 30.0  # the most that playing may take longer than the bag
+_SETTLE_S = 3.0  # after the last frame: for what is still in the making
+_NODE_STOP_S = 15.0
+_PLAYER_STOP_S = 5.0
+_POLL_S = 0.1
+_LOG_LINES = 20
+
+
+class LiveError(RuntimeError):
+    """Nothing came back: the node or the player died, or nothing was published."""
+
+
+def unwatched(done_s: float, total_s: float) -> None:
+    """Nobody looks."""
+
+
+def have_ros() -> bool:
+    """Can this Python talk to a ROS graph, with our messages?"""
+    return all(find_spec(name) is not None for name in ("rclpy", "villa_msgs"))
+
+
+def recorded_topics(camera: str) -> dict[str, str]:
+    """Everything that the node publishes but pictures, and the commands it was given."""
+    return {
+        f"{NODE}/{camera}/tracks": "villa_msgs/msg/TrackedInstanceArray",
+        f"{NODE}/{camera}/tracklets": "villa_msgs/msg/TrackletArray",
+        f"{NODE}/answer": "villa_msgs/msg/Answer",
+        f"{NODE}/status": "villa_msgs/msg/RequestStatus",
+        f"{NODE}/journal": "std_msgs/msg/String",
+        "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+        COMMAND_TOPIC: COMMAND,
+    }
+
+
+def node_program() -> list[str]:
+    """The node as a program of its own, without its parameters."""
+    return [sys.executable, "-m", "villa_ros.node"]
+
+
+def run_live(
+    bag_path: Path,
+    folder: Path,
+    *,
+    image_topic: str,
+    command_topic: str,
+    camera: str = "camera",
+    checkpoint: str = "",
+    device: str = "cpu",
+    threads: int = 0,
+    program: Sequence[str] = (),
+    watch: Watch = unwatched,
+) -> tuple[Path, Path]:
+    """Start the node, play images and commands of a bag to it at their real rate, record what it publishes.
+
+    `program` replaces the node's program. Returns the recording and the node's log.
+
+    Raises:
+        LiveError: there is no ROS here, or the node or the player failed; the message ends with the node's
+        log. BagError: the bag cannot be read, or the recording not be written.
+    """
+    if not have_ros():
+        raise LiveError(
+            "rclpy or villa_msgs is not installed here: run `make setup`, source your workspace, or use --offline"
+        )
+    log = folder / "node.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        "cameras": f"[{camera}]",
+        "image_topics": f"[{image_topic}]",
+        "tracks_reliable": "true",
+        "checkpoint": f"'{checkpoint}'",
+        "device": device,
+        "threads": str(threads),
+    }
+    arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
+    command = [*(program or node_program()), "--ros-args", *arguments]
+    played = {image_topic: image_topic, command_topic: COMMAND_TOPIC}
+    with Bag(bag_path) as bag:
+        duration_s = bag.duration_s
+    with _graph(), _recorder(folder / "run", camera) as recorder:
+        with log.open("wb") as sink:
+            node = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
+        try:
+            _play(bag_path, played, node, log, duration_s, recorder, watch)
+            _watch_over(node, log, _SETTLE_S)
+        finally:
+            _end(node)
+    if not recorder.counts[f"{NODE}/{camera}/tracks"] and not recorder.counts[f"{NODE}/answer"]:
+        raise LiveError(f"the node published neither an answer nor a track; its log {_tail(log)}")
+    return recorder.file, log
+
+
+@contextmanager
+def _graph() -> Iterator[None]:
+    """rclpy in a DDS domain of our own, so that neither a robot nor another demo hears this one."""
+    from villa_ros.process_setup import use_shared_memory_profile
+
+    with _domain() as domain:
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        use_shared_memory_profile()
+        import rclpy
+        from rclpy.signals import SignalHandlerOptions
+
+        # Ctrl-C must reach us, so that the node is ended in order
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            yield
+        finally:
+            rclpy.try_shutdown()
+
+
+@contextmanager
+def _domain() -> Iterator[int]:
+    try:
+        coordinator = import_module("domain_coordinator")
+    except ImportError:  # optional; without it two graphs on one machine collide only by chance
+        yield 1 + secrets.randbelow(100)
+        return
+    with coordinator.domain_id() as domain:
+        yield domain
+
+
+def _recorder(path: Path, camera: str) -> Recorder:
+    from villa_ros.recorder import Recorder
+
+    return Recorder(path, recorded_topics(camera))
+
+
+def _play(
+    bag_path: Path,
+    played: dict[str, str],
+    node: subprocess.Popen[bytes],
+    log: Path,
+    duration_s: float,
+    recorder: Recorder,
+    watch: Watch,
+) -> None:
+    """Run the player to its end, while the node lives."""
+    topics = [part for old, new in played.items() for part in ("--topic", f"{old}:={new}")]
+    command = [sys.executable, "-m", "villa_ros.player", str(bag_path), *topics, "--wait", str(_START_S)]
+    player = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + _START_S + duration_s + _MARGIN_S
+    began: float | None = None
+    try:
+        while player.poll() is None:
+            _check_alive(node, log)
+            if time.monotonic() > deadline:
+                raise LiveError(f"the player is {_MARGIN_S:.0f} s behind the bag; is the machine too busy?")
+            if began is None and recorder.counts[f"{NODE}/journal"]:
+                began = time.monotonic()
+            watch(0.0 if began is None else time.monotonic() - began, duration_s)
+            time.sleep(_POLL_S)
+    finally:
+        if player.poll() is None:
+            player.kill()
+        _, errors = player.communicate(timeout=_PLAYER_STOP_S)
+    if player.returncode:
+        raise LiveError(f"{errors.strip() or 'the player died'}; the node's log {_tail(log)}")
+
+
+def _watch_over(node: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        _check_alive(node, log)
+        time.sleep(_POLL_S)
+
+
+def _check_alive(node: subprocess.Popen[bytes], log: Path) -> None:
+    if node.poll() is not None:
+        raise LiveError(f"the node ended by itself with exit code {node.returncode}; its log {_tail(log)}")
+
+
+def _end(node: subprocess.Popen[bytes]) -> None:
+    if node.poll() is None:
+        node.send_signal(signal.SIGINT)
+        try:
+            node.wait(_NODE_STOP_S)
+        except subprocess.TimeoutExpired:
+            node.kill()
+            node.wait()
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+    return "\n".join([f"{log} ends with:", *lines]) if lines else f"{log} is empty"
