@@ -533,3 +533,20 @@ def test_a_sink_that_calls_back_sees_its_effects_after_the_events_on_their_way()
     think(made)
     assert told.states("r") == ["QUEUED", "BUFFERING", "DECODING", "CANCELED"]
     assert not made.busy
+
+
+def test_keys_of_a_session_that_broke_are_not_given_to_a_follow_up() -> None:
+    model = BlobModel()
+    made, _ = engine(model, policy="queue")
+    made.submit(Request("a", "red", conversation_id="c"))
+    think(made)
+    model.faults.fast = RuntimeError("device lost")
+    made.ingest(frame(9))
+    made.fast("camera", frame(9).header.stamp_ns)
+    model.faults.fast = None
+    made.submit(Request("b", "red", conversation_id="other"))
+    think(made)
+    assert model.sessions[1].keys == (0,)  # a new session counts anew
+    made.submit(Request("f", "red", Action.FOLLOW_UP, conversation_id="c"))
+    think(made)
+    assert [(turn.request, turn.keys) for turn in model.sessions[1].requests[-1][2]] == [("red", ())]

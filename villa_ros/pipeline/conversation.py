@@ -41,6 +41,13 @@ class Conversations:
         while len(self._known) > self._limit:
             self._known.popitem(last=False)
 
+    def forget_keys(self, camera: str) -> None:
+        """The camera's session is gone, and with it what its keys meant."""
+        for told in self._known.values():
+            for index, entry in enumerate(told):
+                if entry.camera == camera:
+                    told[index] = replace(entry, turn=replace(entry.turn, keys=()))
+
     def clear(self) -> None:
         """Forget everything."""
         self._known.clear()

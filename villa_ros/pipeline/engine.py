@@ -11,9 +11,10 @@ from villa.interface import SlowStep, Turn
 from villa.masks import RleMask
 
 from villa_ros.pipeline import command_check
+from villa_ros.pipeline.answers import told_in_full, told_so_far, tracklets_of
 from villa_ros.pipeline.books import Books
 from villa_ros.pipeline.clip_buffer import Ingested, RingEntry, spread
-from villa_ros.pipeline.events import AnswerEvent, Event, FinishReason, Tracklet, TrackletsEvent, TrackState
+from villa_ros.pipeline.events import Event, TrackState
 from villa_ros.pipeline.passes import Answered, Failure, Looked, SlowOutcome, SlowPass, look
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.stream import ActiveRequest, Stream
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from villa.interface import SegmentationModel
 
     from villa_ros.pipeline.config import PipelineConfig
-    from villa_ros.pipeline.frame import Frame, FrameHeader
-
-_FINISH = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+    from villa_ros.pipeline.frame import Frame
 
 
 class Engine(Books):
@@ -274,7 +273,7 @@ class Engine(Books):
             so_far = outcome.partial_text
             if so_far and (record.partial is None or record.partial.text != so_far):
                 header = running.entries[-1].frame.header
-                self._answer(record, _partial(record, header, so_far))
+                self._answer(record, told_so_far(record, header, so_far))
         else:
             self._pass = None
             self._settle(running, record, outcome)
@@ -311,18 +310,7 @@ class Engine(Books):
             new.append(track)
         if kept:
             self._advance(record, RequestState.SEGMENTING)
-        ids = tuple(track.track_id for track in new)
-        self._answer(
-            record,
-            replace(
-                _partial(record, newest.frame.header, result.text),
-                raw_text=result.raw_text,
-                seg_offsets=result.seg_offsets[: len(kept)],
-                seg_track_ids=ids,
-                is_final=True,
-                finish_reason=_FINISH.get(result.finish_reason, FinishReason.UNKNOWN),
-            ),
-        )
+        self._answer(record, told_in_full(record, newest.frame.header, result, new))
         turn = Turn(record.request.text.strip(), result.text, tuple(found.key for found in kept))
         follow_up = record.request.action == Action.FOLLOW_UP
         self._conversations.add(record.request.conversation_id, done.camera, turn, follow_up)
@@ -333,7 +321,7 @@ class Engine(Books):
             message = f"{len(stream.tracks)} objects are tracked: stop some requests, or raise max_objects"
             self._finish(record, RequestState.FAILED, ErrorCode.BUSY, message)
             return
-        self._outbox.append(self._tracklets(done, answered, new))
+        self._outbox.append(tracklets_of(done, answered, new, stream.ring))
         if alone:
             last = len(result.clip_index) - 1
             empty = RleMask.empty(newest.frame.height, newest.frame.width)
@@ -360,20 +348,6 @@ class Engine(Books):
         missed = stream.ring.between(newest.stamp_ns, ring_newest.stamp_ns)
         if self._config.catch_up_frames and missed:
             stream.catch_up.extend(entry.stamp_ns for entry in spread(missed, self._config.catch_up_frames))
-
-    def _tracklets(self, done: SlowPass, answered: Answered, tracks: list[Track]) -> TrackletsEvent:
-        used = [done.entries[index].frame for index in answered.result.clip_index]
-        first, last = used[0].header.stamp_ns, used[-1].header.stamp_ns
-        span = sum(first <= entry.stamp_ns <= last for entry in done.entries)
-        span = max(span, len(self._streams[done.camera].ring.between(first - 1, last + 1)))
-        tracklets = tuple(
-            Tracklet(track.track_id, track.name, track.meant, tuple(found), tuple(found.values()))
-            for track, found in zip(tracks, answered.objects)  # noqa: B905 - the rest had no room
-        )
-        return TrackletsEvent(
-            done.request_id, done.camera, tuple(frame.header for frame in used), used[-1].height, used[-1].width,
-            span - len(used), tracklets,
-        )  # fmt: skip
 
     # -- the fast pass ---
 
@@ -438,11 +412,9 @@ class Engine(Books):
             running = self._pass is not None and self._pass.request_id == record.request_id
             if record.request.camera == stream.camera and (resting or running):
                 self._finish(record, RequestState.FAILED, failure.code, failure.message)
+        for record in self._active.values():
+            if record.request.camera == stream.camera:
+                record.retained = frozenset()
+        self._conversations.forget_keys(stream.camera)
         stream.session = None
         stream.to_drop.clear()
-
-
-def _partial(record: ActiveRequest, header: FrameHeader, text: str) -> AnswerEvent:
-    return AnswerEvent(
-        header, record.request_id, record.request.conversation_id, text, text, (), (), 0, False, FinishReason.UNKNOWN
-    )
