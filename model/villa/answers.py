@@ -27,10 +27,9 @@ def read(raw: str) -> Answer:
     text = ""
     names, offsets = [], []
     for index, piece in enumerate(pieces):
-        if index == 0 or piece[:1] in ".,;:!?":
-            text += piece.rstrip() if index < len(pieces) - 1 else piece
-        else:
-            text += " " + piece.strip()
+        words = piece.strip()
+        joined = index == 0 or not words or words[0] in ".,;:!?"
+        text += words if joined else f" {words}"
         if index < len(pieces) - 1:
             names.append(_name(piece))
             offsets.append(len(text))

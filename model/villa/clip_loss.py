@@ -54,9 +54,15 @@ class ClipLoss:
         self.freeze_backbone = freeze_backbone
 
     def _pyramid(self, images: Tensor) -> Pyramid:
-        return self.model.encoder(images.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        images = images.contiguous(memory_format=torch.channels_last)
+        if not self.freeze_backbone:
+            return self.model.encoder(images)  # type: ignore[no-any-return]
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+            levels = self.model.encoder.backbone(images)
+        return self.model.encoder.pyramid([level.float() for level in levels])
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """One clip's losses by name, each already weighted; "total" is their sum."""
         model = self.model
         pyramid = self._pyramid(batch.images)
         parts = {k: DENSE * v for k, v in dense_loss(self.head, pyramid, batch.kinds, batch.colours).items()}
@@ -137,8 +143,8 @@ class ClipLoss:
         if len(candidates) == 0:
             return {}
         chosen = candidates[torch.randperm(len(candidates))[:_ROLLOUT_OBJECTS]]
-        logits = logits.unflatten(0, (count, frames))
-        pointers = pointers.unflatten(0, (count, frames))
+        logits = logits.reshape(count, frames, *logits.shape[1:])
+        pointers = pointers.reshape(count, frames, -1)
         truth = (target[chosen, seed] * 2 - 1) * _SEED_LOGIT
         own = torch.rand((), device=target.device) < 0.5
         first = logits[chosen, seed].detach() if own else truth

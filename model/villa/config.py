@@ -37,13 +37,13 @@ class LanguageConfig:
 
     vocabulary: int = 8000  # tokens kept of the source's, before [SEG] and [FRM]
     width: int = 576  # D
-    layers: int = 8
+    layers: int = 6
     heads: int = 9
     kv_heads: int = 3
     intermediate: int = 1536
     rope_theta: float = 100_000.0
     norm_eps: float = 1e-5
-    visual_rows: int = 8
+    visual_rows: int = 6
     visual_columns: int = 8  # N_v = rows * columns visual tokens a frame
 
     @property

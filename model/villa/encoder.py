@@ -60,7 +60,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else F.relu6(self.expand(x))
         y = self.project(F.relu6(self.depthwise(y)))
-        return x + y if self.residual else y
+        return torch.add(x, y) if self.residual else torch.as_tensor(y)
 
 
 class Backbone(nn.Module):
@@ -78,6 +78,7 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised images [N, 3, H, W] -> features of strides 4, 8, 16, 32."""
         x = F.relu6(self.stem(x))
         taps = []
         for index, block in enumerate(self.blocks):
@@ -128,7 +129,11 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Pyramid:
         """Normalised images [N, 3, H, W] -> pyramid."""
-        c4, c8, c16, c32 = self.backbone(images)
+        return self.pyramid(self.backbone(images))
+
+    def pyramid(self, levels: list[Tensor]) -> Pyramid:
+        """Backbone levels of strides 4, 8, 16, 32 -> pyramid."""
+        c4, c8, c16, c32 = levels
         p16 = self.lateral16(c16) + _up(self.lateral32(c32))
         p16 = p16 + self.smooth16(F.relu(p16))
         p8 = self.lateral8(c8) + _up(p16)
@@ -149,8 +154,12 @@ class ImageEncoder(nn.Module):
             for image in images
         ]
         weight = self.lateral32.weight
-        batch = torch.from_numpy(np.stack(resized)).to(weight.device)
-        return ((batch.permute(0, 3, 1, 2).to(torch.float32) - 127.0) / 128.0).to(weight.dtype)
+        return normalize(torch.from_numpy(np.stack(resized)).to(weight.device)).to(weight.dtype)
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Images [N, H, W, 3] uint8 -> [N, 3, H, W] float32 in the range that the backbone was trained on."""
+    return (images.permute(0, 3, 1, 2).to(torch.float32) - 127.0) / 128.0
 
 
 def _up(x: Tensor) -> Tensor:

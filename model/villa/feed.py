@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from villa.data.clips import ClipReader, clip_folders
+from villa.data.clips import ClipReader, ObjectFacts, list_clips
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
+from villa.encoder import normalize
 from villa.interface import Rgb
 from villa.packing import Question
 from villa.tokenizer import SEG, TextCodec
@@ -64,7 +65,7 @@ class Feed:
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=6)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="villa-feed", daemon=True)
-        self._folders = clip_folders(config.root)
+        self._folders = list_clips(config.root)
         if not self._folders:
             raise FileNotFoundError(f"no clips under {config.root}: make some with `villa data build`")
 
@@ -87,7 +88,7 @@ class Feed:
             while not self._closed.is_set():
                 made += 1
                 if made % 500 == 0:  # a renderer may be adding clips while training runs
-                    self._folders = clip_folders(self.config.root)
+                    self._folders = list_clips(self.config.root)
                 folder = self._folders[int(self._rng.integers(len(self._folders)))]
                 batch = self.make(ClipReader(folder), self._rng)
                 while not self._closed.is_set():
@@ -111,7 +112,7 @@ class Feed:
         facts = clip.facts
         size = (config.width, config.height)
         resized = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images])
-        tensor = (torch.from_numpy(resized).permute(0, 3, 1, 2).to(torch.float32) - 127.0) / 128.0
+        tensor = normalize(torch.from_numpy(resized))
         times = torch.tensor([(chosen[-1] - index) / facts.fps for index in chosen], dtype=torch.float32)
         questions: list[Question] = []
         targets: list[NDArray[np.float32]] = []
@@ -162,7 +163,7 @@ def soft_mask(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.floa
 
 
 def dense_labels(
-    masks: list[NDArray[np.uint8]], objects: tuple[object, ...], grid: tuple[int, int]
+    masks: list[NDArray[np.uint8]], objects: Sequence[ObjectFacts], grid: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Instance masks -> kind and colour of each cell that belongs mostly to one object (or to none)."""
     kinds, colours = [], []
@@ -173,9 +174,9 @@ def dense_labels(
         kind[empty > 0.9] = 0
         colour[empty > 0.9] = 0
         for thing in objects:
-            share = soft_mask(mask == thing.id, grid)  # type: ignore[attr-defined]
-            kind[share > 0.5] = KINDS.index(thing.kind) + 1  # type: ignore[attr-defined]
-            colour[share > 0.5] = COLOURS.index(thing.colour) + 1  # type: ignore[attr-defined]
+            share = soft_mask(mask == thing.id, grid)
+            kind[share > 0.5] = KINDS.index(thing.kind) + 1
+            colour[share > 0.5] = COLOURS.index(thing.colour) + 1
         kinds.append(kind)
         colours.append(colour)
     return np.stack(kinds), np.stack(colours)
@@ -214,7 +215,7 @@ class Look:
         x = 255 * (np.clip(x, 0, 255) / 255) ** self.gamma
         x = x * (self.gain * np.asarray(self.tint, np.float32)) + self.offset
         if self.blur_px:
-            x = cv2.GaussianBlur(x, (0, 0), self.blur_px)
+            x = np.asarray(cv2.GaussianBlur(x, (0, 0), self.blur_px))
         if self.noise:
             x = x + rng.standard_normal(x.shape, np.float32) * self.noise
-        return np.clip(x, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(x, 0, 255), np.uint8)

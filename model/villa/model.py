@@ -111,9 +111,10 @@ class ViLLa(nn.Module):
 
     # -- words ---------------------------------------------------------------------------------------------------
 
-    def frame_inputs(self, states: Tensor, times_s: Tensor) -> Tensor:
-        """[SEG] states h_v [K, D], times [T] -> inputs of the `[FRM]` tokens [K, T, D]."""
-        frm = self.language.embed(torch.tensor(self.codec.frm_id, device=states.device))
+    def frame_inputs(self, states: Tensor, times_s: Tensor, frm: Tensor | None = None) -> Tensor:
+        """[SEG] states h_v [K, D], times [T] -> inputs of the `[FRM]` tokens [K, T, D]; `frm` is their embedding."""
+        if frm is None:
+            frm = self.language.embed(torch.tensor(self.codec.frm_id, device=states.device))
         time = self.frame_time(sinusoid(times_s, _TIME_CHANNELS, 64.0, 0.2).to(states.dtype))
         return frm + time[None] + self.frame_state(states)[:, None]  # type: ignore[no-any-return]
 

@@ -42,8 +42,14 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
     """Visual tokens [T, N_v, D], seconds before the newest [T], questions with one shared head -> states."""
     device = visual.device
     language, codec = model.language, model.codec
-    head = torch.tensor(questions[0].prompt.head, device=device)
-    prefix = torch.cat((language.embed(head), visual.flatten(0, 1)))
+    head = list(questions[0].prompt.head)
+    spans = [[*q.prompt.tail, *q.answer] for q in questions]
+    # One look-up for all: each one's gradient is as large as the whole embedding.
+    flat = torch.tensor([*head, *(i for span in spans for i in span), codec.frm_id], device=device)
+    looked_up = language.embed(flat)
+    frm = looked_up[-1]
+    head_embedded, *embedded_spans = torch.split(looked_up[:-1], [len(head), *map(len, spans)])
+    prefix = torch.cat((head_embedded, visual.flatten(0, 1)))
     parts, positions, owner, labels = [prefix], [torch.arange(len(prefix), device=device)], [], []
     owner.append(torch.full((len(prefix),), -1, device=device))
     labels.append(torch.full((len(prefix),), IGNORE, device=device))
@@ -52,8 +58,8 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
     offset = len(prefix)
     for index, question in enumerate(questions):
         tail, answer = question.prompt.tail, question.answer
-        ids = torch.tensor((*tail, *answer), device=device)
-        embedded = language.embed(ids)
+        ids = torch.tensor(spans[index], device=device)
+        embedded = embedded_spans[index]
         start, stop = question.prompt.request
         words = model.synthesizer(embedded[start:stop], visual, times_s)
         parts.append(torch.cat((embedded[:start], words.to(embedded.dtype), embedded[stop:])))
@@ -63,9 +69,9 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
         if question.text_loss:
             label[len(tail) - 1 : -1] = ids[len(tail) :]
         labels.append(label)
-        for at, token in enumerate(answer):
+        for place, token in enumerate(answer):
             if token == codec.seg_id:
-                seg_at.append(offset + len(tail) + at)
+                seg_at.append(offset + len(tail) + place)
                 seg_group.append(index)
         offset += len(ids)
     inputs = torch.cat(parts)[None]
@@ -83,7 +89,7 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
     if count == 0:
         empty = states.new_zeros(0, frames, states.shape[-1])
         return Packed(states, torch.cat(labels), video, empty, groups)
-    queries = model.frame_inputs(video, times_s).flatten(0, 1)[None]
+    queries = model.frame_inputs(video, times_s, frm).flatten(0, 1)[None]
     after = position[at][:, None] + 1 + torch.arange(frames, device=device)
     past = visible[at].repeat_interleave(frames, dim=0)  # the prompt and the answer up to the [SEG]
     own = torch.arange(count, device=device).repeat_interleave(frames)

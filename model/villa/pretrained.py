@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 from villa.config import ViLLaConfig
 from villa.model import ViLLa
@@ -59,14 +59,14 @@ def source_ids(tokenizer: object) -> dict[str, list[int]]:
     return {SEG: encode(" object mask"), FRM: encode(" video frame")}
 
 
-def _take_language(model: ViLLa, source: nn.Module, meanings: dict[str, list[int]]) -> None:
+def _take_language(model: ViLLa, source: Any, meanings: dict[str, list[int]]) -> None:
     target = model.language.llama
     kept = model.config.language.vocabulary
     with torch.no_grad():
-        rows = source.embed_tokens.weight  # type: ignore[union-attr]
-        target.embed_tokens.weight[:kept] = rows[:kept]  # type: ignore[index]
+        rows = source.embed_tokens.weight
+        target.embed_tokens.weight[:kept] = rows[:kept]
         for index, token in enumerate((SEG, FRM)):
-            target.embed_tokens.weight[kept + index] = rows[meanings[token]].mean(dim=0)  # type: ignore[index]
-        for mine, theirs in zip(target.layers, source.layers, strict=False):  # type: ignore[arg-type]
+            target.embed_tokens.weight[kept + index] = rows[meanings[token]].mean(dim=0)
+        for mine, theirs in zip(target.layers, source.layers, strict=False):
             mine.load_state_dict(theirs.state_dict())
-        target.norm.weight.copy_(source.norm.weight)  # type: ignore[union-attr]
+        target.norm.weight.copy_(source.norm.weight)

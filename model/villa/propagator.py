@@ -40,6 +40,7 @@ class MemoryEncoder(nn.Module):
         self.norm = nn.LayerNorm(memory)
 
     def forward(self, image: Tensor, logits: Tensor) -> Tensor:
+        """Image tokens [N, S, C], mask logits [N, H/4, W/4] -> [N, S, M]."""
         mask = (logits.clamp(-10, 10).sigmoid() * 2 - 1).to(image.dtype)
         written = self.mask(mask[:, None])  # [N, M, rows, columns]
         seen = self.image(image).transpose(1, 2).reshape(written.shape)

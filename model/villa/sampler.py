@@ -8,6 +8,7 @@ kept. Where stamps leave long gaps, the choice falls back to even spacing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ def choose(stamps_s: Sequence[float], descriptors: NDArray[np.float32] | None, c
     cuts = np.sort(np.argsort(-change, kind="stable")[: count - 1] + 1)
     edges = [0, *(int(c) for c in cuts), length]
     chosen = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         centre = units[start:stop].mean(axis=0)
         typical = units[start:stop] @ centre
         recency = np.linspace(0.0, 0.1, stop - start)

@@ -231,7 +231,7 @@ class StreamSession:
         past = torch.arange(length, device=device)[None, :] <= at.repeat_interleave(frames)[:, None]
         visible = torch.cat((past, own[:, None] == own[None, :]), dim=1)[None, None]
         states = model.language(queries, positions=positions, visible=visible, cache=cache)[0]
-        cache.crop(length)  # type: ignore[attr-defined]
+        cache.crop(-queries.shape[1])  # type: ignore[attr-defined]
         return states.unflatten(0, (count, frames))  # type: ignore[no-any-return]
 
     def _masks(

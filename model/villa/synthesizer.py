@@ -36,4 +36,4 @@ class ContextSynthesizer(nn.Module):
         seen = self.attention(queries, keys, keys)  # [T, L, c]
         weights = self.pool(seen + code[:, None]).softmax(dim=0)
         context = (weights * seen).sum(dim=0)
-        return words + torch.tanh(self.gate) * self.up(context)
+        return torch.add(words, torch.tanh(self.gate) * self.up(context))

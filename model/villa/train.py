@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from villa.checkpoint import channels_last
 from villa.clip_loss import ClipLoss, DenseHead, dense_loss
 from villa.config import ViLLaConfig
 from villa.feed import Batch, Feed, FeedConfig
@@ -126,7 +126,7 @@ class _Run:
         self.state_path = config.out / "state.pt"
         self.model = self._model(model_config).to(config.device)
         self.model.train().requires_grad_(True)
-        self.model.encoder.to(memory_format=torch.channels_last)
+        channels_last(self.model.encoder)
         self.head = DenseHead(self.model.config.encoder.channels).to(config.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
@@ -182,12 +182,13 @@ class _Run:
         (self.config.out / "config.json").write_text(json.dumps(described, indent=2))
 
     def go(self) -> Path:
+        """Train to the last step; returns the checkpoint's path."""
         config = self.config
         feed = Feed(
             FeedConfig(
                 root=config.data,
                 frames=1 if config.phase == "vision" else config.frames,
-                requests=config.requests,
+                requests=0 if config.phase == "vision" else config.requests,
                 seed=config.seed + 1_000_003 * self.step,
                 height=self.model.config.encoder.height,
                 width=self.model.config.encoder.width,
@@ -243,10 +244,9 @@ class _Run:
             chosen = [next(batches) for _ in range(config.clips_per_step)]
             images = torch.cat([b.images for b in chosen])
             pyramid = self.model.encoder(images.contiguous(memory_format=torch.channels_last))
-            parts = dense_loss(
-                self.head, pyramid, torch.cat([b.kinds for b in chosen]), torch.cat([b.colours for b in chosen])
-            )
-            torch.stack(list(parts.values())).sum().backward()
+            kinds, colours = torch.cat([b.kinds for b in chosen]), torch.cat([b.colours for b in chosen])
+            parts = dense_loss(self.head, pyramid, kinds, colours)
+            torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
             yield parts
             return
         for _ in range(config.clips_per_step):
@@ -254,10 +254,5 @@ class _Run:
             total = parts["total"]
             if not math.isfinite(float(total.detach())):
                 raise TrainError(f"the loss is not finite at step {self.step}: {parts}")
-            (total / config.clips_per_step).backward()
+            (total / config.clips_per_step).backward()  # type: ignore[no-untyped-call]
             yield parts
-
-
-def seeded(seed: int) -> np.random.Generator:
-    """A generator of its own for each purpose."""
-    return np.random.default_rng(seed)

@@ -1,0 +1,73 @@
+"""Untrained ViLLa blocks change nothing; the language model's cached ways agree with its plain one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import tiny_model
+from villa import packing
+from villa.packing import Question
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def test_an_untrained_synthesizer_leaves_the_words_exactly_as_they_are(model):
+    words, visual = torch.randn(5, 48), torch.randn(3, 6, 48)
+    assert torch.equal(model.synthesizer(words, visual, torch.tensor([2.0, 1.0, 0.0])), words)
+
+
+def test_an_untrained_synchronizer_prompts_with_the_seg_state_alone(model):
+    video, frames, image = torch.randn(2, 32), torch.randn(2, 3, 32), torch.randn(3, 24, 32)
+    prompts = model.synchronizer(video, frames, image)
+    assert torch.equal(prompts.video, video)
+    assert torch.equal(prompts.frames, video[:, None].expand(-1, 3, -1))
+
+
+def test_objects_of_other_requests_do_not_change_a_prompt(model):
+    trained = tiny_model()
+    trained.synchronizer.amount.fill_(0.7)
+    video, frames, image = torch.randn(3, 32), torch.randn(3, 2, 32), torch.randn(2, 24, 32)
+    together = trained.synchronizer(video, frames, image, torch.tensor([0, 0, 1]))
+    alone = trained.synchronizer(video[2:], frames[2:], image[:])
+    torch.testing.assert_close(together.frames[2:], alone.frames, atol=1e-5, rtol=1e-5)
+
+
+def test_prefill_in_chunks_equals_one_forward(model):
+    inputs = torch.randn(1, 23, 48)
+    whole = model.language(inputs)
+    cache = model.language.new_cache()
+    parts = [model.language(inputs[:, at : at + 7], cache=cache) for at in range(0, 23, 7)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=1e-4)
+
+
+def _question(model, text: str, answer: str) -> Question:
+    return Question(model.codec.prompt(text, "", 64), tuple(model.codec.answer_ids(answer)))
+
+
+def test_a_packed_request_is_answered_as_if_it_were_alone(model):
+    visual, times = torch.randn(3, 6, 48), torch.tensor([2.0, 1.0, 0.0])
+    first = _question(model, "track the red mug", "The red mug [SEG].")
+    second = _question(model, "all the mugs", "The red mug [SEG] and the blue bowl [SEG].")
+    together = packing.forward(model, visual, times, [first, second])
+    alone = packing.forward(model, visual, times, [second])
+    assert together.groups.tolist() == [0, 1, 1]
+    torch.testing.assert_close(together.video[1:], alone.video, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together.frames[1:], alone.frames, atol=1e-5, rtol=1e-4)
+
+
+def test_labels_teach_the_answer_and_its_end_and_nothing_else(model):
+    question = _question(model, "the red mug", "The red mug [SEG].")
+    packed = packing.forward(model, torch.randn(1, 6, 48), torch.zeros(1), [question])
+    taught = packed.labels[packed.labels != packing.IGNORE].tolist()
+    assert taught == list(question.answer)
+    assert taught[-1] == model.codec.end_id
+
+
+def test_an_answer_without_seg_has_no_objects(model):
+    question = _question(model, "the banana", "There is no banana.")
+    packed = packing.forward(model, torch.randn(2, 6, 48), torch.tensor([1.0, 0.0]), [question])
+    assert packed.video.shape == (0, 48)
+    assert packed.frames.shape == (0, 2, 48)

@@ -1,0 +1,91 @@
+"""A checkpoint is one strict file."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tiny import tiny_model
+from villa.checkpoint import CheckpointError, load, save
+from villa.config import ConfigError, ViLLaConfig
+
+
+@pytest.fixture
+def path(tmp_path):
+    save(tiny_model(), tmp_path / "villa.safetensors", torch.float32)
+    return tmp_path / "villa.safetensors"
+
+
+def _rewrite(path, change):
+    with safe_open(str(path), "pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        metadata = dict(file.metadata())
+    change(tensors, metadata)
+    save_file(tensors, str(path), metadata)
+
+
+def test_what_is_saved_comes_back(path):
+    before, after = tiny_model(), load(path)
+    assert after.config == before.config
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, after.state_dict()[name]), name
+
+
+def test_the_loaded_model_gives_the_same_features(path):
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    a, b = tiny_model().encode(image), load(path).encode(image)
+    torch.testing.assert_close(a.tokens, b.tokens, atol=1e-5, rtol=1e-4)
+
+
+def test_a_folder_with_a_checkpoint_is_as_good_as_its_file(path):
+    assert load(path.parent).config == load(path).config
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*nothing\.safetensors"):
+        load(tmp_path / "nothing.safetensors")
+
+
+def test_a_missing_tensor_is_named(path):
+    _rewrite(path, lambda tensors, _: tensors.pop("no_memory"))
+    with pytest.raises(CheckpointError, match="lacks 1 tensor.*no_memory"):
+        load(path)
+
+
+def test_an_unknown_tensor_is_named(path):
+    _rewrite(path, lambda tensors, _: tensors.update(surprise=torch.zeros(1)))
+    with pytest.raises(CheckpointError, match="unknown tensor.*surprise"):
+        load(path)
+
+
+def test_a_wrong_shape_is_named_with_both_shapes(path):
+    _rewrite(path, lambda tensors, _: tensors.update(no_memory=torch.zeros(3)))
+    with pytest.raises(CheckpointError, match=r"no_memory.*\[3\], wanted \[32\]"):
+        load(path)
+
+
+def test_a_file_cut_short_is_refused(path):
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="cut short"):
+        load(path)
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path):
+    save_file({"x": torch.zeros(1)}, str(tmp_path / "x.safetensors"))
+    with pytest.raises(CheckpointError, match="not a villa checkpoint"):
+        load(tmp_path / "x.safetensors")
+
+
+def test_an_unknown_configuration_field_is_named():
+    data = json.loads(ViLLaConfig().to_json())
+    data["encoder"]["depth"] = 3
+    with pytest.raises(ConfigError, match="encoder: unknown field 'depth'"):
+        ViLLaConfig.from_json(json.dumps(data))
+
+
+def test_a_configuration_survives_json():
+    assert ViLLaConfig.from_json(ViLLaConfig().to_json()) == ViLLaConfig()

@@ -1,0 +1,60 @@
+"""Tokenizer, prompt and answers."""
+
+from __future__ import annotations
+
+import pytest
+from tiny import VOCABULARY, tokenizer_json
+from villa import answers
+from villa.tokenizer import FRM, SEG, TextCodec, TokenizerError, cut
+
+
+@pytest.fixture(scope="module")
+def codec() -> TextCodec:
+    return TextCodec(cut(tokenizer_json(), VOCABULARY))
+
+
+def test_cutting_keeps_every_text_exactly(codec):
+    text = "Ünïcode café, the zebra-striped vase 漢字!"
+    assert codec.decode(codec.request_ids(text, 500)) == " " + text
+
+
+def test_the_new_tokens_are_the_last_two_ids(codec):
+    assert (codec.seg_id, codec.frm_id, len(codec)) == (VOCABULARY, VOCABULARY + 1, VOCABULARY + 2)
+
+
+def test_special_tokens_written_by_a_user_are_no_control(codec):
+    ids = codec.request_ids(f"the mug {SEG}<|im_end|>{FRM}", 100)
+    assert not {codec.seg_id, codec.frm_id, codec.end_id} & set(ids)
+
+
+def test_a_request_is_cut_to_its_limit(codec):
+    prompt = codec.prompt("mug " * 1000, "", 32)
+    assert prompt.request[1] - prompt.request[0] == 32
+
+
+def test_a_tokenizer_without_our_tokens_is_refused():
+    with pytest.raises(TokenizerError, match=r"\[SEG\]"):
+        TextCodec(tokenizer_json())
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "names", "offsets"),
+    [
+        ("The red mug [SEG].<|im_end|>", "The red mug.", ("red mug",), (11,)),
+        (
+            "There are two mugs: the red mug [SEG] and the blue mug [SEG].",
+            "There are two mugs: the red mug and the blue mug.",
+            ("red mug", "blue mug"),
+            (31, 48),
+        ),
+        ("There is no banana.", "There is no banana.", (), ()),
+        ("[SEG]", "", ("object",), (0,)),
+        ("mug [SEG] [SEG]", "mug", ("mug", "object"), (3, 3)),
+        ("", "", (), ()),
+    ],
+)
+def test_answers_are_read_with_names_and_places(raw, text, names, offsets):
+    answer = answers.read(raw)
+    assert (answer.text, answer.names) == (text, names)
+    assert answer.offsets == offsets
+    assert all(0 <= offset <= len(text) for offset in answer.offsets)
