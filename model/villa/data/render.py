@@ -7,18 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.motion import Mover
+from villa.data.physics import INSTALL, RenderError, mujoco
 from villa.data.scene import Scene, SceneConfig, hidden_groups
 
 _FAR_AWAY = np.array([0.0, 0.0, -500.0])
-
-
-class RenderError(RuntimeError):
-    """The machine cannot draw off-screen."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,7 @@ def open_renderer(model: Any, height: int, width: int) -> Any:
         return mujoco.Renderer(model, height, width)
     except (ImportError, AttributeError, RuntimeError, mujoco.FatalError) as error:
         backend = os.environ.get("MUJOCO_GL", "(unset)")
-        raise RenderError(
-            f"no off-screen OpenGL with MUJOCO_GL={backend} ({error}): install libosmesa6 and set "
-            "MUJOCO_GL=osmesa, or set MUJOCO_GL=egl where a driver with EGL is installed"
-        ) from error
+        raise RenderError(f"no off-screen OpenGL with MUJOCO_GL={backend} ({error}): {INSTALL}") from error
 
 
 def _owners(scene: Scene) -> NDArray[np.uint8]:

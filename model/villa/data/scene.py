@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.motion import Motion, plan_motions
 from villa.data.objects import COLLISION_GROUP, ObjectModel, add_texture
 from villa.data.palette import backdrop
+from villa.data.physics import mujoco
 from villa.data.view import CameraPath, plan_camera
 
 PANEL = "panel"
