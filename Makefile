@@ -10,6 +10,8 @@ VENV ?= .venv
 TORCH ?= -r requirements/torch.txt
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
+SOAK_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
@@ -47,32 +49,32 @@ setup: $(STAMPS)/package $(STAMPS)/test ## the environment for everything but tr
 	@echo "Ready: $(BIN)/villa --help"
 
 .PHONY: test
-test: setup ## set up, lint, types, all tests
+test: $(STAMPS)/package $(STAMPS)/test ## set up, lint, types, all tests
 	@$(MAKE) --silent lint && lint=0 || lint=1; \
 	$(BIN)/python -m pytest $(PYTEST_ARGS) && tests=0 || tests=$$?; \
 	if [ $$lint -ne 0 ]; then echo 'lint or types failed: see above the tests' >&2; fi; \
 	exit $$((lint | tests))
 
 .PHONY: lint
-lint: setup ## ruff and mypy
-	@$(STEP) 'ruff' $(BIN)/ruff check . && ruff=0 || ruff=1; \
+lint: $(STAMPS)/package $(STAMPS)/test ## ruff and mypy
+	@$(STEP) 'ruff' $(BIN)/ruff check --output-format concise . && ruff=0 || ruff=1; \
 	$(STEP) 'mypy --strict' $(BIN)/mypy && mypy=0 || mypy=1; \
 	exit $$((ruff | mypy))
 
 .PHONY: bench
-bench: setup ## speed of the fast pass and time to the first mask on this machine
+bench: $(STAMPS)/package ## speed of the fast pass and time to the first mask on this machine
 	@$(BIN)/villa bench $(BENCH_ARGS)
 
 .PHONY: soak
-soak: setup ## resident memory over 2,500 frames with objects and requests coming and going
+soak: $(STAMPS)/package ## resident memory over 2,500 frames with objects and requests coming and going
 	@$(BIN)/villa soak $(SOAK_ARGS)
 
 .PHONY: colcon
-colcon: setup ## build both packages as a native workspace would, with pip's colcon on the ROS 2 wheels
+colcon: $(STAMPS)/package $(STAMPS)/test ## build both packages as a native workspace would, with pip's colcon on the ROS 2 wheels
 	@.ci/colcon_on_wheels $(BIN) .cache/colcon
 
 .PHONY: data-setup
-data-setup: setup $(STAMPS)/data ## what rendering training scenes and training need besides (500 MB)
+data-setup: $(STAMPS)/package $(STAMPS)/data ## what rendering training scenes and training need besides (500 MB)
 
 .PHONY: clean
 clean: ## remove the environment, caches and build outputs
