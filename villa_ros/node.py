@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
@@ -79,7 +80,8 @@ class VillaNode(LifecycleNode):
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
-        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+        report = self._guarded("diagnostics", lambda *_: self._publish_diagnostics())
+        self.create_timer(_DIAGNOSTICS_PERIOD_S, report, clock=steady)
         if self.get_parameter("autostart").value:
             self._autostart = self.create_timer(0.0, self._start_by_itself, clock=steady)
 
@@ -156,7 +158,8 @@ class VillaNode(LifecycleNode):
         self._inputs.clear()
         if self._worker is not None:
             self._worker.stop()
-            self._worker.close()
+            if not self._worker.close():
+                self.get_logger().warning("a model call is still running; its result will be discarded")
             self._worker = None
         if self._outputs is not None:
             self._outputs.stop()
@@ -185,18 +188,24 @@ class VillaNode(LifecycleNode):
         self._listen(String, "~/command_text", self._on_command_text, qos.commands())
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
-        def guarded(message: Any) -> None:
-            try:
-                callback(message)
-            except Exception as error:  # one message must never end the node
-                self._last_error = f"{topic}: {type(error).__name__}: {error}"
-                self.get_logger().error(self._last_error, throttle_duration_sec=_LOG_PERIOD_S)
-
+        guarded = self._guarded(topic, callback)
         self._inputs.append(
             self.create_subscription(
                 kind, topic, guarded, profile, qos_overriding_options=qos.overridable()
             )
         )
+
+    def _guarded(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
+        """What `callback` raises is logged and shown in /diagnostics; it must never end the node."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except Exception as error:
+                self._last_error = f"{name}: {type(error).__name__}: {error}"
+                self.get_logger().error(self._last_error, throttle_duration_sec=_LOG_PERIOD_S)
+
+        return guarded
 
     def _on_image(self, camera: str, convert: Callable[[Any, str, int], Frame], message: Any) -> None:
         assert self._worker is not None
@@ -333,7 +342,12 @@ def spin(make_node: Callable[[], VillaNode], args: Sequence[str] | None = None) 
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
-    node = make_node()
+    try:
+        node = make_node()
+    except ParameterException as error:
+        print(f"villa_node: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
     executor = _executor()
     executor.add_node(node)
     try:

@@ -174,3 +174,12 @@ def test_missing_images_are_reported_with_the_profile_to_set(start_node, operato
 
     message = peer.until(blamed, "the profile to be named", two_of_twenty)
     assert "fastdds_shm.xml" in message
+
+
+def test_bytes_that_are_no_message_end_nothing(active, operator, camera, peer):
+    publisher = peer.publisher(Command, "/villa_node/command")
+    for broken in (b"\0\1\0\0", b"\0\1\0\0" + b"\xff" * 12, b"\0\1\0\0" + b"\xff" * 200):
+        publisher.publish(broken)
+    operator.command("the blue square", "after")
+    operator.reach("after", RequestStatus.TRACKING)
+    assert active.process.poll() is None

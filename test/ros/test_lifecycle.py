@@ -105,3 +105,13 @@ def test_shutdown_transition_ends_requests(start_node, lifecycle, operator):
     assert lifecycle.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     operator.reach("running", RequestStatus.CANCELED)
     assert lifecycle.state() == "finalized"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"), [({"clip_frames": 0}, "clip_frames"), ({"clip_frames": "many"}, "clip_frames")]
+)
+def test_unusable_parameter_ends_the_start_with_one_clear_message(start_node, parameters, named):
+    node = start_node(**parameters)
+    assert node.wait() == 2
+    assert named in node.log()
+    assert "Traceback" not in node.log()
