@@ -79,6 +79,7 @@ class Faults:
     hold_last: threading.Event | None = None  # ... inside its last
     hold_fast: threading.Event | None = None  # the fast pass waits for it
     entered: threading.Event = field(default_factory=threading.Event)  # set when a wait begins
+    on_step: Callable[[], None] | None = None  # called in every fast pass
     result: Callable[[RequestResult], Any] | None = None  # what to return instead
 
 
@@ -138,6 +139,8 @@ class BlobSession:
         _wait(faults, faults.hold_fast)
         if faults.fast is not None:
             raise faults.fast
+        if faults.on_step is not None:
+            faults.on_step()
         self.stamps.append(stamp_s)
         outputs = []
         for key, channel in self.colours.items():

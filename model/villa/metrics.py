@@ -70,7 +70,7 @@ def mean_jf(preds: Sequence[Mask], gts: Sequence[Mask]) -> float:
         raise MetricError(
             f"{len(preds)} predicted masks for {len(gts)} true ones, wanted equally many and at least one"
         )
-    return float(np.mean([j_and_f(pred, gt) for pred, gt in zip(preds, gts)]))  # noqa: B905 - checked
+    return float(np.mean([j_and_f(pred, gt) for pred, gt in zip(preds, gts, strict=True)]))
 
 
 def _pair(pred: Mask, gt: Mask) -> tuple[Mask, Mask]:

@@ -203,6 +203,15 @@ def test_an_id_that_was_used_is_refused_under_another_so_that_the_first_is_not_m
     assert told.states("r")[-1] == "CANCELED"
 
 
+def test_repeating_an_id_over_and_over_does_not_make_it_forgotten() -> None:
+    made, told = engine(history_requests=5)
+    made.submit(Request("r", "red"))
+    made.stop("r")
+    refused = {made.submit(Request("r", "red")) for _ in range(20)}
+    assert len(refused) == 20
+    assert {told.last(name).error_code for name in refused} == {ErrorCode.DUPLICATE_ID}
+
+
 def test_a_request_without_an_id_gets_one_of_its_own() -> None:
     made, told = engine()
     first, second = made.submit(Request("", "red")), made.submit(Request("", "green"))
@@ -521,11 +530,15 @@ def assert_one_final_state_each(told: Told) -> None:
 
 def test_a_sink_that_calls_back_sees_its_effects_after_the_events_on_their_way() -> None:
     told = Told()
+    inside: list[bool] = []
 
     def sink(event: Any) -> None:
+        assert not inside, "the sink was entered again before it returned"
         told(event)
+        inside.append(True)
         if isinstance(event, StatusEvent) and event.state == RequestState.DECODING:
             made.stop(event.request_id)
+        inside.clear()
 
     made = Engine(BlobModel(), PipelineConfig(), sink, "n")
     made.ingest(frame(0, painted(red=(1, 1, 9, 9))))

@@ -56,6 +56,6 @@ def tracklets_of(done: SlowPass, answered: Answered, tracks: Sequence[Track], ri
         frames_dropped=came - len(used),
         tracklets=tuple(
             Tracklet(track.track_id, track.name, track.meant, tuple(found), tuple(found.values()))
-            for track, found in zip(tracks, answered.objects)  # noqa: B905 - the rest had no room
+            for track, found in zip(tracks, answered.objects, strict=False)
         ),
     )

@@ -326,7 +326,7 @@ class Engine(Books):
             last = len(result.clip_index) - 1
             empty = RleMask.empty(newest.frame.height, newest.frame.width)
             told = []
-            for track, found_masks in zip(new, answered.objects):  # noqa: B905 - the rest had no room
+            for track, found_masks in zip(new, answered.objects, strict=False):
                 mask = found_masks.get(last, empty)
                 told.append(track.observe(mask, track.meant, 1.0 if mask.area else 0.0, self._config))
             self._outbox.append(stream.tell(newest.frame, told))

@@ -90,7 +90,7 @@ def contact_sheet(tiles: Sequence[tuple[Rgb, str]], columns: int = 4, tile_width
             _DARK,
             np.uint8,
         )
-        for column, (image, lines) in enumerate(zip(images, captions)):  # noqa: B905 - cut from equal lists
+        for column, (image, lines) in enumerate(zip(images, captions, strict=True)):
             x = gap + column * (tile_width + gap)
             row[head : head + image.shape[0], x : x + tile_width] = image
             for number, text in enumerate(lines):
