@@ -129,7 +129,7 @@ def _graph() -> Iterator[None]:
         from rclpy.signals import SignalHandlerOptions
 
         # Ctrl-C must reach us, so that the node is ended in order
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         try:
             yield
         finally:
@@ -163,7 +163,7 @@ def _play(
     watch: Watch,
 ) -> None:
     """Run the player to its end, while the node lives."""
-    topics = [part for old, new in played.items() for part in ("--topic", f"{old}:={new}")]
+    topics = [part for old, new in played.items() for part in ("--topic", f"{old}={new}")]
     command = [sys.executable, "-m", "villa_ros.player", str(bag_path), *topics, "--wait", str(_START_S)]
     player = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + _START_S + duration_s + _MARGIN_S

@@ -68,7 +68,7 @@ def play(bag_path: Path, topics: Mapping[str, str], *, rate: float, wait_s: floa
             if topic not in bag.topics:
                 raise BagError(f"topic {topic} is not in {bag_path}; it holds {', '.join(bag.topics)}")
             kinds[topic] = bag.topics[topic]
-        rclpy.init()
+        rclpy.init(args=[])
         node = rclpy.create_node("villa_player")
         try:
             publishers = {
@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--topic",
         action="append",
         required=True,
-        metavar="NAME[:=NEW]",
+        metavar="NAME[=NEW]",
         help="a topic to play, published under NEW if given; repeat for more",
     )
     parser.add_argument("--rate", type=float, default=1.0)
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     topics = {}
     for entry in given.topic:
-        old, _, new = entry.partition(":=")
+        old, _, new = entry.partition("=")
         topics[old] = new or old
     try:
         play(given.bag, topics, rate=given.rate, wait_s=given.wait, settle_s=given.settle)

@@ -107,9 +107,13 @@ class EventBag:
         self._types = rosbags_types(villa_typestore())
         self._requests: dict[str, Request] = {}
 
-    def command(self, request: Request, log_ns: int) -> None:
-        """Record a command; its later journal entry carries it."""
+    def remember(self, request: Request) -> None:
+        """Let the journal entry of this request carry it."""
         self._requests[request.request_id] = request
+
+    def command(self, request: Request, log_ns: int) -> None:
+        """Record a command, and let its journal entry carry it."""
+        self.remember(request)
         self._writer.write(COMMAND_TOPIC, log_ns, command_message(request, self._types))
 
     def event(self, event: Event, log_ns: int) -> None:

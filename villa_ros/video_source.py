@@ -38,7 +38,7 @@ class VideoSource:
 def open_source(
     source: str, camera: str, fps: float | None = None, seconds: float | None = None
 ) -> VideoSource:
-    """Open a video file, a folder of images or a camera index such as "0".
+    """Open a video file, an image or a folder of them, or a camera index such as "0".
 
     Stamps begin at 0. A file's come from its own rate (or `fps`), a live camera's from the clock; a live
     camera ends after `seconds`, and a file no later.
@@ -48,7 +48,12 @@ def open_source(
     """
     path = Path(source)
     if path.is_dir():
-        return _folder(path, camera, fps or FOLDER_FPS, seconds)
+        files = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+        if not files:
+            raise SourceError(f"{path} holds no image; wanted files ending with {', '.join(IMAGE_SUFFIXES)}")
+        return _images(str(path), files, camera, fps or FOLDER_FPS, seconds)
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        return _images(path.name, [path], camera, fps or FOLDER_FPS, seconds)
     if path.exists():
         return _video(path, camera, fps, seconds)
     if source.isdecimal():
@@ -58,12 +63,9 @@ def open_source(
     )
 
 
-def _folder(path: Path, camera: str, fps: float, seconds: float | None) -> VideoSource:
-    files = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+def _images(name: str, files: list[Path], camera: str, fps: float, seconds: float | None) -> VideoSource:
     if seconds is not None:
         files = files[: max(1, int(seconds * fps))]
-    if not files:
-        raise SourceError(f"{path} holds no image; wanted files ending with {', '.join(IMAGE_SUFFIXES)}")
 
     def frames() -> Iterator[Frame]:
         shape: tuple[int, ...] | None = None
@@ -77,7 +79,7 @@ def _folder(path: Path, camera: str, fps: float, seconds: float | None) -> Video
             shape = image.shape
             yield _frame(image, camera, round(index / fps * 1e9))
 
-    return VideoSource(str(path), frames(), fps, len(files))
+    return VideoSource(name, frames(), fps, len(files))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -1,0 +1,320 @@
+"""Offline replay: deterministic, complete, and equal to the run whose journal it repeats."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fakes import BlobModel
+from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, stamp, write_bag
+
+from villa_ros.bag import Bag, BagError
+from villa_ros.journal_replay import check_journal
+from villa_ros.message_mapping import journal_line
+from villa_ros.pipeline.config import PipelineConfig
+from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent, TrackState
+from villa_ros.pipeline.request import Action, Request, RequestState
+from villa_ros.pipeline.worker import Worker
+from villa_ros.recording import BagWriter, EventBag, Run, Timed, read_run
+from villa_ros.replay import recorded_requests, replay, replay_like, timed_requests
+from villa_ros.track_comparison import compare, mask_iou
+
+
+def rle_of(run: Run) -> list[tuple[Any, ...]]:
+    """Everything about the tracks of a run but when it was recorded."""
+    return [
+        (event.header, event.sequence, i.track_id, i.request_id, i.label, i.state, i.score, i.mask.runs.tolist())
+        for event in (timed.value for timed in run.tracks)
+        for i in event.instances
+    ]
+
+
+def offline(bag: Path, folder: Path, requests: list[Request] | None = None, **options: Any) -> Run:
+    given = recorded_requests(bag) if requests is None else requests
+    return replay(bag, given, BlobModel(), folder, pictures=False, **options).run
+
+
+def test_two_replays_give_the_same_run_lengths_and_ids(bag: Path, tmp_path: Path) -> None:
+    first, second = offline(bag, tmp_path / "one"), offline(bag, tmp_path / "two")
+    assert len(first.tracks) == 15
+    assert rle_of(first) == rle_of(second)
+    assert [entry for entry, _ in first.journal] == [entry for entry, _ in second.journal]
+
+
+def test_every_frame_after_the_command_has_a_mask_on_the_object(bag: Path, tmp_path: Path) -> None:
+    run = offline(bag, tmp_path / "out")
+    stamps = [timed.value.header.stamp_ns for timed in run.tracks]
+    assert stamps == [stamp(index) for index in range(5, 20)]
+    for index, timed in enumerate(run.tracks, 5):
+        (instance,) = timed.value.instances
+        assert abs(instance.mask.x - (2 + index)) <= 1
+        assert abs(instance.mask.box_width - 12) <= 2
+
+
+def test_the_recording_holds_command_answer_states_tracklets_and_journal(bag: Path, tmp_path: Path) -> None:
+    run = offline(bag, tmp_path / "out")
+    assert run.commands["red"].value.text == "the red box"
+    assert run.answers["red"].value.is_final
+    assert run.answers["red"].value.seg_track_ids == (run.tracks[0].value.instances[0].track_id,)
+    states = [timed.value.state for timed in run.statuses["red"]]
+    assert states[0] == RequestState.QUEUED
+    assert states[-1] == RequestState.TRACKING
+    assert set(run.tracklets["red"].value) == {stamp(index) for index in range(6)}
+    submit = next(request for entry, request in run.journal if entry.op == "submit")
+    assert submit is not None
+    assert submit.text == "the red box"
+    assert {timed.log_ns for timed in run.statuses["red"]} == {stamp(5)}
+
+
+def test_no_frame_is_ever_stamped_anew(bag: Path, tmp_path: Path) -> None:
+    run = offline(bag, tmp_path / "out")
+    with Bag(bag) as opened:
+        headers = {frame.header for frame in opened.frames(IMAGE_TOPIC, "camera")}
+    assert {timed.value.header for timed in run.tracks} <= headers
+
+
+def test_a_stop_in_the_bag_ends_the_tracks(tmp_path: Path) -> None:
+    commands = [
+        Request("red", "the red box", stamp_ns=stamp(3)),
+        Request("red", "", action=Action.STOP, stamp_ns=stamp(9)),
+    ]
+    run = offline(write_bag(tmp_path / "bag", commands=commands), tmp_path / "out")
+    assert run.statuses["red"][-1].value.state == RequestState.CANCELED
+    assert max(t.value.header.stamp_ns for t in run.tracks) == stamp(8)
+    assert run.tracks[-1].value.instances[0].state == TrackState.REMOVED
+
+
+def test_a_timeout_runs_on_the_stamps_of_the_frames(tmp_path: Path) -> None:
+    commands = [Request("red", "the red box", stamp_ns=stamp(3), timeout_s=0.5)]
+    run = offline(write_bag(tmp_path / "bag", commands=commands), tmp_path / "out")
+    assert run.statuses["red"][-1].value.state == RequestState.SUCCEEDED
+    assert run.statuses["red"][-1].log_ns == stamp(8)
+
+
+def test_a_command_after_the_last_frame_is_still_answered(tmp_path: Path) -> None:
+    commands = [Request("late", "the red box", stamp_ns=stamp(500))]
+    run = offline(write_bag(tmp_path / "bag", frames=4, commands=commands), tmp_path / "out")
+    assert run.answers["late"].value.text == "the red box"
+
+
+def test_what_is_not_there_is_answered_without_a_mask(tmp_path: Path) -> None:
+    commands = [Request("green", "the green box", stamp_ns=stamp(3))]
+    run = offline(write_bag(tmp_path / "bag", commands=commands), tmp_path / "out")
+    assert run.statuses["green"][-1].value.state == RequestState.NO_TARGET
+    assert not run.tracks
+
+
+def test_requests_of_the_command_line_are_timed_from_the_first_frame(bag: Path) -> None:
+    one, two = timed_requests(bag, ["the red box", "the blue box"], [0.5, 99.0])
+    assert (one.stamp_ns, two.stamp_ns) == (stamp(5), stamp(19))
+    assert one.request_id != two.request_id
+
+
+def test_a_bag_without_commands_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="--command TEXT"):
+        recorded_requests(write_bag(tmp_path / "bag", frames=2))
+
+
+def test_a_bag_whose_images_are_all_bad_names_the_reason(tmp_path: Path) -> None:
+    broken = [("/camera/image", stamp(index), jpeg(index, painted(), cut=300)) for index in range(3)]
+    path = write_bag(tmp_path / "bag", frames=0, extra=broken)
+    with pytest.raises(BagError, match=r"no usable frame: 3 x truncated"):
+        replay(path, [Request("a", "the red box")], BlobModel(), tmp_path / "out")
+
+
+def test_overlay_video_and_contact_sheet_show_the_masks(bag: Path, tmp_path: Path) -> None:
+    done = replay(bag, recorded_requests(bag), BlobModel(), tmp_path / "out")
+    video = cv2.VideoCapture(str(done.overlay))
+    pictures = []
+    while (read := video.read())[0]:
+        pictures.append(read[1])
+    assert len(pictures) == 20
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0, abs=0.1)
+    plain, drawn = pictures[2].astype(int), pictures[15].astype(int)
+    inside = drawn[14:18, 19:27]
+    assert np.abs(inside - np.array([0, 0, 255])).max() > 40, "the red box is painted over where its mask is"
+    assert np.abs(plain[14:18, 6:12] - np.array([0, 0, 255])).max() < 40, "and not before it was asked for"
+    sheet = cv2.imread(str(done.contact_sheet))
+    assert sheet is not None
+    assert sheet.shape[1] > 4 * 300
+
+
+def live_run(bag: Path, folder: Path, model: BlobModel, act: Callable[[Worker, int], None]) -> Path:
+    """What the node does without its DDS: a worker fed frame by frame, its events recorded."""
+    lock = threading.Lock()
+    with BagWriter(folder) as writer, Bag(bag) as opened:
+        events = EventBag(writer)
+
+        def sink(event: Event) -> None:
+            with lock:
+                events.event(event, stamp(0))
+
+        worker = Worker(model, PipelineConfig(), sink, nonce="live")
+        submit = worker.submit
+
+        def remembering(request: Request) -> str:
+            events.remember(request)
+            return submit(request)
+
+        worker.submit = remembering  # type: ignore[method-assign]
+        worker.start()
+        for index, frame in enumerate(opened.frames(IMAGE_TOPIC, "camera")):
+            worker.offer(frame)
+            act(worker, index)
+            threading.Event().wait(0.01)
+        worker.stop()
+        assert worker.close()
+    return folder / f"{folder.name}.mcap"
+
+
+def test_repeating_a_live_runs_journal_gives_its_tracks_again(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", frames=40)
+
+    def act(worker: Worker, index: int) -> None:
+        if index == 8:
+            worker.submit(Request("red", "the red box"))
+        if index == 20:
+            worker.submit(Request("blue", "the blue box and the red box"))
+        if index == 33:
+            worker.stop("blue")
+
+    run = live_run(bag, tmp_path / "run", BlobModel(sleep_s=0.003), act)
+    recorded = read_run(run)
+    assert any(len(timed.value.instances) == 2 for timed in recorded.tracks), "the run tracked both boxes"
+    done, comparison = replay_like(bag, run, BlobModel(), tmp_path / "like", pictures=False)
+    assert comparison.same, comparison.verdict()
+    assert comparison.frames == len(recorded.tracks)
+    assert {timed.value.instances[0].track_id.split("-")[0] for timed in done.run.tracks} == {"replay"}
+
+
+def test_a_model_that_answers_otherwise_is_found_out(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", frames=30)
+    run = live_run(
+        bag, tmp_path / "run", BlobModel(), lambda w, i: w.submit(Request("r", "the red box")) if i == 5 else None
+    )
+
+    class Shifted(BlobModel):
+        def encode(self, rgb: Any) -> Any:
+            return np.roll(super().encode(rgb), 2, axis=1)
+
+    _, comparison = replay_like(bag, run, Shifted(), tmp_path / "like", pictures=False)
+    assert not comparison.same
+    assert "mask IoU" in comparison.verdict()
+
+
+def test_another_bag_than_the_one_played_is_refused(bag: Path, tmp_path: Path) -> None:
+    played = write_bag(tmp_path / "played", frames=30)
+    run = live_run(
+        played, tmp_path / "run", BlobModel(), lambda w, i: w.submit(Request("r", "the red box")) if i == 5 else None
+    )
+    with pytest.raises(BagError, match="give the bag that was played"):
+        replay_like(bag, run, BlobModel(), tmp_path / "like", pictures=False)
+
+
+def journal_of(path: Path, indices: list[int]) -> Path:
+    text = TYPES.cls("std_msgs/msg/String")
+    extra = [
+        ("/villa_node/journal", stamp(i), text(data=journal_line(JournalEvent(i, "ingest", "camera", stamp(i)))))
+        for i in indices
+    ]
+    return write_bag(path, frames=0, extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("indices", "wanted"), [([0, 1, 3], "lacks step 2"), ([7, 8], "begins with step 7"), ([], "holds no journal")]
+)
+def test_a_journal_that_is_not_whole_is_refused(tmp_path: Path, indices: list[int], wanted: str) -> None:
+    run = read_run(journal_of(tmp_path / "run", indices)) if indices else Run()
+    with pytest.raises(BagError, match=wanted):
+        check_journal(run, "the run")
+
+
+def test_a_request_that_only_the_command_topic_holds_is_found_there(bag: Path, tmp_path: Path) -> None:
+    run = offline(bag, tmp_path / "one")
+    stripped = Run(commands=run.commands, journal=[(entry, None) for entry, _ in run.journal], tracks=run.tracks)
+    rewritten = tmp_path / "stripped"
+    with BagWriter(rewritten) as writer:
+        events = EventBag(writer)
+        for timed in stripped.commands.values():
+            events.command(timed.value, timed.log_ns)
+        forgetful = EventBag(writer)
+        for entry, _ in stripped.journal:
+            forgetful.event(entry, stamp(0))
+        for timed in stripped.tracks:
+            events.event(timed.value, timed.log_ns)
+    _, comparison = replay_like(bag, rewritten, BlobModel(), tmp_path / "like", pictures=False)
+    assert comparison.same, comparison.verdict()
+
+
+def events_of(run: Run) -> list[TracksEvent]:
+    return [timed.value for timed in run.tracks]
+
+
+def renamed(event: TracksEvent, names: dict[str, str]) -> TracksEvent:
+    instances = tuple(replace(i, track_id=names.get(i.track_id, i.track_id)) for i in event.instances)
+    return replace(event, instances=instances)
+
+
+@pytest.fixture
+def two_tracks(tmp_path: Path) -> list[TracksEvent]:
+    bag = write_bag(tmp_path / "pair", commands=[Request("both", "the red and the blue box", stamp_ns=stamp(2))])
+    return events_of(offline(bag, tmp_path / "pair_out"))
+
+
+def test_ids_that_differ_consistently_are_isomorphic(two_tracks: list[TracksEvent]) -> None:
+    names = {"replay-1": "other-9", "replay-2": "other-4"}
+    assert compare(two_tracks, [renamed(event, names) for event in two_tracks]).same
+
+
+def test_ids_that_swap_on_the_way_are_not(two_tracks: list[TracksEvent]) -> None:
+    swapped = {"replay-1": "replay-2", "replay-2": "replay-1"}
+    changed = [renamed(event, swapped if at > 6 else {}) for at, event in enumerate(two_tracks)]
+    assert "track replay-1 is replay-2, was replay-1 before" in compare(two_tracks, changed).verdict()
+
+
+def test_two_tracks_that_become_one_are_not_isomorphic(two_tracks: list[TracksEvent]) -> None:
+    assert not compare(two_tracks, [renamed(event, {"replay-2": "replay-1"}) for event in two_tracks]).same
+
+
+def test_a_message_lost_by_the_recorder_is_no_difference_but_one_never_repeated_is(
+    two_tracks: list[TracksEvent],
+) -> None:
+    assert compare([*two_tracks[:4], *two_tracks[5:]], two_tracks).same
+    assert not compare(two_tracks, [*two_tracks[:4], *two_tracks[5:]]).same
+    assert not compare(two_tracks[:-1], two_tracks).same
+
+
+def test_a_run_without_tracks_cannot_be_called_equal() -> None:
+    assert not compare([], []).same
+
+
+def test_mask_iou_counts_empty_as_equal_and_sizes_as_different(two_tracks: list[TracksEvent]) -> None:
+    from villa.masks import RleMask
+
+    mask = two_tracks[0].instances[0].mask
+    assert mask_iou(RleMask.empty(48, 64), RleMask.empty(48, 64)) == 1.0
+    assert mask_iou(mask, RleMask.empty(48, 64)) == 0.0
+    assert mask_iou(mask, RleMask.empty(10, 10)) == 0.0
+    assert mask_iou(mask, mask) == 1.0
+
+
+def test_the_output_is_replaced_only_when_it_is_complete(bag: Path, tmp_path: Path) -> None:
+    offline(bag, tmp_path / "out")
+    before = (tmp_path / "out" / "run" / "run.mcap").read_bytes()
+    broken = write_bag(tmp_path / "none", frames=0, extra=[("/camera/image", stamp(0), jpeg(0, painted(), cut=300))])
+    with pytest.raises(BagError):
+        replay(broken, [], BlobModel(), tmp_path / "out")
+    assert (tmp_path / "out" / "run" / "run.mcap").read_bytes() == before
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_runs_keep_when_things_were_recorded(bag: Path, tmp_path: Path) -> None:
+    run = offline(bag, tmp_path / "out")
+    assert all(isinstance(timed, Timed) and timed.log_ns == timed.value.header.stamp_ns for timed in run.tracks)
+    assert moving_red(3)["red"][0] == 5
