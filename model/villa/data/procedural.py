@@ -223,13 +223,16 @@ def _pan(rng: Rng) -> _Form:
     start = radius * 0.97
     path = [(start, 0, 0.75 * height), (start + 0.3 * length, 0, 1.0 * height), (start + length, 0, 1.15 * height)]
     handle = shapes.tube(path, [0.006, 0.009, 0.01], crush=1.3)
-    main, second = body, handle
+    # Centred on pan and handle together: the footprint's circle is the smallest so.
+    middle = (start + length - radius) / 2
+    main = shapes.turned(body, 0.0, (-middle, 0.0, 0.0))
+    second = shapes.turned(handle, 0.0, (-middle, 0.0, 0.0))
     solids = (
-        _upright(radius, height),
-        Solid("box", (length / 2, 0.01, 0.008), (start + length / 2, 0.0, height)),
+        Solid("cylinder", (radius, height / 2), (-middle, 0.0, height / 2)),
+        Solid("box", (length / 2, 0.01, 0.008), (start + length / 2 - middle, 0.0, height)),
     )
     patterns: tuple[Pattern, ...] = ("plain", "plain", "mottled")
-    return _Form(main, solids, radius + 0.35 * length, height, second, patterns, mass=0.5)
+    return _Form(main, solids, radius + middle, height, second, patterns, mass=0.5)
 
 
 def _pot(rng: Rng) -> _Form:
@@ -531,8 +534,8 @@ def make(kind: str, rng: Rng, colour: str | None = None) -> ObjectModel:
         colour=main,
         material=recipe.material,
         source="procedural",
-        radius=form.radius,
-        height=form.height,
+        radius=max(float(np.hypot(*surface.vertices[:, :2].T).max()) for surface in surfaces),
+        height=max(float(surface.vertices[:, 2].max()) for surface in surfaces),
         attach=attach_surfaces(tuple(surfaces), form.solids, form.mass),
         colours=tuple(sorted(shown)),
     )

@@ -1,0 +1,29 @@
+"""For the tests of rendered clips: small scenes, and a named skip where nothing can draw off-screen."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+from villa.data.scene import SceneConfig
+
+SMALL = SceneConfig(width=160, height=120, frames=4)
+
+
+@functools.cache
+def why_not() -> str:
+    """Why this machine cannot render; empty where it can."""
+    from villa.data.physics import RenderError, mujoco
+    from villa.data.render import open_renderer
+
+    try:
+        open_renderer(mujoco.MjSpec().compile(), 32, 32).close()
+    except RenderError as error:
+        return str(error)
+    return ""
+
+
+def needs_rendering() -> None:
+    """Skip the test, by name, where nothing can draw off-screen."""
+    if reason := why_not():
+        pytest.skip(reason)

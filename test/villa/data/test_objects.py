@@ -1,0 +1,135 @@
+"""Objects keep their words: every kind can be made, in the colour that it is called."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco", reason="scenes need MuJoCo")
+
+from villa.data import phrases
+from villa.data.libero_objects import lighter
+from villa.data.objects import COLLISION_GROUP, VISIBLE_GROUP, ObjectModel, ObjectModelError, attach_surfaces
+from villa.data.palette import PATTERNS, companion, paint, shade
+from villa.data.physics import mujoco
+from villa.data.procedural import PROCEDURAL_KINDS, make, palette_of
+from villa.data.selection import choose_objects
+from villa.data.vocabulary import COLOURS, KIND, KINDS
+
+
+@pytest.mark.parametrize("kind", PROCEDURAL_KINDS)
+def test_every_kind_enters_a_scene_in_its_stated_size(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(3):
+        item = make(kind, rng)
+        spec = mujoco.MjSpec()
+        body = item.attach(spec, "thing", rng)
+        assert body.name == "thing"
+        model = spec.compile()
+        data = mujoco.MjData(model)
+        mujoco.mj_forward(model, data)
+        corners = []
+        for geom in range(model.ngeom):
+            if model.geom_group[geom] != VISIBLE_GROUP:
+                assert model.geom_group[geom] == COLLISION_GROUP
+                continue
+            first, count = model.mesh_vertadr[model.geom_dataid[geom]], model.mesh_vertnum[model.geom_dataid[geom]]
+            vertices = model.mesh_vert[first : first + count]
+            corners.append(vertices @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
+        points = np.concatenate(corners)
+        assert points[:, 2].min() == pytest.approx(0.0, abs=0.004)
+        assert points[:, 2].max() == pytest.approx(item.height, abs=0.004)
+        assert np.hypot(points[:, 0], points[:, 1]).max() <= item.radius + 1e-4
+        assert 0.03 < float(np.ptp(points, axis=0).max()) < 0.4
+        assert model.body("thing").mass[0] > 0.01
+
+
+@pytest.mark.parametrize("kind", PROCEDURAL_KINDS)
+def test_surfaces_face_outwards(kind: str) -> None:
+    """The signed volume of a closed surface is positive when its faces are counter-clockwise from outside."""
+    spec = mujoco.MjSpec()
+    make(kind, np.random.default_rng(3)).attach(spec, "thing", np.random.default_rng(3))
+    mesh = spec.mesh("thing_0")
+    vertices = np.array(mesh.uservert, np.float64).reshape(-1, 3)
+    corners = vertices[np.array(mesh.userface).reshape(-1, 3)] - vertices.mean(axis=0)
+    volume = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
+    assert volume > 0
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_shade_is_nearest_to_its_own_name(colour: str) -> None:
+    rng = np.random.default_rng(0)
+    centres = {name: np.mean([shade(name, rng) for _ in range(40)], axis=0) for name in COLOURS}
+    for _ in range(60):
+        red, green, blue = (float(value) / 255 for value in shade(colour, rng))
+        hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
+        if colour in ("black", "white", "gray"):
+            assert saturation < 0.25 or value < 0.12
+        else:
+            assert saturation > 0.3
+            own = colorsys.rgb_to_hsv(*(centres[colour] / 255))[0]
+            assert min(abs(hue - own), 1 - abs(hue - own)) * 360 < 32
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_the_named_colour_covers_most_of_a_texture(pattern: str) -> None:
+    rng = np.random.default_rng(5)
+    for colour in COLOURS:
+        second = companion(colour, rng)
+        assert second != colour
+        image = paint(colour, second, pattern, rng).astype(np.float64)
+        middle = np.median(image.reshape(-1, 3), axis=0)
+        close = np.linalg.norm(image - middle, axis=2) < 60
+        assert close.mean() > 0.66
+
+
+def test_a_model_must_use_the_vocabulary() -> None:
+    attach = attach_surfaces((), (), 0.1)
+    with pytest.raises(ObjectModelError, match="kind 'spoon'"):
+        ObjectModel("x", "spoon", "red", "wood", "test", 0.1, 0.1, attach)
+    with pytest.raises(ObjectModelError, match="colour 'crimson'"):
+        ObjectModel("x", "mug", "crimson", "wood", "test", 0.1, 0.1, attach)
+
+
+def test_a_fruit_named_like_its_colour_is_named_once() -> None:
+    assert make("orange", np.random.default_rng(0)).name == "orange"
+    assert make("mug", np.random.default_rng(0), "red").name == "red mug"
+
+
+def test_tables_are_often_hard() -> None:
+    """Half of the tables or more hold two objects of a kind in different colours."""
+    rng = np.random.default_rng(0)
+    tables = [choose_objects(6, rng) for _ in range(60)]
+    twins = sum(any(a.kind == b.kind and a.colour != b.colour for a in table for b in table) for table in tables)
+    assert twins >= 30
+
+
+def test_the_vocabulary_hangs_together() -> None:
+    assert len(set(KINDS)) == len(KINDS)
+    assert len(set(COLOURS)) == len(COLOURS)
+    for kind in KIND.values():
+        assert set(kind.near) <= set(KINDS)
+        assert set(kind.uses) <= set(phrases.USES)
+        assert phrases.plural(kind.nouns[0]) == kind.plural
+    for use in phrases.USES.values():
+        assert set(use.maybe) <= set(KINDS)
+    for kind in PROCEDURAL_KINDS:
+        assert set(palette_of(kind)) <= set(COLOURS)
+
+
+def test_a_lighter_mesh_keeps_its_shape() -> None:
+    rng = np.random.default_rng(1)
+    u, v = np.meshgrid(np.linspace(0, 1, 120), np.linspace(0, 1, 120))
+    vertices = np.stack([u, v, 0.1 * np.sin(6 * u)], axis=-1).reshape(-1, 3)
+    index = np.arange(119)[:, None] * 120 + np.arange(119)
+    first = index.reshape(-1)
+    faces = np.concatenate(
+        [np.stack([first, first + 1, first + 120], 1), np.stack([first + 1, first + 121, first + 120], 1)]
+    )
+    uv = np.stack([u, v], axis=-1).reshape(-1, 2) + rng.normal(0, 1e-5, (14400, 2))
+    places, triangles, coordinates = lighter(vertices, faces, uv, cells=20)
+    assert len(triangles) < len(faces) / 10
+    assert np.ptp(places[:, 0]) == pytest.approx(1.0, abs=0.06)
+    assert np.abs(places[:, :2] - coordinates).max() < 0.05

@@ -1,0 +1,225 @@
+"""A request has one right answer: checked against the facts by brute force, on tables made up for the test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from villa.data.clips import ClipFacts, ObjectFacts, View
+from villa.data.relations import RELATIONS, Holds, behind, distance_m, left_of, next_to, right_of
+from villa.data.requests import COLOURS, KINDS, MOST_TARGETS, REQUEST_KINDS, RequestSample, sample_requests
+from villa.data.vocabulary import KIND
+
+
+def thing(number: int, kind: str, colour: str, others: tuple[str, ...] = ()) -> ObjectFacts:
+    noun = KIND[kind].nouns[0]
+    name = noun if noun == colour else f"{colour} {noun}"
+    return ObjectFacts(number, f"t/{number}", kind, name, KIND[kind].nouns, colour, others, "", KIND[kind].uses, "t")
+
+
+def view(number: int, x: float, y: float, depth: float, visible: int = 400, amodal: int = 400) -> View:
+    box = (int(x) - 10, int(y) - 10, 20, 20) if visible else (0, 0, 0, 0)
+    centre = (x, y) if visible else (0.0, 0.0)
+    return View(number, visible, amodal, box, centre, depth, ((x - 160) / 300, depth, 0.05))
+
+
+def table(objects: tuple[ObjectFacts, ...], *frames: tuple[View, ...]) -> ClipFacts:
+    return ClipFacts(1, 0, 0, "test", 5.0, 320, 240, (250.0, 250.0, 160.0, 120.0), (), (), "", objects, frames, ())
+
+
+def random_table(seed: int) -> ClipFacts:
+    rng = np.random.default_rng(seed)
+    objects, views = [], []
+    for number in range(1, int(rng.integers(4, 10))):
+        kind = str(rng.choice(["mug", "cup", "bowl", "book", "banana", "pan", "ball", "orange", "block", "hammer"]))
+        objects.append(thing(number, kind, "orange" if kind == "orange" else str(rng.choice(COLOURS[:5]))))
+        visible = int(rng.choice([0, 20, 300, 500, 900], p=[0.06, 0.06, 0.3, 0.3, 0.28]))
+        x, y = rng.uniform(20, 300), rng.uniform(20, 220)
+        views.append(view(number, float(x), float(y), float(rng.uniform(0.5, 1.2)), visible, max(visible, 320)))
+    earlier = tuple(replace(item, visible_px=max(item.visible_px, int(rng.random() < 0.5))) for item in views)
+    return table(tuple(objects), earlier, tuple(views))
+
+
+def many(facts: ClipFacts, kind: str, count: int = 40, frame: int = 0) -> list[RequestSample]:
+    return sample_requests(facts, frame, np.random.default_rng(0), count, (kind,))
+
+
+MUGS = table(
+    (thing(1, "mug", "red"), thing(2, "mug", "blue"), thing(3, "bowl", "red"), thing(4, "book", "green")),
+    (view(1, 60, 120, 0.9), view(2, 160, 60, 1.1), view(3, 250, 160, 0.7), view(4, 160, 200, 0.6)),
+)
+
+
+def test_two_of_a_kind_are_both_meant_and_counted() -> None:
+    samples = many(MUGS, "ambiguous")
+    assert samples
+    for sample in samples:
+        assert sample.targets == (1, 2)
+        assert sample.answer == "There are two mugs: the red mug [SEG] and the blue mug [SEG]." or (
+            sample.answer == "There are two coffee mugs: the red mug [SEG] and the blue mug [SEG]."
+        )
+
+
+def test_a_colour_tells_twins_apart() -> None:
+    samples = [s for s in many(MUGS, "colour") if s.targets == (1,)]
+    assert samples
+    for sample in samples:
+        assert sample.answer == "The red mug [SEG]."
+        assert "red" in sample.plain
+        assert "mug" in sample.plain
+
+
+def test_a_kind_is_denied_only_when_nothing_could_be_called_so() -> None:
+    for sample in many(MUGS, "absent", 300):
+        assert sample.targets == ()
+        assert "[SEG]" not in sample.answer
+        assert sample.answer.startswith("There is no")
+        assert "cup." not in sample.answer  # some would call a mug a cup
+        for item in MUGS.objects:
+            assert sample.answer != f"There is no {item.name}."
+
+
+def test_what_is_hidden_or_barely_seen_is_neither_meant_nor_denied() -> None:
+    hidden = table(
+        (thing(1, "mug", "red"), thing(2, "banana", "yellow"), thing(3, "book", "blue")),
+        (view(1, 60, 120, 0.9), view(2, 160, 60, 1.1), view(3, 250, 160, 0.7)),
+        (view(1, 60, 120, 0.9), view(2, 160, 60, 1.1, visible=0), view(3, 250, 160, 0.7, visible=12)),
+    )
+    samples = [s for kind in REQUEST_KINDS for s in many(hidden, kind, 60, frame=1)]
+    assert {s.targets for s in samples} == {(1,), ()}
+    assert all("banana" not in s.plain and "book" not in s.plain for s in samples)
+
+
+def test_an_object_never_seen_may_be_denied() -> None:
+    unseen = table(
+        (thing(1, "mug", "red"), thing(2, "banana", "yellow")),
+        (view(1, 60, 120, 0.9), view(2, 160, 60, 1.1, visible=0, amodal=0)),
+    )
+    assert any("banana" in sample.answer for sample in many(unseen, "absent", 300))
+
+
+def test_an_object_of_several_colours_is_not_asked_for_by_one_of_them() -> None:
+    facts = table(
+        (thing(1, "mug", "red", ("white",)), thing(2, "bowl", "white"), thing(3, "book", "blue")),
+        (view(1, 60, 120, 0.9), view(2, 160, 60, 1.1), view(3, 250, 160, 0.7)),
+    )
+    for sample in [*many(facts, "several", 100), *many(facts, "colour", 100)]:
+        assert not any(f"white {word}" in sample.plain for word in ("thing", "object", "item"))
+    for sample in many(facts, "absent", 300):
+        assert sample.answer != "There is no white mug."
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_targets_are_visible_and_named_from_left_to_right(seed: int) -> None:
+    facts = random_table(seed)
+    views = {item.id: item for item in facts.frames[1]}
+    for sample in sample_requests(facts, 1, np.random.default_rng(seed), 40):
+        assert sample.answer.count("[SEG]") == len(sample.targets) <= MOST_TARGETS
+        assert (sample.kind == "absent") == (not sample.targets)
+        assert all(views[number].visible_px >= 40 for number in sample.targets)
+        xs = [views[number].centroid[0] for number in sample.targets]
+        assert xs == sorted(xs)
+        places = [sample.answer.index("[SEG]")] if sample.targets else []
+        for number in sample.targets:
+            noun = KIND[facts.objects[number - 1].kind].nouns[0]
+            assert noun in sample.answer
+        assert sample.text
+        assert places == sorted(places)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_relation_picks_the_only_object_it_holds_for(seed: int) -> None:
+    """Read the sentence back and try every object against the anchor."""
+    facts = random_table(seed)
+    views = {item.id: item for item in facts.frames[1]}
+    wordings = sorted(
+        ((words, name) for name, (_, several) in RELATIONS.items() for words in several),
+        key=lambda pair: -len(pair[0]),
+    )
+    for sample in sample_requests(facts, 1, np.random.default_rng(seed), 40, ("relation",)):
+        found = next(((words, name) for words, name in wordings if f" {words} the " in sample.plain), None)
+        if found is None:  # "nearest to" has its own test
+            continue
+        words, name = found
+        before, after = sample.plain.split(f" {words} the ", 1)
+        anchors = [o for o in facts.objects if any(noun in after for noun in o.names)]
+        anchors = [o for o in anchors if not any(c in after for c in COLOURS) or o.colour in after]
+        seen = [o for o in facts.objects if views[o.id].visible_px >= 40]
+        meant = [o for o in seen if any(before.endswith(noun) for noun in o.names)]
+        if before.endswith(("thing", "object", "item")):
+            meant = seen
+        answers = {
+            o.id
+            for anchor in anchors
+            for o in meant
+            if o.id != anchor.id and RELATIONS[name][0](views[o.id], views[anchor.id]) is Holds.YES
+        }
+        assert set(sample.targets) <= answers
+        if len(anchors) == 1:
+            assert answers == set(sample.targets)
+
+
+def test_nearest_is_nearest_by_a_margin() -> None:
+    for seed in range(30):
+        facts = random_table(seed)
+        views = {item.id: item for item in facts.frames[0]}
+        seen = [o for o in facts.objects if any(f[o.id - 1].visible_px for f in facts.frames)]
+        for sample in sample_requests(facts, 0, np.random.default_rng(seed), 60, ("relation",)):
+            if "nearest" not in sample.plain and "closest" not in sample.plain:
+                continue
+            (target,) = sample.targets
+            anchored = [
+                o.id
+                for o in seen
+                if o.id != target
+                and all(
+                    distance_m(views[target], views[o.id]) <= distance_m(views[other.id], views[o.id])
+                    for other in seen
+                    if other.id not in (o.id, target)
+                )
+            ]
+            assert anchored
+
+
+def test_relations_exclude_each_other() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        a, b = (view(i, float(rng.uniform(20, 300)), 100.0, float(rng.uniform(0.5, 1.2))) for i in (1, 2))
+        assert not (left_of(a, b) is Holds.YES and right_of(a, b) is Holds.YES)
+        assert not (behind(a, b) is Holds.YES and behind(b, a) is Holds.YES)
+        assert (left_of(a, b) is Holds.YES) == (right_of(b, a) is Holds.YES)
+        assert next_to(a, b) is next_to(b, a)
+
+
+def test_kinds_of_request_keep_their_shares() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(120):
+        facts = random_table(seed)
+        counts.update(s.kind for s in sample_requests(facts, 0, np.random.default_rng(seed), 8))
+    total = counts.total()
+    assert total > 900
+    assert 0.14 < counts["absent"] / total < 0.28
+    assert set(counts) == set(REQUEST_KINDS)
+    for kind in ("name", "colour", "relation", "use", "several"):
+        assert counts[kind] / total > 0.04
+
+
+def test_the_same_generator_gives_the_same_requests() -> None:
+    first, second = (sample_requests(MUGS, 0, np.random.default_rng(3), 12) for _ in range(2))
+    assert first == second
+    assert len({sample.plain for sample in first}) == 12
+
+
+def test_an_empty_table_has_only_absent_things() -> None:
+    samples = sample_requests(table((), ()), 0, np.random.default_rng(0), 10)
+    assert samples
+    assert {sample.kind for sample in samples} == {"absent"}
+
+
+def test_the_lists_for_a_classifier_are_stable() -> None:
+    assert KINDS[:4] == ("mug", "cup", "bowl", "plate")
+    assert COLOURS[:3] == ("red", "orange", "yellow")
+    assert len(KINDS) == 29
+    assert len(COLOURS) == 11
