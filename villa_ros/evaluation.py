@@ -21,6 +21,7 @@ from villa.masks import Mask, RleMask, decode
 from villa_ros.bag import Bag, BagError
 from villa_ros.message_mapping import nanoseconds
 from villa_ros.pipeline.events import TracksEvent, TrackState
+from villa_ros.pipeline.request import Action
 from villa_ros.recording import MasksAt, Run, Timed, masks_at
 
 if TYPE_CHECKING:
@@ -180,6 +181,8 @@ def read_truth(path: Path, command_topic: str, camera: str) -> Truth:
         commands = bag.commands(command_topic, camera)
     windows = []
     for request in commands:
+        if request.action not in (Action.SEGMENT, Action.FOLLOW_UP):
+            continue
         message = targets.get(request.request_id)
         if message is None:
             raise BagError(

@@ -35,7 +35,7 @@ from villa_ros.pipeline.events import (
     TrackletsEvent,
     TracksEvent,
 )
-from villa_ros.pipeline.request import ErrorCode, RequestState
+from villa_ros.pipeline.request import Action, ErrorCode, RequestState
 from villa_ros.typestore import villa_typestore
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Timed:
 class Run:
     """What a run left: the node's live, or replay's."""
 
-    commands: dict[str, Timed] = field(default_factory=dict)  # request_id -> Request
+    commands: dict[str, Timed] = field(default_factory=dict)  # request_id -> Request, without stops
     tracks: list[Timed] = field(default_factory=list)  # TracksEvent
     answers: dict[str, Timed] = field(default_factory=dict)  # request_id -> its last AnswerEvent
     statuses: dict[str, list[Timed]] = field(default_factory=lambda: defaultdict(list))  # StatusEvent
@@ -207,7 +207,8 @@ def _take(run: Run, message: Any, log_ns: int) -> None:
         run.statuses[message.request_id].append(Timed(log_ns, status))
     elif kind == "Command":
         request = request_from_message(message)
-        run.commands[request.request_id] = Timed(log_ns, request)
+        if request.action in (Action.SEGMENT, Action.FOLLOW_UP):  # a stop bears the name of what it ends
+            run.commands[request.request_id] = Timed(log_ns, request)
     else:
         run.journal.append(parse_journal_line(message.data))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from villa_ros.pipeline.request import Action, RequestState
+from villa_ros.pipeline.request import RequestState
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.events import StatusEvent
@@ -49,7 +49,7 @@ def summary(run: Run, title: str) -> Table:
                     if instance.mask.area:
                         frames.add(entry.value.header.stamp_ns)
         result.add_row(
-            escape(request.text or Action(request.action).name),
+            escape(request.text),
             escape(answer.value.text) if answer else "-",
             status.state.name if status else "-",
             ", ".join(ids) or "-",

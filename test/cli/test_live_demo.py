@@ -1,0 +1,95 @@
+"""The demonstration live: node, player and recorder on a real DDS graph, then its run repeated offline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import BlobModel
+from small_bags import COMPRESSED_TOPIC, jpeg, moving_red, painted, stamp, tracklets, write_bag
+from villa.masks import encode
+
+from villa_ros.bag import Bag
+from villa_ros.demo import demo
+from villa_ros.live_graph import LiveError, have_ros
+from villa_ros.message_mapping import nanoseconds
+from villa_ros.pipeline.request import Action, Request
+from villa_ros.recording import read_run
+from villa_ros.replay import replay_like
+
+FAKE_NODE = Path(__file__).parents[1] / "ros" / "fake_node.py"
+FRAMES = 44
+
+pytestmark = [
+    pytest.mark.ros,
+    pytest.mark.skipif(not have_ros(), reason="needs ROS 2 (pip: ros-rclpy) and villa_msgs"),
+]
+
+
+@pytest.fixture
+def truth_bag(tmp_path: Path) -> Path:
+    """4.4 s: a red box that moves and is asked for, a stop, then something absent is asked for."""
+    pictures = {index: painted(**moving_red(index)) for index in range(FRAMES)}
+    red = [encode(pictures[index][..., 0] > 127) for index in range(FRAMES)]
+    commands = [
+        Request("red", "the red box", stamp_ns=stamp(9.5)),
+        Request("red", "", action=Action.STOP, stamp_ns=stamp(31.5)),
+        Request("banana", "a banana", stamp_ns=stamp(33.5)),
+    ]
+    topic = "/ground_truth/tracklets"
+    extra = [(COMPRESSED_TOPIC, stamp(index), jpeg(index, picture)) for index, picture in pictures.items()]
+    extra += [
+        (topic, stamp(31), tracklets("red", [stamp(i) for i in range(10, 32)], [red[10:32]])),
+        (topic, stamp(43), tracklets("banana", [stamp(i) for i in range(34, 44)], [])),
+        (topic, stamp(43), tracklets("", [stamp(i) for i in range(FRAMES)], [red])),
+    ]
+    return write_bag(tmp_path / "truth", frames=0, commands=commands, extra=extra)
+
+
+def test_a_live_run_is_measured_and_its_journal_repeats_it(truth_bag: Path, tmp_path: Path) -> None:
+    seen: list[tuple[float, float]] = []
+    done = demo(
+        truth_bag,
+        tmp_path / "out",
+        BlobModel,
+        program=[sys.executable, str(FAKE_NODE)],
+        watch=lambda played_s, total_s: seen.append((played_s, total_s)),
+    )
+    red, banana = done.report.rows
+    assert red.answer == "the red box"
+    assert red.scores is not None
+    assert red.scores.jf > 0.85
+    assert red.scores.frames >= 5
+    assert red.first_mask_s is not None
+    assert 0.0 < red.first_mask_s < 60.0
+    assert banana.correct
+    assert done.report.absent_correct == 1
+    assert seen[-1][1] == pytest.approx(4.3, abs=0.01)
+    assert all(path.stat().st_size for path in (done.bag, done.overlay, done.contact_sheet, done.report_json))
+    run = read_run(done.bag)
+    with Bag(truth_bag) as bag:
+        played = {nanoseconds(m.message.header.stamp) for m in bag.messages([COMPRESSED_TOPIC])}
+    assert {timed.value.header.stamp_ns for timed in run.tracks} <= played, "never re-stamped"
+    assert [timed.value.text for timed in run.commands.values()] == ["the red box", "a banana"]
+
+    _, comparison = replay_like(truth_bag, done.bag, BlobModel(), tmp_path / "like", pictures=False)
+    assert comparison.same, comparison.verdict()
+    assert comparison.frames == len(run.tracks)
+
+
+def test_a_node_that_dies_is_a_loud_failure_with_its_log(truth_bag: Path, tmp_path: Path) -> None:
+    dying = tmp_path / "dying.py"
+    dying.write_text("import sys\nprint('no such device: tea')\nsys.exit(3)\n")
+    with pytest.raises(LiveError, match=r"(?s)exit code 3.*no such device: tea"):
+        demo(truth_bag, tmp_path / "out", None, program=[sys.executable, str(dying)])
+
+
+def test_a_node_that_cannot_load_its_model_is_told_with_its_log(
+    truth_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("villa_ros.live_graph._START_S", 8.0)
+    with pytest.raises(LiveError, match=r"(?s)nobody subscribed.*no checkpoint at /nowhere"):
+        demo(
+            truth_bag, tmp_path / "out", None, checkpoint="/nowhere", program=[sys.executable, str(FAKE_NODE)]
+        )
