@@ -99,6 +99,7 @@ class VillaNode(LifecycleNode):
             self._pipeline_config = chosen.pipeline_config()
             limit_threads(chosen.threads)
             started_s = time.monotonic()
+            self.get_logger().info(f"loading the model on {chosen.device}")
             self._model = self._model_factory(chosen.checkpoint, chosen.device)
         except Exception as error:  # whatever a checkpoint or a driver can throw: say it and stay up
             self._last_error = f"cannot configure: {error}"
