@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from villa_ros.cli_bench import bench, soak
 from villa_ros.cli_training import data_app, train
-from villa_ros.console import expected, fail, open_model, out, progress_bar, tracked, usage
+from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
 
 app = typer.Typer(
     name="villa",
@@ -83,24 +83,16 @@ def demo(
             model = open_model(checkpoint, device, threads)
             done = demonstration.demo_offline(bag, folder, model, baseline=baseline, progress=tracked)
         else:
-            with progress_bar() as bar:
-                task = bar.add_task("starting the node", total=None)
-
-                def watch(played_s: float, total_s: float) -> None:
-                    doing = "playing, s" if played_s else "starting the node"
-                    bar.update(task, description=doing, completed=round(played_s), total=round(total_s))
-                    bar.stop() if played_s > total_s else None
-
-                done = demonstration.demo(
-                    bag,
-                    folder,
-                    (lambda: open_model(checkpoint, device, threads)) if baseline else None,
-                    checkpoint=checkpoint,
-                    device=device,
-                    threads=threads,
-                    watch=watch,
-                    progress=tracked,
-                )
+            done = demonstration.demo(
+                bag,
+                folder,
+                (lambda: open_model(checkpoint, device, threads)) if baseline else None,
+                checkpoint=checkpoint,
+                device=device,
+                threads=threads,
+                playing=playing_bar,
+                progress=tracked,
+            )
     out.print(table(done.report, f"{bag.name}, {'replayed, no DDS' if offline else 'live over DDS'}"))
     _paths(
         ("recording", done.bag),

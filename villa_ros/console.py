@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -66,6 +66,20 @@ def progress_bar() -> Iterator[Progress]:
         disable=not err.is_terminal,
     ) as bar:
         yield bar
+
+
+@contextmanager
+def playing_bar() -> Iterator[Callable[[float, float], None]]:
+    """A bar for a bag that plays at its own rate: tell it the seconds played and the seconds in all."""
+    with progress_bar() as bar:
+        task = bar.add_task("starting the node", total=None)
+
+        def watch(played_s: float, total_s: float) -> None:
+            if played_s:
+                done_s = min(round(played_s), round(total_s))
+                bar.update(task, description="playing, seconds", completed=done_s, total=round(total_s))
+
+        yield watch
 
 
 def tracked(items: Iterable[T], count: int | None, doing: str) -> Iterable[T]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bag import COMMAND, Bag
 from villa_ros.evaluation import Report, Truth, evaluate, read_truth
-from villa_ros.live_graph import Watch, run_live, unwatched
+from villa_ros.live_graph import Watch, run_live
 from villa_ros.recording import MasksAt, Run, read_run
 from villa_ros.replay import Progress, draw_bag, quietly, replay
 
@@ -43,6 +44,12 @@ class _Input:
     truth: Truth
 
 
+@contextmanager
+def unwatched() -> Iterator[Watch]:
+    """Nobody looks on while the bag plays."""
+    yield lambda played_s, total_s: None
+
+
 def demo(
     bag_path: Path,
     folder: Path,
@@ -52,31 +59,32 @@ def demo(
     device: str = "cpu",
     threads: int = 0,
     program: Sequence[str] = (),
-    watch: Watch = unwatched,
+    playing: Callable[[], AbstractContextManager[Watch]] = unwatched,
     progress: Progress = quietly,
 ) -> Demonstrated:
     """Play a bag to a fresh node over DDS, record what it publishes, and measure it against the ground truth.
 
     When the node has ended, `load` gives the model for the baseline that ignores the words; None leaves that
-    column empty. `program` replaces the node's program.
+    column empty. `program` replaces the node's program; `playing` is open while the bag plays.
 
     Raises:
         LiveError: nothing came back.
         BagError: the bag cannot be read or lacks something.
     """
     given = _open(bag_path)
-    run_file, log = run_live(
-        bag_path,
-        folder,
-        image_topic=given.image_topic,
-        command_topic=given.command_topic,
-        camera=CAMERA,
-        checkpoint=checkpoint,
-        device=device,
-        threads=threads,
-        program=program,
-        watch=watch,
-    )
+    with playing() as watch:
+        run_file, log = run_live(
+            bag_path,
+            folder,
+            image_topic=given.image_topic,
+            command_topic=given.command_topic,
+            camera=CAMERA,
+            checkpoint=checkpoint,
+            device=device,
+            threads=threads,
+            program=program,
+            watch=watch,
+        )
     run = read_run(run_file)
     ignored = ignore_words(given, folder, load(), progress) if load else None
     return _measure(given, folder, run, run_file, ignored, progress, log)

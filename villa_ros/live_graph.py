@@ -36,10 +36,6 @@ class LiveError(RuntimeError):
     """Nothing came back: the node or the player died, or nothing was published."""
 
 
-def unwatched(done_s: float, total_s: float) -> None:
-    """Nobody looks."""
-
-
 def have_ros() -> bool:
     """Can this Python talk to a ROS graph, with our messages?"""
     return all(find_spec(name) is not None for name in ("rclpy", "villa_msgs"))
@@ -74,7 +70,7 @@ def run_live(
     device: str = "cpu",
     threads: int = 0,
     program: Sequence[str] = (),
-    watch: Watch = unwatched,
+    watch: Watch,
 ) -> tuple[Path, Path]:
     """Start the node, play images and commands of a bag to it at their real rate, record what it publishes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_live_run_is_measured_and_its_journal_repeats_it(truth_bag: Path, tmp_
         tmp_path / "out",
         BlobModel,
         program=[sys.executable, str(FAKE_NODE)],
-        watch=lambda played_s, total_s: seen.append((played_s, total_s)),
+        playing=lambda: nullcontext(lambda played_s, total_s: seen.append((played_s, total_s))),
     )
     red, banana = done.report.rows
     assert red.answer == "the red box"
