@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from villa.data.clips import ClipFacts, ObjectFacts, View
+from villa.data.clips import ClipFacts, View
+from villa.data.naming import FrameWords, Thing
 from villa.data.phrases import (
     NUMBERS,
     THINGS,
@@ -27,11 +28,7 @@ from villa.data.vocabulary import COLOURS, KIND, KINDS
 
 __all__ = ["COLOURS", "KINDS", "REQUEST_KINDS", "RequestSample", "sample_requests"]
 
-SMALLEST_TARGET_PX = 40  # at 320x240; scaled with the image
 MOST_TARGETS = 5
-_CUT_OFF = 0.8  # an object of which more than this is covered is too hard to name
-# Kinds whose colour is a matter of opinion: many parts, none of them the main one.
-_MANY_COLOURED = frozenset({"hammer"})
 
 
 @dataclass(frozen=True)
@@ -49,98 +46,6 @@ class RequestSample:
     plain: str = ""
 
 
-@dataclass(frozen=True)
-class _Thing:
-    facts: ObjectFacts
-    view: View
-
-    @property
-    def id(self) -> int:
-        return self.facts.id
-
-    @property
-    def colour(self) -> str | None:
-        """Its colour, where it has a clear one."""
-        return None if self.facts.kind in _MANY_COLOURED else self.facts.colour
-
-    def may_show(self, colour: str) -> bool:
-        """Whether the colour is one of several on it."""
-        return self.colour is None or colour in self.facts.colours
-
-
-class _Frame:
-    """One frame sorted into what can be meant and what stands in the way of an unambiguous request."""
-
-    def __init__(self, facts: ClipFacts, index: int) -> None:
-        smallest = SMALLEST_TARGET_PX * facts.width * facts.height / (320 * 240)
-        things = [_Thing(item, view) for item, view in zip(facts.objects, facts.frames[index], strict=True)]
-        ever = {view.id for frame in facts.frames for view in frame if view.visible_px > 0}
-        shown = [t for t in things if t.view.visible_px >= smallest and t.view.occluded <= _CUT_OFF]
-        self.things = sorted(shown, key=lambda thing: thing.view.centroid[0])
-        clear = {thing.id for thing in shown}
-        self.blocking = [thing for thing in things if thing.id in ever and thing.id not in clear]
-        self.all = [*self.things, *self.blocking]
-
-    def said(self, noun: str) -> tuple[list[_Thing], bool]:
-        """The things that a noun means, and whether nothing else could be meant by it."""
-        if noun in THINGS:
-            return list(self.things), not self.blocking
-        meant = [thing for thing in self.all if noun in thing.facts.names]
-        kinds = {thing.facts.kind for thing in meant} | {k.name for k in KIND.values() if noun in k.nouns}
-        near = {other for kind in kinds for other in KIND[kind].near}
-        near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
-        # A noun of one particular object ("juice") may be given to every other of its kind.
-        doubtful = [thing for thing in self.all if thing not in meant and thing.facts.kind in kinds | near]
-        if noun in COLOURS:  # "the orange" may be any orange thing
-            doubtful += [t for t in self.all if t not in meant and (t.colour == noun or t.may_show(noun))]
-        visible = [thing for thing in self.things if thing in meant]
-        return visible, not doubtful and len(visible) == len(meant)
-
-    def said_coloured(self, colour: str, noun: str) -> tuple[list[_Thing], bool]:
-        """The same for a noun with a colour."""
-        if noun in THINGS:
-            meant = [thing for thing in self.all if thing.colour == colour]
-            doubtful = [thing for thing in self.all if thing.colour != colour and thing.may_show(colour)]
-        else:
-            kinds = {k.name for k in KIND.values() if noun in k.nouns}
-            kinds |= {thing.facts.kind for thing in self.all if noun in thing.facts.names}
-            near = {other for kind in kinds for other in KIND[kind].near}
-            near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
-            candidates = [thing for thing in self.all if thing.facts.kind in kinds | near]
-            coloured = [thing for thing in candidates if thing.colour == colour]
-            meant = [thing for thing in coloured if noun in thing.facts.names]
-            doubtful = [t for t in coloured if t not in meant]
-            doubtful += [t for t in candidates if t.colour != colour and t.may_show(colour)]
-        visible = [thing for thing in self.things if thing in meant]
-        return visible, not doubtful and len(visible) == len(meant)
-
-    def serves(self, use: str) -> tuple[list[_Thing], bool]:
-        """The same for what something is for."""
-        meant = [thing for thing in self.all if use in thing.facts.uses]
-        doubtful = [t for t in self.all if t not in meant and t.facts.kind in USES[use].maybe]
-        visible = [thing for thing in self.things if thing in meant]
-        return visible, not doubtful and len(visible) == len(meant)
-
-    def names(self, things: Sequence[_Thing]) -> list[str]:
-        """What the answer calls each: colour and noun, and a place where two would be called the same."""
-        plain = [_name(thing) for thing in things]
-        out = []
-        for thing, name in zip(things, plain, strict=True):
-            same = [t for t in self.things if _name(t) == name]
-            listed = [t for t in things if _name(t) == name]
-            if len(same) > 1 and len(listed) > 1:
-                order = [t.id for t in same]
-                place = order.index(thing.id)
-                words = {0: "left", len(order) - 1: "right"}
-                name = f"{words.get(place, 'middle')} {name}"
-            out.append(name)
-        return out
-
-
-def _name(thing: _Thing) -> str:
-    return KIND[thing.facts.kind].nouns[0] if thing.colour is None else thing.facts.name
-
-
 def _listing(names: Sequence[str]) -> str:
     parts = [f"the {name} [SEG]" for name in names]
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
@@ -150,23 +55,23 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _found(frame: _Frame, things: Sequence[_Thing]) -> str:
+def _found(frame: FrameWords, things: Sequence[Thing]) -> str:
     return _capital(_listing(frame.names(things)))
 
 
-def _counted(frame: _Frame, things: Sequence[_Thing], noun: str) -> str:
+def _counted(frame: FrameWords, things: Sequence[Thing], noun: str) -> str:
     return f"There are {NUMBERS[len(things)]} {plural(noun)}: {_listing(frame.names(things))}."
 
 
-_Draft = tuple[str, str, list[_Thing], str]  # kind, text, targets, answer
-_Maker = Callable[[_Frame, np.random.Generator], "_Draft | None"]
+_Draft = tuple[str, str, list[Thing], str]  # kind, text, targets, answer
+_Maker = Callable[[FrameWords, np.random.Generator], "_Draft | None"]
 
 
-def _any(frame: _Frame, rng: np.random.Generator) -> _Thing | None:
+def _any(frame: FrameWords, rng: np.random.Generator) -> Thing | None:
     return frame.things[int(rng.integers(len(frame.things)))] if frame.things else None
 
 
-def _noun(thing: _Thing, rng: np.random.Generator) -> str:
+def _noun(thing: Thing, rng: np.random.Generator) -> str:
     names = thing.facts.names
     return names[0] if rng.random() < 0.55 else names[int(rng.integers(len(names)))]
 
@@ -178,7 +83,7 @@ def _coloured(colour: str, noun: str, rng: np.random.Generator) -> str:
     return f"{noun} that is {colour}" if form < 0.95 else f"{colour} coloured {noun}"
 
 
-def _by_name(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _by_name(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     thing = _any(frame, rng)
     if thing is None:
         return None
@@ -189,7 +94,7 @@ def _by_name(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "name", ask_for_one(noun, rng), meant, _found(frame, meant)
 
 
-def _by_colour(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _by_colour(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     things = [thing for thing in frame.things if thing.colour is not None]
     # Where a twin in another colour is on the table, only the colour tells: the case worth most.
     kinds = [thing.facts.kind for thing in frame.things]
@@ -207,7 +112,7 @@ def _by_colour(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "colour", ask_for_one(_coloured(thing.facts.colour, noun, rng), rng), meant, _found(frame, meant)
 
 
-def _reference(frame: _Frame, rng: np.random.Generator) -> tuple[_Thing, str] | None:
+def _reference(frame: FrameWords, rng: np.random.Generator) -> tuple[Thing, str] | None:
     """An object and words that mean it alone, for the other end of a relation."""
     thing = _any(frame, rng)
     if thing is None:
@@ -222,7 +127,7 @@ def _reference(frame: _Frame, rng: np.random.Generator) -> tuple[_Thing, str] | 
     return (thing, f"{thing.facts.colour} {noun}") if clear and len(meant) == 1 else None
 
 
-def _related(frame: _Frame, candidates: Sequence[_Thing], anchor: _Thing, relation: str) -> list[_Thing] | None:
+def _related(frame: FrameWords, candidates: Sequence[Thing], anchor: Thing, relation: str) -> list[Thing] | None:
     """The candidates for which a relation to the anchor holds; None when one is too close to call."""
     holds = RELATIONS[relation][0]
     yes = []
@@ -237,7 +142,7 @@ def _related(frame: _Frame, candidates: Sequence[_Thing], anchor: _Thing, relati
     return yes
 
 
-def _by_relation(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _by_relation(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     found = _reference(frame, rng)
     if found is None:
         return None
@@ -262,7 +167,7 @@ def _by_relation(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "relation", ask_for_one(words, rng), related, _found(frame, related)
 
 
-def _nearest(frame: _Frame, anchor: _Thing, words: str, rng: np.random.Generator) -> _Draft | None:
+def _nearest(frame: FrameWords, anchor: Thing, words: str, rng: np.random.Generator) -> _Draft | None:
     others = sorted((distance_m(thing.view, anchor.view), thing.id) for thing in frame.all if thing.id != anchor.id)
     if len(others) < 2 or others[1][0] < 1.35 * others[0][0] or others[1][0] < others[0][0] + 0.03:
         return None
@@ -274,7 +179,7 @@ def _nearest(frame: _Frame, anchor: _Thing, words: str, rng: np.random.Generator
     return "relation", text, nearest, _found(frame, nearest)
 
 
-def _by_use(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _by_use(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     uses = sorted({use for thing in frame.things for use in thing.facts.uses})
     if not uses:
         return None
@@ -292,7 +197,7 @@ def _ask_use(use: str, rng: np.random.Generator) -> str:
     return ask_for_some(str(rng.choice(entry.phrases)), rng)
 
 
-def _several(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _several(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     if rng.random() < 0.3:
         return _listed(frame, rng)
     thing = _any(frame, rng)
@@ -320,7 +225,7 @@ def _several(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "several", ask_for_these(str(rng.choice(forms)), rng), meant, _found(frame, meant)
 
 
-def _listed(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _listed(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     first, second = _reference(frame, rng), _reference(frame, rng)
     if first is None or second is None or first[0].id == second[0].id:
         return None
@@ -331,7 +236,7 @@ def _listed(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "several", text, meant, _found(frame, meant)
 
 
-def _ambiguous(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _ambiguous(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     thing = _any(frame, rng)
     if thing is None:
         return None
@@ -357,7 +262,7 @@ _EXTREMES: dict[str, tuple[Callable[[View], float], float, float, tuple[str, ...
 }
 
 
-def _superlative(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _superlative(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     thing = _any(frame, rng)
     if thing is None:
         return None
@@ -377,7 +282,7 @@ def _superlative(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "superlative", ask_for_one(words, rng), ranked[:1], _found(frame, ranked[:1])
 
 
-def _negation(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _negation(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     thing = _any(frame, rng)
     if thing is None or thing.colour is None:
         return None
@@ -393,7 +298,7 @@ def _negation(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "negation", ask_for_one(words, rng), rest, _found(frame, rest)
 
 
-def _absent(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _absent(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     form = rng.random()
     if form < 0.34:
         return _absent_colour(frame, rng)
@@ -414,7 +319,7 @@ def _absent(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "absent", text, [], f"There is no {colour} {noun}."
 
 
-def _absent_kind(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _absent_kind(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     kind = KIND[str(rng.choice(KINDS))]
     noun = kind.nouns[0] if rng.random() < 0.6 else str(rng.choice(kind.nouns))
     meant, clear = frame.said(noun)
@@ -430,7 +335,7 @@ def _absent_kind(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "absent", ask_for_one(words, rng), [], f"There is no {words}."
 
 
-def _absent_colour(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _absent_colour(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     """A kind that is there, in a colour that it does not have here."""
     thing = _any(frame, rng)
     if thing is None:
@@ -444,7 +349,7 @@ def _absent_colour(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "absent", ask_for_one(_coloured(colour, noun, rng), rng), [], f"There is no {colour} {noun}."
 
 
-def _absent_use(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _absent_use(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     use = str(rng.choice(list(USES)))
     meant, clear = frame.serves(use)
     if meant or not clear:
@@ -452,7 +357,7 @@ def _absent_use(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
     return "absent", _ask_use(use, rng), [], f"There is {USES[use].nothing}."
 
 
-def _absent_relation(frame: _Frame, rng: np.random.Generator) -> _Draft | None:
+def _absent_relation(frame: FrameWords, rng: np.random.Generator) -> _Draft | None:
     found = _reference(frame, rng)
     other = _any(frame, rng)
     if found is None or other is None:
@@ -502,7 +407,7 @@ def sample_requests(
         count: How many.
         kinds: Which of `REQUEST_KINDS` to draw from, at their usual shares.
     """
-    frame = _Frame(facts, frame_index)
+    frame = FrameWords(facts, frame_index)
     weights = np.array([_MAKERS[kind][1] for kind in kinds])
     weights = weights / weights.sum()
     samples: list[RequestSample] = []
