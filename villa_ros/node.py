@@ -101,29 +101,37 @@ class VillaNode(LifecycleNode):
             started_s = time.monotonic()
             self.get_logger().info(f"loading the model on {chosen.device}")
             self._model = self._model_factory(chosen.checkpoint, chosen.device)
-        except Exception as error:  # whatever a checkpoint or a driver can throw: say it and stay up
-            self._last_error = f"cannot configure: {error}"
-            self.get_logger().error(f"{self._last_error} [{type(error).__name__}]")
-            return TransitionCallbackReturn.FAILURE
+            self._commands = CommandHealth()
+            self._outputs = Outputs(self, chosen, self._commands)
+        except Exception as error:  # whatever a checkpoint, a driver or a middleware can throw
+            self._model = None
+            return self._failed("configure", error)
         self._last_error = ""
         self._chosen = chosen
         self._cameras = {}
-        self._commands = CommandHealth()
-        self._outputs = Outputs(self, chosen, self._commands)
         self.get_logger().info(f"model ready after {time.monotonic() - started_s:.1f} s")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the worker, then open the inputs."""
+        """Start the worker and open the inputs. A failure can be retried."""
         assert self._model is not None
         assert self._outputs is not None
-        result = super().on_activate(state)
-        self._worker = Worker(self._model, self._pipeline_config, self._emit)
-        self._worker.start()
-        self._outputs.start()
-        self._open_inputs()
+        try:
+            self._worker = Worker(self._model, self._pipeline_config, self._emit)
+            self._worker.start()
+            self._outputs.start()
+            self._open_inputs()
+        except Exception as error:  # a topic name or an override of its quality of service
+            self._halt()
+            return self._failed("activate", error)
+        self._last_error = ""
         self.get_logger().info(f"listening: {', '.join(h.topic for h in self._cameras.values())}")
-        return result
+        return super().on_activate(state)
+
+    def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
+        self._last_error = f"cannot {transition}: {error}"
+        self.get_logger().error(f"{self._last_error} [{type(error).__name__}]")
+        return TransitionCallbackReturn.FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close the inputs and end every request; the model stays loaded."""
@@ -176,7 +184,7 @@ class VillaNode(LifecycleNode):
     def _open_inputs(self) -> None:
         chosen = self._chosen
         for camera, topic in zip(chosen.cameras, chosen.image_topics, strict=True):
-            resolved = self.resolve_topic_name(topic)
+            resolved = self._resolved(topic)
             compressed = chosen.image_transport == "compressed" or (
                 chosen.image_transport == "auto" and resolved.endswith("/compressed")
             )
@@ -187,6 +195,12 @@ class VillaNode(LifecycleNode):
             self._listen(kind, topic, partial(self._on_image, camera, convert), qos.images())
         self._listen(Command, "~/command", self._on_command, qos.commands())
         self._listen(String, "~/command_text", self._on_command_text, qos.commands())
+
+    def _resolved(self, topic: str) -> str:
+        try:
+            return self.resolve_topic_name(topic)
+        except Exception as error:  # several kinds, and not all of them name the topic
+            raise ValueError(f"image topic {topic!r} is no topic name: {error}") from error
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
         guarded = self._guarded(topic, callback)

@@ -41,33 +41,43 @@ class Outputs:
     """Publishers of one configuration, and the sink of the pipeline's events. Callable from any thread."""
 
     def __init__(self, node: LifecycleNode, parameters: Parameters, commands: CommandHealth) -> None:
+        """Announce the topics; those made before one fails are taken off the graph again."""
         self._node = node
         self._commands = commands
         self._types = rclpy_types()
         self._requests: OrderedDict[str, Request] = OrderedDict()
+        self._publishers: list[LifecyclePublisher] = []
+        try:
+            self._announce(parameters)
+        except Exception:
+            self.destroy()
+            raise
 
-        def publisher(kind: type, topic: str, profile: QoSProfile) -> LifecyclePublisher:
-            return node.create_lifecycle_publisher(
-                kind, topic, profile, qos_overriding_options=qos.overridable()
-            )
-
-        reliable = parameters.tracks_reliable
-        self._answer = publisher(Answer, "~/answer", qos.results())
-        self._status = publisher(RequestStatus, "~/status", qos.results())
-        self._journal = publisher(String, "~/journal", qos.journal())
+    def _announce(self, parameters: Parameters) -> None:
+        reliable, cameras = parameters.tracks_reliable, parameters.cameras
+        self._answer = self._publisher(Answer, "~/answer", qos.results())
+        self._status = self._publisher(RequestStatus, "~/status", qos.results())
+        self._journal = self._publisher(String, "~/journal", qos.journal())
         self._tracks = {
-            camera: publisher(TrackedInstanceArray, f"~/{camera}/tracks", qos.tracks(reliable))
-            for camera in parameters.cameras
+            camera: self._publisher(TrackedInstanceArray, f"~/{camera}/tracks", qos.tracks(reliable))
+            for camera in cameras
         }
         self._tracklets = {
-            camera: publisher(TrackletArray, f"~/{camera}/tracklets", qos.results())
-            for camera in parameters.cameras
+            camera: self._publisher(TrackletArray, f"~/{camera}/tracklets", qos.results())
+            for camera in cameras
         }
-        drawn = parameters.cameras if parameters.overlay else ()
-        self._overlay = OverlayPublisher(
-            {camera: publisher(Image, f"~/{camera}/overlay", qos.tracks(reliable)) for camera in drawn},
-            node.get_logger(),
+        overlays = {
+            camera: self._publisher(Image, f"~/{camera}/overlay", qos.tracks(reliable))
+            for camera in (cameras if parameters.overlay else ())
+        }
+        self._overlay = OverlayPublisher(overlays, self._node.get_logger())
+
+    def _publisher(self, kind: type, topic: str, profile: QoSProfile) -> LifecyclePublisher:
+        made = self._node.create_lifecycle_publisher(
+            kind, topic, profile, qos_overriding_options=qos.overridable()
         )
+        self._publishers.append(made)
+        return made
 
     def start(self) -> None:
         """Begin drawing overlays."""
@@ -79,10 +89,9 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take every topic off the graph."""
-        publishers = [self._answer, self._status, self._journal, *self._tracks.values()]
-        publishers += [*self._tracklets.values(), *self._overlay.publishers.values()]
-        for publisher in publishers:
+        for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()
 
     def frame(self, frame: Frame) -> None:
         """Remember a frame that an overlay may be drawn on."""

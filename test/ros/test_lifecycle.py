@@ -78,6 +78,17 @@ def test_contradicting_parameters_fail_to_configure_with_both_values(start_node,
     assert "differ in length" in node.log()
 
 
+def test_impossible_topic_fails_to_activate_with_its_name_and_leaves_the_model_loaded(
+    start_node, lifecycle, peer
+):
+    node = start_node(autostart=False, image_topics=["not-a-topic"])
+    assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert not lifecycle.change(Transition.TRANSITION_ACTIVATE)
+    assert lifecycle.state() == "inactive"
+    assert "not-a-topic" in node.log()
+    assert lifecycle.change(Transition.TRANSITION_CLEANUP)
+
+
 def test_services_answer_while_nothing_runs(start_node, lifecycle, peer):
     start_node(autostart=False)
     answer = peer.call(Trigger, "/villa_node/stop", Trigger.Request())

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from villa.masks import decode
-from villa_msgs.msg import Command, RequestStatus, TrackedInstance
+from villa_msgs.msg import Answer, Command, RequestStatus, TrackedInstance
 
 from villa_ros.message_mapping import mask_from_message, nanoseconds, parse_journal_line
 
@@ -83,6 +83,19 @@ def test_nothing_of_a_request_follows_its_stop(start_node, operator, camera, pee
     assert operator.states("red")[-1] == RequestStatus.CANCELED
     assert len(operator.tracks) == heard
     assert operator.tracks_of("red")[-1].instances[0].state == TrackedInstance.REMOVED
+
+
+def test_stop_in_the_middle_of_an_answer_ends_it_there(start_node, operator, camera, peer):
+    start_node(device="slow")
+    operator.command("the red square", "red")
+    operator.reach("red", RequestStatus.DECODING)
+    operator.command("", "red", action=Command.STOP)
+    operator.reach("red", RequestStatus.CANCELED)
+    for _ in range(20):
+        camera.shoot()
+    assert operator.states("red")[-1] == RequestStatus.CANCELED
+    assert all(answer.finish_reason != Answer.STOP for answer in operator.answers)
+    assert not operator.tracks
 
 
 def test_stop_service_names_what_it_ended(start_node, operator, peer):
