@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from villa import packing
@@ -13,23 +13,15 @@ from villa.feed import Batch
 from villa.losses import mask_losses, soft_iou
 from villa.model import ViLLa
 from villa.propagator import Memory
+from villa.teacher import Teacher
 
 # Weights of the sum; text is 1.
-MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE = 4.0, 1.0, 0.3, 0.1, 0.1, 0.3
+MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE = 4.0, 1.0, 0.3, 0.1, 0.1, 0.3, 1.0
 _ROLLOUT_OBJECTS = 3
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 
 
-class DenseHead(nn.Module):
-    """Kinds and colours of each stride-8 cell; used in training only."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.kinds = nn.Conv2d(channels, len(KINDS) + 1, 1)
-        self.colours = nn.Conv2d(channels, len(COLOURS) + 1, 1)
-
-
-def dense_loss(head: DenseHead, pyramid: Pyramid, kinds: Tensor, colours: Tensor) -> dict[str, Tensor]:
+def dense_loss(head: Teacher, pyramid: Pyramid, kinds: Tensor, colours: Tensor) -> dict[str, Tensor]:
     """Stride-8 labels [N, H/8, W/8] (0 background, -100 mixed) -> losses.
 
     Background cells are ten times as many as object cells and weigh as much less.
@@ -48,7 +40,7 @@ def dense_loss(head: DenseHead, pyramid: Pyramid, kinds: Tensor, colours: Tensor
 class ClipLoss:
     """Batch (one clip, several requests) -> named losses; "total" is what to minimise."""
 
-    def __init__(self, model: ViLLa, head: DenseHead, freeze_backbone: bool) -> None:
+    def __init__(self, model: ViLLa, head: Teacher, freeze_backbone: bool) -> None:
         self.model = model
         self.head = head
         self.freeze_backbone = freeze_backbone
@@ -77,6 +69,62 @@ class ClipLoss:
         parts["total"] = torch.stack(list(parts.values())).sum()
         return parts
 
+    def from_facts(self, batch: Batch) -> dict[str, Tensor]:
+        """Teach decoder and propagator with prompts of facts, no language: a sixth of the cost of a whole step."""
+        model = self.model
+        pyramid = self._pyramid(batch.images)
+        parts = {k: DENSE * v for k, v in dense_loss(self.head, pyramid, batch.kinds, batch.colours).items()}
+        count, frames = batch.targets.shape[:2]
+        device = batch.targets.device
+        with torch.autocast(device.type, torch.bfloat16):
+            tokens = model.image_tokens(pyramid)
+            kind, colour = batch.things[:, None].expand(-1, frames, -1).flatten(0, 1).unbind(-1)
+            target = batch.targets.flatten(0, 1)
+            seen = target.sum(dim=(1, 2)) > 0.5
+            twins = (batch.things[:, None] == batch.things[None]).all(-1).sum(1).repeat_interleave(frames) > 1
+            # Words may leave out what tells nothing apart: the place of a thing that is like no other, or, where the
+            # place is said, the kind or the colour.
+            located = seen & ((torch.rand(len(kind), device=device) < 0.6) | twins)
+            mute = located & (torch.rand(len(kind), device=device) < 0.3)
+            kind = torch.where(mute & (torch.rand(len(kind), device=device) < 0.5), 0, kind)
+            colour = torch.where(mute & (torch.rand(len(kind), device=device) < 0.5), 0, colour)
+            box = batch.boxes.flatten(0, 1) * (1 + 0.08 * torch.randn(len(kind), 4, device=device))
+            asked = self.head.prompt(kind, colour, box, located)
+            usable = seen | ~twins
+            frame = torch.arange(frames, device=device).repeat(count)
+            masks = model.decode(asked, tokens, pyramid, frame)
+            logits, iou, present = masks.logits[usable], masks.iou[usable], masks.present[usable]
+            parts.update(self._mask_terms(logits, iou, present, target[usable], ""))
+            # Kinds and colours that the scene does not pair are not there.
+            wrong = torch.roll(batch.things[:, 1], 1)
+            absent = ~(
+                (batch.things[:, 0][:, None] == batch.things[:, 0]) & (wrong[:, None] == batch.things[:, 1])
+            ).any(1)
+            if bool(absent.any()):
+                at = torch.randint(frames, (int(absent.sum()),), device=device)
+                nowhere = torch.zeros(len(at), dtype=torch.bool, device=device)
+                false = self.head.prompt(
+                    batch.things[absent, 0], wrong[absent], torch.zeros(len(at), 4, device=device), nowhere
+                )
+                empty = model.decode(false, tokens, pyramid, at).present.float()
+                parts["absent"] = PRESENT * F.binary_cross_entropy_with_logits(empty, torch.zeros_like(empty))
+            prompts = asked.reshape(count, frames, -1)
+            parts.update(self._rollout(batch, pyramid, tokens, prompts, masks.logits, masks.token))
+        parts["total"] = torch.stack(list(parts.values())).sum()
+        return parts
+
+    def _guide(self, batch: Batch, prompts: Tensor) -> dict[str, Tensor]:
+        """How far prompts p_t [K, T, C] are from those of the facts, on frames that show the object."""
+        known = (batch.things[:, :1] > 0) & (batch.boxes[..., 2] > 0)  # [K, T]
+        if not bool(known.any()):
+            return {}
+        rows, frames = known.nonzero(as_tuple=True)
+        kind, colour = batch.things[rows].unbind(-1)
+        located = torch.ones(len(rows), dtype=torch.bool, device=prompts.device)
+        with torch.no_grad():
+            wanted = self.head.prompt(kind, colour, batch.boxes[rows, frames], located)
+        return {"guide": GUIDE * F.smooth_l1_loss(prompts[rows, frames].float(), wanted.float())}
+
     def _masks(self, batch: Batch, pyramid: Pyramid, packed: packing.Packed) -> dict[str, Tensor]:
         model = self.model
         tokens = model.image_tokens(pyramid)
@@ -103,6 +151,7 @@ class ClipLoss:
         if bool(seen.any()):
             best = target.sum(dim=(2, 3)).argmax(dim=1)
             out["key"] = KEY * F.cross_entropy(prompts.key_scores[seen].float(), best[seen])
+        out.update(self._guide(batch, prompts.frames))
         rollout = self._rollout(batch, pyramid, tokens, prompts.frames, masks.logits, masks.token)
         out.update(rollout)
         return out

@@ -15,6 +15,9 @@ from villa.encoder import Pyramid
 from villa.layers import Attention, Mlp, grid_positions
 
 
+_MATCHES = 8
+
+
 @dataclass(frozen=True)
 class Masks:
     """What the decoder says of N (object, frame) pairs."""
@@ -55,12 +58,20 @@ class MaskDecoder(nn.Module):
         channels, fine = encoder.channels, encoder.fine_channels
         self.grid = encoder.grid
         self.outputs = nn.Parameter(torch.randn(3, channels) * 0.02)  # mask, IoU, presence
+        self.place = nn.Linear(channels, channels)
+        self.match_prompt = nn.Linear(channels, channels)
+        self.match_image = nn.Linear(channels, channels)
+        self.match16 = nn.Linear(_MATCHES, channels)
+        self.match8 = nn.Linear(_MATCHES, channels // 2)
         self.layers = nn.ModuleList(
             _TwoWayLayer(channels, config.heads, config.mlp) for _ in range(config.layers)
         )
         self.final = Attention(channels, config.heads)
         self.final_norm = nn.LayerNorm(channels)
         half = channels // 2
+        self.mix8 = Mlp(half, half, half)
+        self.norm8 = nn.LayerNorm(half)
+        self.norm4 = nn.LayerNorm(fine)
         self.coarse8 = nn.Linear(channels, half)
         self.lateral8 = nn.Linear(channels, half)
         self.coarse4 = nn.Linear(half, fine)
@@ -75,6 +86,11 @@ class MaskDecoder(nn.Module):
         """Prompt [N, C], image tokens [N, S, C], features of T frames, and which frame each pair looks at [N]."""
         count, _, channels = image.shape
         place = grid_positions(*self.grid, channels, image.device).to(image.dtype)
+        # Position is written into the image itself, not only into the attention's keys: the product that draws the mask
+        # can then say where, which tells twins apart.
+        image = image + self.place(place)
+        match = self._match(prompt, pyramid.s8, frame)
+        image = image + self.match16(F.avg_pool2d(match.permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2))
         tokens = torch.cat((self.outputs.to(image.dtype).expand(count, -1, -1), prompt[:, None]), dim=1)
         code = tokens
         for layer in self.layers:
@@ -84,8 +100,10 @@ class MaskDecoder(nn.Module):
         coarse = self.coarse8(image).unflatten(1, (rows, columns))
         # Laterals run once a frame; objects only gather them. Channels are last throughout: a 1x1 convolution is
         # then a matrix product, which a CPU does several times faster.
-        at8 = F.gelu(_up(coarse) + self.lateral8(pyramid.s8.permute(0, 2, 3, 1))[frame])
-        at4 = F.gelu(_up(self.coarse4(at8)) + self.lateral4(pyramid.s4.permute(0, 2, 3, 1))[frame])
+        at8 = _up(coarse) + self.match8(match) + self.lateral8(pyramid.s8.permute(0, 2, 3, 1))[frame]
+        at8 = F.gelu(self.norm8(at8))
+        at8 = at8 + self.mix8(at8)
+        at4 = F.gelu(self.norm4(_up(self.coarse4(at8)) + self.lateral4(pyramid.s4.permute(0, 2, 3, 1))[frame]))
         at4 = at4 + self.mix4(at4)
         logits = torch.einsum("nhwc,nc->nhw", at4, self.hyper(tokens[:, 0])) + self.bias
         return Masks(
@@ -94,6 +112,22 @@ class MaskDecoder(nn.Module):
             present=self.present(tokens[:, 2]).squeeze(-1),
             token=tokens[:, 0],
         )
+
+
+    def _match(self, prompt: Tensor, features: Tensor, frame: Tensor) -> Tensor:
+        """How well each stride-8 cell fits the prompt, in `_MATCHES` ways: [N, H/8, W/8, _MATCHES].
+
+        A plain product of prompt and features. What the words mean is mostly found by it alone; learning it through
+        the transformer's attention takes far longer.
+        """
+        rows, columns = features.shape[-2:]
+        channels = prompt.shape[-1]
+        place = grid_positions(rows, columns, channels, prompt.device).to(prompt.dtype)
+        keys = self.match_image(features.flatten(2).transpose(1, 2).to(prompt.dtype) + place)
+        keys = keys.reshape(len(keys), rows * columns, _MATCHES, -1)[frame]
+        query = self.match_prompt(prompt).reshape(len(prompt), _MATCHES, -1)
+        scores = torch.einsum("nsmc,nmc->nsm", keys, query) * keys.shape[-1] ** -0.5
+        return scores.reshape(len(prompt), rows, columns, _MATCHES)
 
 
 def _up(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from villa.data.clips import ClipReader, ObjectFacts, list_clips
+from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
 from villa.encoder import normalize
@@ -45,7 +45,7 @@ class FeedConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """T frames of one clip and R questions about it, naming K objects in all."""
+    """T frames of one clip and R questions about it, naming K objects in all; without questions K are all its objects."""
 
     images: Tensor  # [T, 3, H, W], normalised
     times_s: Tensor  # [T] seconds before the newest
@@ -53,6 +53,8 @@ class Batch:
     targets: Tensor  # [K, T, H/4, W/4] in 0..1
     kinds: Tensor  # [T, H/8, W/8] index into KINDS + 1, 0 background, -100 mixed
     colours: Tensor  # [T, H/8, W/8] likewise
+    things: Tensor  # [K, 2] kind and colour of each object, index + 1; 0 for what is not there
+    boxes: Tensor  # [K, T, 4] middle x, y, width, height as shares of the image; 0 when unseen
 
 
 class Feed:
@@ -115,13 +117,18 @@ class Feed:
         tensor = normalize(torch.from_numpy(resized))
         times = torch.tensor([(chosen[-1] - index) / facts.fps for index in chosen], dtype=torch.float32)
         questions: list[Question] = []
-        targets: list[NDArray[np.float32]] = []
+        meant: list[int] = []
         if config.requests:
-            grid = (config.width // 4, config.height // 4)
             for sample in sample_requests(facts, chosen[-1], rng, config.requests):
                 question, ids = self._question(sample)
                 questions.append(question)
-                targets += [np.stack([soft_mask(mask == i, grid) for mask in masks]) for i in ids]
+                meant += ids
+        else:
+            meant = [thing.id for thing in facts.objects]
+        grid = (config.width // 4, config.height // 4)
+        targets = [np.stack([soft_mask(mask == i, grid) for mask in masks]) for i in meant]
+        things = {t.id: (KINDS.index(t.kind) + 1, COLOURS.index(t.colour) + 1) for t in facts.objects}
+        boxes = [[_box(facts, index, i) for index in chosen] for i in meant]
         kinds, colours = dense_labels(masks, facts.objects, (config.width // 8, config.height // 8))
         shape = (0, len(chosen), config.height // 4, config.width // 4)
         return Batch(
@@ -133,6 +140,8 @@ class Feed:
             ),
             kinds=torch.from_numpy(kinds).to(config.device),
             colours=torch.from_numpy(colours).to(config.device),
+            things=torch.tensor([things.get(i, (0, 0)) for i in meant], dtype=torch.long).reshape(-1, 2).to(config.device),
+            boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, len(chosen), 4).to(config.device),
         )
 
     def _question(self, sample: RequestSample) -> tuple[Question, tuple[int, ...]]:
@@ -155,6 +164,15 @@ def choose_frames(length: int, count: int, rng: np.random.Generator) -> list[int
     span = stride * (count - 1)
     start = int(rng.integers(length - span))
     return [start + stride * index for index in range(count)]
+
+
+def _box(facts: ClipFacts, index: int, identity: int) -> tuple[float, float, float, float]:
+    """Where an object is on a frame, as shares of the image: middle x, y, width, height."""
+    for view in facts.frames[index]:
+        if view.id == identity and view.visible_px:
+            x, y, w, h = view.bbox
+            return (x + w / 2) / facts.width, (y + h / 2) / facts.height, w / facts.width, h / facts.height
+    return 0.0, 0.0, 0.0, 0.0
 
 
 def soft_mask(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:

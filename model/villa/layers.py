@@ -60,10 +60,15 @@ def sinusoid(values: Tensor, channels: int, longest: float, shortest: float) -> 
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
 
 
+def point_positions(points: Tensor, channels: int) -> Tensor:
+    """Points [..., 2], x and y in fractions of the image -> position code [..., channels]."""
+    code = sinusoid(points.flip(-1), channels // 2, 2.0, 0.1)
+    return code.flatten(-2)
+
+
 def grid_positions(rows: int, columns: int, channels: int, device: torch.device | None = None) -> Tensor:
-    """Position code [rows * columns, channels] of a grid's cells, in fractions of the image."""
+    """Position code [rows * columns, channels] of the middles of a grid's cells."""
     y = (torch.arange(rows, device=device) + 0.5) / rows
     x = (torch.arange(columns, device=device) + 0.5) / columns
-    code_y = sinusoid(y, channels // 2, 2.0, 0.1)[:, None, :].expand(rows, columns, -1)
-    code_x = sinusoid(x, channels // 2, 2.0, 0.1)[None, :, :].expand(rows, columns, -1)
-    return torch.cat((code_y, code_x), dim=-1).reshape(rows * columns, channels)
+    points = torch.stack((x.expand(rows, -1), y[:, None].expand(-1, columns)), dim=-1)
+    return point_positions(points.reshape(-1, 2), channels)

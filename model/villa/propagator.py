@@ -60,6 +60,7 @@ class MemoryAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.attention = Attention(channels, config.heads, memory)
         self.pointer = nn.Linear(channels, memory)
+        self.still = nn.Linear(memory, channels)
         self.mlp_norm = nn.LayerNorm(channels)
         self.mlp = Mlp(channels, 2 * channels, channels)
 
@@ -77,6 +78,8 @@ class MemoryAttention(nn.Module):
             keys += [memory.space + memory_place + age, pointer + age]
             values += [memory.space, pointer]
         x = self.norm(image)
+        # Most things are nearly where they were: the newest memory is also read in place.
+        image = image + self.still(memories[-1].space)
         image = image + self.attention(x + place, torch.cat(keys, dim=1), torch.cat(values, dim=1))
         return image + self.mlp(self.mlp_norm(image))  # type: ignore[no-any-return]
 

@@ -1,7 +1,8 @@
 """Training, resumable: `villa train` runs this.
 
-Two phases on the same clips. "vision" teaches the image encoder what the scenes hold (a dense classification of kinds
-and colours, dropped afterwards); "joint" teaches everything to answer requests. A run is its folder: the newest state
+Three phases on the same clips. "vision" teaches the image encoder what the scenes hold (a dense classification of
+kinds and colours); "masks" teaches mask decoder and propagator with prompts made of facts; "joint" teaches everything
+to answer requests. What only training needs (`villa.teacher`) is dropped afterwards. A run is its folder: the newest state
 is written every few minutes and picked up again by the same command.
 """
 
@@ -21,10 +22,20 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from villa.checkpoint import channels_last
-from villa.clip_loss import ClipLoss, DenseHead, dense_loss
+from villa.clip_loss import ClipLoss, dense_loss
 from villa.config import ViLLaConfig
 from villa.feed import Batch, Feed, FeedConfig
 from villa.model import ViLLa
+from villa.teacher import Teacher
+
+
+PHASES = ("vision", "masks", "joint")
+# What a phase trains; the rest stays as it is.
+_TRAINED = {
+    "vision": ("encoder.", "head."),
+    "masks": ("encoder.", "head.", "decoder.", "propagator.", "no_memory"),
+    "joint": ("",),
+}
 
 
 class TrainError(RuntimeError):
@@ -37,7 +48,7 @@ class TrainConfig:
 
     data: Path
     out: Path
-    phase: str = "joint"  # "vision" | "joint"
+    phase: str = "joint"  # one of PHASES
     init: Path | None = None  # a checkpoint to start from; None: pretrained parts
     steps: int = 4000
     decay_steps: int = 1000  # the learning rate falls to 0 over the last ones
@@ -64,8 +75,8 @@ def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
     Raises:
         TrainError: no data, or the folder holds a run with other settings.
     """
-    if config.phase not in ("vision", "joint"):
-        raise TrainError(f"phase {config.phase!r} is not known: use 'vision' or 'joint'")
+    if config.phase not in PHASES:
+        raise TrainError(f"phase {config.phase!r} is not known: use {', '.join(map(repr, PHASES))}")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     run = _Run(config, model_config or ViLLaConfig())
@@ -98,10 +109,7 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
             kind = "backbone"
         else:
             kind = "new"
-        if config.phase == "vision" and not name.startswith(("encoder.", "head.")):
-            parameter.requires_grad_(False)
-            continue
-        if rates[kind] == 0:
+        if not name.startswith(_TRAINED[config.phase]) or rates[kind] == 0:
             parameter.requires_grad_(False)
             continue
         groups.setdefault((kind, parameter.ndim > 1), []).append(parameter)
@@ -127,7 +135,7 @@ class _Run:
         self.model = self._model(model_config).to(config.device)
         self.model.train().requires_grad_(True)
         channels_last(self.model.encoder)
-        self.head = DenseHead(self.model.config.encoder.channels).to(config.device)
+        self.head = Teacher(self.model.config.encoder.channels).to(config.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
         )
@@ -147,7 +155,8 @@ class _Run:
         if not self.state_path.exists():
             head = (self.config.init.parent / "head.pt") if self.config.init else None
             if head is not None and head.exists():
-                self.head.load_state_dict(torch.load(head, weights_only=True))
+                # An older head may lack parts that were not trained yet.
+                self.head.load_state_dict(torch.load(head, weights_only=True), strict=False)
             return
         state = torch.load(self.state_path, weights_only=True, map_location=self.config.device)
         if state["phase"] != self.config.phase:
@@ -188,7 +197,7 @@ class _Run:
             FeedConfig(
                 root=config.data,
                 frames=1 if config.phase == "vision" else config.frames,
-                requests=0 if config.phase == "vision" else config.requests,
+                requests=config.requests if config.phase == "joint" else 0,
                 seed=config.seed + 1_000_003 * self.step,
                 height=self.model.config.encoder.height,
                 width=self.model.config.encoder.width,
@@ -250,7 +259,8 @@ class _Run:
             yield parts
             return
         for _ in range(config.clips_per_step):
-            parts = losses(next(batches))
+            batch = next(batches)
+            parts = losses.from_facts(batch) if config.phase == "masks" else losses(batch)
             total = parts["total"]
             if not math.isfinite(float(total.detach())):
                 raise TrainError(f"the loss is not finite at step {self.step}: {parts}")
