@@ -194,8 +194,36 @@ class Operator:
         self.tracks = peer.listen(TrackedInstanceArray, f"{node}/{name}/tracks", BEST_EFFORT)
         self.tracklets = peer.listen(TrackletArray, f"{node}/{name}/tracklets")
         self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        self._heard_back = False
+
+    def _find_node(self) -> None:
+        """Stop requests that do not exist until the refusal is heard: discovery is then done both ways."""
+        if self._heard_back:
+            return
+        probe = Command(action=Command.STOP, request_id="probe")
+        publisher = self._peer.publisher(Command, f"{self._node}/command")
+
+        def ask() -> None:
+            probe.request_id += "?"
+            publisher.publish(probe)
+            self._peer.spin(5)
+
+        self._peer.until(lambda: self.statuses, "the node to answer a probe", ask)
+        self._peer.spin(10)  # refusals still on their way
+        self.statuses.clear()
+        self._heard_back = True
+
+    def final_answer(self, request_id: str) -> Answer:
+        """The whole answer; topics keep no order among each other, so it may come after the state."""
+
+        def found() -> Answer | None:
+            mine = [answer for answer in self.answers if answer.request_id == request_id]
+            return next((answer for answer in mine if answer.is_final), None)
+
+        return self._peer.until(found, f"the answer to {request_id}", self._camera.shoot)
 
     def command(self, text: str, request_id: str, **fields: Any) -> None:
+        self._find_node()
         fields.setdefault("action", Command.SEGMENT)
         fields.setdefault("track", True)
         message = Command(text=text, request_id=request_id, **fields)
