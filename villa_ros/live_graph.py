@@ -25,10 +25,12 @@ Watch = Callable[[float, float], None]  # seconds played, seconds in all
 
 _START_S = 120.0  # the most that loading the model may take
 _MARGIN_S = 30.0  # the most that playing may take longer than the bag
+_MATCH_S = 1.0  # from knowing a topic to being served by it, on both sides
 _SETTLE_S = 3.0  # after the last frame: for what is still in the making
 _NODE_STOP_S = 15.0
 _PLAYER_STOP_S = 5.0
 _POLL_S = 0.1
+_GAVE_UP = "cannot configure"  # what the node logs before it waits for somebody to try again
 _LOG_LINES = 20
 
 
@@ -103,6 +105,7 @@ def run_live(
         with log.open("wb") as sink:
             node = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
         try:
+            _wait_until_heard(recorder, node, log)
             _play(bag_path, played, node, log, duration_s, recorder, watch)
             _watch_over(node, log, _SETTLE_S)
         finally:
@@ -161,6 +164,7 @@ def _play(
     """Run the player to its end, while the node lives."""
     topics = [part for old, new in played.items() for part in ("--topic", f"{old}={new}")]
     command = [sys.executable, "-m", "villa_ros.player", str(bag_path), *topics, "--wait", str(_START_S)]
+    command += ["--settle", str(_MATCH_S)]
     player = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + _START_S + duration_s + _MARGIN_S
     began: float | None = None
@@ -179,6 +183,21 @@ def _play(
         _, errors = player.communicate(timeout=_PLAYER_STOP_S)
     if player.returncode:
         raise LiveError(f"{errors.strip() or 'the player died'}; the node's log {_tail(log)}")
+
+
+def _wait_until_heard(recorder: Recorder, node: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the recorder has found every topic of the node: what is published before is lost to it.
+
+    Raises:
+        LiveError: the node died, or did not offer its topics in time.
+    """
+    deadline = time.monotonic() + _START_S
+    while missing := recorder.missing() - {COMMAND_TOPIC}:  # that one the player will publish
+        _check_alive(node, log)
+        if time.monotonic() > deadline or _GAVE_UP in log.read_text("utf-8", "replace"):
+            raise LiveError(f"the node did not start: no {', '.join(sorted(missing))}; its log {_tail(log)}")
+        time.sleep(_POLL_S)
+    _watch_over(node, log, _MATCH_S)
 
 
 def _watch_over(node: subprocess.Popen[bytes], log: Path, seconds: float) -> None:

@@ -87,9 +87,9 @@ class Recorder:
         """The MCAP file, once recording has ended."""
         return self._writer.file
 
-    def publishers(self, topic: str) -> int:
-        """How many publishers of a topic the recorder knows of."""
-        return int(self._node.count_publishers(topic))
+    def missing(self) -> set[str]:
+        """The topics that nobody publishes yet, as far as the recorder knows."""
+        return {topic for topic in self._topics if not self._node.count_publishers(topic)}
 
     def _receive(self, topic: str) -> Any:
         def callback(data: bytes) -> None:

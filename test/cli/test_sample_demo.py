@@ -1,0 +1,39 @@
+"""The shipped model on the shipped sample, live over DDS, and the same run repeated offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from villa_ros.demo import demo
+from villa_ros.live_graph import have_ros
+from villa_ros.model_loading import load_model
+from villa_ros.recording import read_run
+from villa_ros.replay import replay_like
+from villa_ros.share import share_path
+
+SAMPLE = share_path("sample", "tabletop")
+WANTED_ABOVE_LARGEST_OBJECT = 0.2
+
+pytestmark = [
+    pytest.mark.ros,
+    pytest.mark.slow,
+    pytest.mark.skipif(not have_ros(), reason="needs ROS 2 (pip: ros-rclpy) and villa_msgs"),
+    pytest.mark.skipif(
+        not list(share_path("weights").glob("*.safetensors")), reason="this checkout holds no model weights"
+    ),
+]
+
+
+def test_the_sample_is_answered_live_and_the_run_repeats_offline(tmp_path: Path) -> None:
+    done = demo(SAMPLE, tmp_path / "out", None)
+    report = done.report
+    assert len(report.present) == 9
+    assert len(report.absent) == 3
+    assert all(row.answer for row in report.rows)
+    assert report.mean_jf >= report.mean_largest_object + WANTED_ABOVE_LARGEST_OBJECT
+    run = read_run(done.bag)
+    _, comparison = replay_like(SAMPLE, done.bag, load_model("", "cpu"), tmp_path / "like", pictures=False)
+    assert comparison.same, comparison.verdict()
+    assert comparison.frames == len(run.tracks)
