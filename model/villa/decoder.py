@@ -14,7 +14,6 @@ from villa.config import DecoderConfig, EncoderConfig
 from villa.encoder import Pyramid
 from villa.layers import Attention, Mlp, grid_positions
 
-
 _MATCHES = 8
 
 
@@ -127,7 +126,7 @@ class MaskDecoder(nn.Module):
         keys = keys.reshape(len(keys), rows * columns, _MATCHES, -1)[frame]
         query = self.match_prompt(prompt).reshape(len(prompt), _MATCHES, -1)
         scores = torch.einsum("nsmc,nmc->nsm", keys, query) * keys.shape[-1] ** -0.5
-        return scores.reshape(len(prompt), rows, columns, _MATCHES)
+        return torch.reshape(scores, (len(prompt), rows, columns, _MATCHES))
 
 
 def _up(x: Tensor) -> Tensor:

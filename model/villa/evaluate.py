@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from villa import masks
 from villa.data.clips import ClipReader, list_clips
 from villa.data.requests import sample_requests
-from villa.interface import ClipFrame, RequestResult, SegmentationModel
+from villa.interface import ClipFrame, RequestResult, SegmentationModel, finish
 from villa.metrics import j_and_f
 
 Mask = NDArray[np.bool_]
@@ -103,13 +103,7 @@ def _clip(model: SegmentationModel, clip: ClipReader, count: int, frames: int, s
     offered = [ClipFrame(i / clip.facts.fps, lambda i=i: images[i], features[i]) for i in indices]  # type: ignore[misc]
 
     def ask(text: str) -> RequestResult:
-        steps = model.open_session().request(text, offered)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                result: RequestResult = done.value
-                return result
+        return finish(model.open_session().request(text, offered))
 
     truth = {i: clip.mask(i) for i in indices}
     ignored = ask(_NEUTRAL)

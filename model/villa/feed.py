@@ -45,7 +45,7 @@ class FeedConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """T frames of one clip and R questions about it, naming K objects in all; without questions K are all its objects."""
+    """T frames of one clip and R questions that name K objects; without questions, K are all its objects."""
 
     images: Tensor  # [T, 3, H, W], normalised
     times_s: Tensor  # [T] seconds before the newest
@@ -140,8 +140,10 @@ class Feed:
             ),
             kinds=torch.from_numpy(kinds).to(config.device),
             colours=torch.from_numpy(colours).to(config.device),
-            things=torch.tensor([things.get(i, (0, 0)) for i in meant], dtype=torch.long).reshape(-1, 2).to(config.device),
-            boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, len(chosen), 4).to(config.device),
+            things=torch.tensor(
+                [things.get(i, (0, 0)) for i in meant], dtype=torch.long, device=config.device
+            ).reshape(-1, 2),
+            boxes=torch.tensor(boxes, dtype=torch.float32, device=config.device).reshape(-1, len(chosen), 4),
         )
 
     def _question(self, sample: RequestSample) -> tuple[Question, tuple[int, ...]]:

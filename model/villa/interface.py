@@ -135,3 +135,13 @@ class SegmentationModel(Protocol):
     def open_session(self) -> Session:
         """A new, empty session."""
         ...
+
+
+def finish(steps: Generator[SlowStep, None, RequestResult]) -> RequestResult:
+    """Run a slow pass to its end without anything between its steps."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as done:
+        result: RequestResult = done.value
+        return result

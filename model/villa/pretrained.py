@@ -16,7 +16,6 @@ from villa.config import ViLLaConfig
 from villa.model import ViLLa
 from villa.tokenizer import FRM, SEG, TextCodec, cut
 
-
 # The last norm of the source expects all its layers below it: behind a few, its full scale makes the head shout wrong
 # words (a loss of 20 nats); this brings it to that of a guess.
 _NORM_SCALE = 0.3

@@ -2,8 +2,8 @@
 
 Three phases on the same clips. "vision" teaches the image encoder what the scenes hold (a dense classification of
 kinds and colours); "masks" teaches mask decoder and propagator with prompts made of facts; "joint" teaches everything
-to answer requests. What only training needs (`villa.teacher`) is dropped afterwards. A run is its folder: the newest state
-is written every few minutes and picked up again by the same command.
+to answer requests. What only training needs (`villa.teacher`) is dropped afterwards. A run is its folder: the newest
+state is written every few minutes and picked up again by the same command.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from villa.config import ViLLaConfig
 from villa.feed import Batch, Feed, FeedConfig
 from villa.model import ViLLa
 from villa.teacher import Teacher
-
 
 PHASES = ("vision", "masks", "joint")
 # What a phase trains; the rest stays as it is.

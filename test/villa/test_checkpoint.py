@@ -52,13 +52,13 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_missing_tensor_is_named(path):
     _rewrite(path, lambda tensors, _: tensors.pop("no_memory"))
-    with pytest.raises(CheckpointError, match="lacks 1 tensor.*no_memory"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 tensor.*no_memory"):
         load(path)
 
 
 def test_an_unknown_tensor_is_named(path):
     _rewrite(path, lambda tensors, _: tensors.update(surprise=torch.zeros(1)))
-    with pytest.raises(CheckpointError, match="unknown tensor.*surprise"):
+    with pytest.raises(CheckpointError, match=r"unknown tensor.*surprise"):
         load(path)
 
 

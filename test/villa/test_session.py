@@ -21,11 +21,11 @@ def _clip(count: int, start_s: float = 1_700_000_000.0):
 
 def _finish(steps):
     seen = []
-    while True:
-        try:
+    try:
+        while True:
             seen.append(next(steps))
-        except StopIteration as done:
-            return done.value, seen
+    except StopIteration as done:
+        return done.value, seen
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ class PipelineConfig:
     cameras: tuple[str, ...] = ("camera",)
     clip_frames: int = 64  # ring bound of each camera, in frames ...
     clip_bytes: int = 256 * MIB  # ... and in bytes
-    clip_duration_s: float = 4.0  # how far back a request looks unless it says otherwise
-    candidates: int = 32  # most frames offered to the model for one request
+    clip_duration_s: float = 2.5  # how far back a request looks unless it says otherwise
+    candidates: int = 16  # most frames offered to the model for one request
     feature_frames: int = 8  # newest encoded frames of a camera whose features are kept
     max_command_chars: int = 2000
     max_objects: int = 20  # live tracks of a camera
