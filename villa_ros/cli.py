@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from villa_ros.cli_bench import bench, soak
-from villa_ros.cli_training import data_app, train
+from villa_ros.cli_training import data_app, evaluate, train
 from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
 
 app = typer.Typer(
@@ -279,6 +279,7 @@ def info(checkpoint: Checkpoint = "") -> None:
 
 
 app.command("train")(train)
+app.command("eval")(evaluate)
 app.command("bench")(bench)
 app.command("soak")(soak)
 app.add_typer(data_app, name="data")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from villa_ros.console import expected, fail, out, progress_bar
+from villa_ros.console import expected, fail, open_model, out, progress_bar
 
 data_app = typer.Typer(
     help="Training scenes with ground truth, and the sample bag.",
@@ -50,12 +50,13 @@ def train(
 ) -> None:
     """Train ViLLa on rendered clips; the same command goes on where an interrupted run stopped."""
     try:
+        from villa.pretrained import PretrainedError
         from villa.train import TrainConfig, TrainError
         from villa.train import train as run
     except ImportError as error:
         fail(f"{error}; training needs more packages: make data-setup")
     chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step}
-    with expected(TrainError, OSError, ValueError):
+    with expected(PretrainedError, TrainError, OSError, ValueError):
         config = TrainConfig(
             data=data,
             out=folder,
@@ -68,6 +69,46 @@ def train(
         )
         checkpoint = run(config)
     out.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips, such as DATA/val.")],
+    requests: Annotated[int, typer.Option(min=1, help="Requests for each clip.")] = 6,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each clip that the model is offered.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many clips.")] = None,
+    seed: Annotated[int, typer.Option(help="Which requests are made.")] = 0,
+    file: Annotated[Path, typer.Option("--out", help="JSON file with every score.")] = Path("out/eval.json"),
+    checkpoint: Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped one.")] = "",
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation.")] = 0,
+) -> None:
+    """Score a model on rendered clips, by kind of request, beside two baselines."""
+    from rich.table import Table
+
+    with expected(OSError, ValueError):
+        from villa.evaluate import evaluate as run
+        from villa.evaluate import save, summary
+
+        model = open_model(checkpoint, device, threads)
+        with progress_bar() as bar:
+            task = bar.add_task("clips", total=None)
+            scores = run(
+                model,
+                data,
+                requests,
+                frames,
+                seed,
+                limit,
+                lambda done, count: bar.update(task, completed=done, total=count),
+            )
+        save(scores, file)
+    rows = summary(scores)
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    table = Table("kind", *columns, title=str(data))
+    for kind, row in rows.items():
+        table.add_row(kind, *(f"{row[name]:.3f}".rstrip("0").rstrip(".") if name in row else "-" for name in columns))
+    out.print(table)
+    out.print(f"scores: {file}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("build")
