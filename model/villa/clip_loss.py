@@ -81,13 +81,18 @@ class ClipLoss:
             kind, colour = batch.things[:, None].expand(-1, frames, -1).flatten(0, 1).unbind(-1)
             target = batch.targets.flatten(0, 1)
             seen = target.sum(dim=(1, 2)) > 0.5
-            twins = (batch.things[:, None] == batch.things[None]).all(-1).sum(1).repeat_interleave(frames) > 1
-            # Words may leave out what tells nothing apart: the place of a thing that is like no other, or, where the
-            # place is said, the kind or the colour.
-            located = seen & ((torch.rand(len(kind), device=device) < 0.6) | twins)
-            mute = located & (torch.rand(len(kind), device=device) < 0.3)
-            kind = torch.where(mute & (torch.rand(len(kind), device=device) < 0.5), 0, kind)
-            colour = torch.where(mute & (torch.rand(len(kind), device=device) < 0.5), 0, colour)
+            alike = batch.things[:, None] == batch.things[None]
+            twins = alike.all(-1).sum(1).repeat_interleave(frames) > 1
+            only = alike[..., 0].sum(1).repeat_interleave(frames) == 1
+
+            def often(share: float) -> Tensor:
+                return torch.rand(len(kind), device=device) < share
+
+            # Words may leave out what tells nothing apart: the place of a thing that is like no other, the colour of
+            # the only one of its kind, and either where the place is said.
+            located = seen & (often(0.5) | twins)
+            kind = torch.where(located & often(0.15), 0, kind)
+            colour = torch.where((located | only) & often(0.35) & (kind > 0), 0, colour)
             box = batch.boxes.flatten(0, 1) * (1 + 0.08 * torch.randn(len(kind), 4, device=device))
             asked = self.head.prompt(kind, colour, box, located)
             usable = seen | ~twins
@@ -114,15 +119,19 @@ class ClipLoss:
         return parts
 
     def _guide(self, batch: Batch, prompts: Tensor) -> dict[str, Tensor]:
-        """How far prompts p_t [K, T, C] are from those of the facts, on frames that show the object."""
+        """How far prompts p_t [K, T, C] are from those of the facts, on frames that show the object.
+
+        The facts say no more than the words can: the colour where it was asked for or tells things apart, the place
+        only where twins leave nothing else.
+        """
         known = (batch.things[:, :1] > 0) & (batch.boxes[..., 2] > 0)  # [K, T]
         if not bool(known.any()):
             return {}
         rows, frames = known.nonzero(as_tuple=True)
         kind, colour = batch.things[rows].unbind(-1)
-        located = torch.ones(len(rows), dtype=torch.bool, device=prompts.device)
         with torch.no_grad():
-            wanted = self.head.prompt(kind, colour, batch.boxes[rows, frames], located)
+            colour = torch.where(batch.coloured[rows], colour, 0)
+            wanted = self.head.prompt(kind, colour, batch.boxes[rows, frames], batch.twins[rows])
         return {"guide": GUIDE * F.smooth_l1_loss(prompts[rows, frames].float(), wanted.float())}
 
     def _masks(self, batch: Batch, pyramid: Pyramid, packed: packing.Packed) -> dict[str, Tensor]:

@@ -55,6 +55,8 @@ class Batch:
     colours: Tensor  # [T, H/8, W/8] likewise
     things: Tensor  # [K, 2] kind and colour of each object, index + 1; 0 for what is not there
     boxes: Tensor  # [K, T, 4] middle x, y, width, height as shares of the image; 0 when unseen
+    coloured: Tensor  # [K] the colour was asked for, or tells the object from others of its kind
+    twins: Tensor  # [K] another object has the same kind and colour
 
 
 class Feed:
@@ -118,16 +120,26 @@ class Feed:
         times = torch.tensor([(chosen[-1] - index) / facts.fps for index in chosen], dtype=torch.float32)
         questions: list[Question] = []
         meant: list[int] = []
+        words: list[str] = []
         if config.requests:
             for sample in sample_requests(facts, chosen[-1], rng, config.requests):
                 question, ids = self._question(sample)
                 questions.append(question)
                 meant += ids
+                words += [sample.text.lower().replace("grey", "gray")] * len(ids)
         else:
             meant = [thing.id for thing in facts.objects]
+            words = [""] * len(meant)
         grid = (config.width // 4, config.height // 4)
         targets = [np.stack([soft_mask(mask == i, grid) for mask in masks]) for i in meant]
         things = {t.id: (KINDS.index(t.kind) + 1, COLOURS.index(t.colour) + 1) for t in facts.objects}
+        pairs = list(things.values())
+        kinds_of = [kind for kind, _ in pairs]
+        coloured = [
+            i in things and (COLOURS[things[i][1] - 1] in text or kinds_of.count(things[i][0]) > 1)
+            for i, text in zip(meant, words, strict=True)
+        ]
+        twins = [i in things and pairs.count(things[i]) > 1 for i in meant]
         boxes = [[_box(facts, index, i) for index in chosen] for i in meant]
         kinds, colours = dense_labels(masks, facts.objects, (config.width // 8, config.height // 8))
         shape = (0, len(chosen), config.height // 4, config.width // 4)
@@ -143,6 +155,8 @@ class Feed:
             things=torch.tensor(
                 [things.get(i, (0, 0)) for i in meant], dtype=torch.long, device=config.device
             ).reshape(-1, 2),
+            coloured=torch.tensor(coloured, dtype=torch.bool, device=config.device),
+            twins=torch.tensor(twins, dtype=torch.bool, device=config.device),
             boxes=torch.tensor(boxes, dtype=torch.float32, device=config.device).reshape(-1, len(chosen), 4),
         )
 
