@@ -1,0 +1,148 @@
+"""Training: it learns, it resumes where it stopped, and it says what is missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from drawn_clips import draw_clip
+from tiny import tiny_model
+from villa.checkpoint import load, save
+from villa.data.clips import ClipReader
+from villa.evaluate import evaluate, summary
+from villa.feed import Feed, FeedConfig, choose_frames, soft_mask
+from villa.losses import mask_losses, soft_iou
+from villa.train import TrainConfig, TrainError, learning_rate, train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    for seed in range(2):
+        draw_clip(root / f"{seed:07d}", seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    path = tmp_path_factory.mktemp("start") / "villa.safetensors"
+    save(tiny_model(), path, torch.float32)
+    return path
+
+
+def _config(data, start, out, **changes) -> TrainConfig:
+    base = TrainConfig(
+        data=data, out=out, init=start, steps=3, decay_steps=1, warmup_steps=1, clips_per_step=1, frames=2,
+        requests=3, log_every=1, threads=1, backbone_lr=0.0,
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def _losses(out) -> list[dict]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_joint_training_moves_every_part_that_it_may_and_no_other(data, start, tmp_path):
+    before = load(start).state_dict()
+    after = load(train(_config(data, start, tmp_path, lr=1e-2, language_lr=1e-2))).state_dict()
+    moved = {name for name in before if not torch.allclose(before[name], after[name], atol=2e-2, rtol=2e-2)}
+    assert any(name.startswith("language.") for name in moved)
+    assert any(name.startswith("decoder.") for name in moved)
+    # bfloat16 on disk rounds the frozen backbone and moves it no further.
+    frozen = [name for name in before if name.startswith("encoder.backbone.")]
+    for name in frozen:
+        assert torch.allclose(before[name], after[name], atol=1e-6, rtol=1e-2), name
+    assert {record["step"] for record in _losses(tmp_path)} == {1, 2, 3}
+
+
+def test_a_stopped_run_goes_on_at_its_step(data, start, tmp_path):
+    train(_config(data, start, tmp_path, steps=2))
+    train(_config(data, start, tmp_path, steps=4))
+    assert [record["step"] for record in _losses(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_the_vision_phase_learns_the_scene(data, start, tmp_path):
+    train(_config(data, start, tmp_path, phase="vision", steps=12, lr=3e-3, clips_per_step=2))
+    losses = [record["kind"] + record["colour"] for record in _losses(tmp_path)]
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_the_mask_phase_leaves_the_language_model_alone(data, start, tmp_path):
+    before = load(start).state_dict()
+    after = load(train(_config(data, start, tmp_path, phase="masks", steps=2, lr=1e-2))).state_dict()
+    changed = {n for n in before if not torch.allclose(before[n], after[n], atol=1e-2, rtol=1e-2)}
+    assert changed
+    assert not {name for name in changed if name.startswith(("language.", "projector.", "synchronizer."))}
+
+
+def test_a_run_of_another_phase_is_not_continued(data, start, tmp_path):
+    train(_config(data, start, tmp_path, phase="vision", steps=1))
+    with pytest.raises(TrainError, match="choose another --out"):
+        train(_config(data, start, tmp_path, phase="joint", steps=2))
+
+
+def test_a_folder_without_clips_is_named(start, tmp_path):
+    with pytest.raises(FileNotFoundError, match="villa data build"):
+        train(_config(tmp_path, start, tmp_path / "out"))
+
+
+def test_an_unknown_phase_is_refused(data, start, tmp_path):
+    with pytest.raises(TrainError, match="'vision', 'masks', 'joint'"):
+        train(_config(data, start, tmp_path, phase="both"))
+
+
+def test_the_learning_rate_rises_stays_and_falls(tmp_path):
+    config = TrainConfig(tmp_path, tmp_path, steps=100, warmup_steps=10, decay_steps=20)
+    rates = [learning_rate(step, config) for step in (0, 9, 50, 90, 100)]
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.0])
+
+
+def test_every_seg_of_a_batch_has_its_mask(data):
+    codec = tiny_model().codec
+    feed = Feed(FeedConfig(root=data, frames=3, requests=12, seed=0, height=64, width=96), codec)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        batch = feed.make(ClipReader(data / "0000000"), rng)
+        segs = sum(question.answer.count(codec.seg_id) for question in batch.questions)
+        assert batch.targets.shape == (segs, 3, 16, 24)
+        assert batch.images.shape == (3, 3, 64, 96)
+        assert float(batch.targets.max()) <= 1.0
+
+
+def test_chosen_frames_are_even_and_inside():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        chosen = choose_frames(16, 4, rng)
+        assert len(set(np.diff(chosen))) == 1
+        assert 0 <= chosen[0] < chosen[-1] <= 15
+
+
+def test_a_soft_mask_keeps_the_area():
+    mask = np.zeros((64, 96), np.bool_)
+    mask[10:31, 7:50] = True
+    assert soft_mask(mask, (24, 16)).mean() == pytest.approx(mask.mean(), rel=1e-4)
+
+
+def test_a_perfect_mask_costs_little_and_scores_one():
+    target = torch.zeros(1, 16, 24)
+    target[:, 4:9, 5:12] = 1.0
+    good = mask_losses((target * 2 - 1) * 12, target)
+    bad = mask_losses((1 - target * 2) * 12, target)
+    assert float(sum(good)) < 0.02 * float(sum(bad))
+    assert float(soft_iou((target * 2 - 1) * 12, target)) == 1.0
+    assert float(soft_iou(torch.full((1, 16, 24), -1.0), torch.zeros(1, 16, 24))) == 1.0
+
+
+def test_evaluation_scores_every_request_and_its_baselines(data):
+    scores = evaluate(tiny_model(), data, requests_per_clip=4, frames=3)
+    again = evaluate(tiny_model(), data, requests_per_clip=4, frames=3)
+    assert scores == again
+    assert len(scores) == 8
+    table = summary(scores)
+    assert table["all"]["requests"] == 8
+    for score in scores:
+        assert 0 <= score.jf <= 1
+        assert 0 <= score.jf_largest <= 1
