@@ -23,6 +23,7 @@ class Phase(str, Enum):
     """What a training run teaches."""
 
     vision = "vision"
+    masks = "masks"
     joint = "joint"
 
 
@@ -37,7 +38,7 @@ class Split(str, Enum):
 def train(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
-    phase: Annotated[Phase, typer.Option(help="vision: the encoder alone, first; joint: everything.")] = Phase.joint,
+    phase: Annotated[Phase, typer.Option(help="In this order: vision, masks, joint.")] = Phase.joint,
     init: Annotated[
         Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")
     ] = None,
@@ -51,16 +52,16 @@ def train(
     """Train ViLLa on rendered clips; the same command goes on where an interrupted run stopped."""
     try:
         from villa.pretrained import PretrainedError
-        from villa.train import TrainConfig, TrainError
+        from villa.train import TrainError, recipe
         from villa.train import train as run
     except ImportError as error:
         fail(f"{error}; training needs more packages: make data-setup")
     chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step}
     with expected(PretrainedError, TrainError, OSError, ValueError):
-        config = TrainConfig(
-            data=data,
-            out=folder,
-            phase=phase.value,
+        config = recipe(
+            phase.value,
+            data,
+            folder,
             init=init,
             seed=seed,
             threads=threads,

@@ -68,6 +68,25 @@ class TrainConfig:
     log_every: int = 10
 
 
+# How the shipped model was trained, phase by phase; a command may change any of it.
+_RECIPES: dict[str, dict[str, Any]] = {
+    "vision": {"clips_per_step": 12, "frames": 1, "steps": 200, "decay_steps": 50, "lr": 1e-3, "backbone_lr": 2e-4},
+    "masks": {"clips_per_step": 2, "frames": 3, "steps": 800, "decay_steps": 200, "lr": 1.5e-3, "backbone_lr": 0.0},
+    "joint": {"clips_per_step": 1, "frames": 3, "steps": 4000, "decay_steps": 1000, "lr": 5e-4, "backbone_lr": 0.0},
+}
+
+
+def recipe(phase: str, data: Path, out: Path, **changes: Any) -> TrainConfig:
+    """The settings of a phase as the shipped model was trained, with `changes`.
+
+    Raises:
+        TrainError: no such phase.
+    """
+    if phase not in _RECIPES:
+        raise TrainError(f"phase {phase!r} is not known: use {', '.join(map(repr, PHASES))}")
+    return TrainConfig(**{"data": data, "out": out, "phase": phase, **_RECIPES[phase], **changes})
+
+
 def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
     """Run or resume a training run; returns the path of its checkpoint.
 
