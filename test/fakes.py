@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from villa.interface import (
     ClipFrame,
     ObjectResult,
@@ -20,7 +21,6 @@ from villa.interface import (
     TrackOutput,
     Turn,
 )
-
 from villa_ros.pipeline.events import (
     AnswerEvent,
     Event,

@@ -23,7 +23,6 @@ from villa_ros.pipeline.request import Request
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-
     from villa_ros.pipeline.frame import Frame
 
 WANTED_FPS = 8.0

@@ -45,12 +45,19 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     decay_steps: Annotated[int | None, typer.Option(min=0, help="Last steps, in which the rate falls to 0.")] = None,
     clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Model configuration, JSON; default: villa_small."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of one torch operation.")] = 2,
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
     """Train ViLLa on rendered clips; the same command goes on where an interrupted run stopped."""
+    from villa_ros.share import share_path
+
     try:
+        from villa.config import ViLLaConfig
         from villa.pretrained import PretrainedError
         from villa.train import TrainError, recipe
         from villa.train import train as run
@@ -58,7 +65,8 @@ def train(
         fail(f"{error}; training needs more packages: make data-setup")
     chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step}
     with expected(PretrainedError, TrainError, OSError, ValueError):
-        config = recipe(
+        shape = ViLLaConfig.from_json((config or share_path("configs", "villa_small.json")).read_text())
+        settings = recipe(
             phase.value,
             data,
             folder,
@@ -68,7 +76,7 @@ def train(
             device=device,
             **{name: value for name, value in chosen.items() if value is not None},
         )
-        checkpoint = run(config)
+        checkpoint = run(settings, shape)
     out.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
 
 
@@ -169,7 +177,6 @@ def show(
 ) -> None:
     """Print what is in a rendered clip, and draw its masks."""
     from villa.data.clips import ClipError
-
     from villa_ros.clip_sheet import describe, write_sheet
     from villa_ros.overlay_video import PictureError
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from rich.table import Table
+
 from villa.data.clips import ClipReader
 from villa.masks import encode
-
 from villa_ros.overlay_video import PictureError
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.overlay import contact_sheet, draw

@@ -16,8 +16,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from villa.masks import Mask, RleMask, decode
 
+from villa.masks import Mask, RleMask, decode
 from villa_ros.bag import Bag, BagError
 from villa_ros.message_mapping import nanoseconds
 from villa_ros.pipeline.events import TracksEvent, TrackState

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
     from villa.masks import RleMask
 
 _NS_PER_S = 1_000_000_000

@@ -16,7 +16,6 @@ def load_model(checkpoint: str, device: str) -> SegmentationModel:
         ValueError: the checkpoint does not fit the model; the message names the key or shape.
     """
     from villa.model import ViLLa  # torch takes seconds to import
-
     from villa_ros.share import share_path
 
     path = checkpoint or str(share_path("weights"))

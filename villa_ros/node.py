@@ -22,8 +22,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
-from villa_msgs.msg import Command
 
+from villa_msgs.msg import Command
 from villa_ros import parameters, qos
 from villa_ros.diagnostics import ERROR, OK, WARN, CameraHealth, CommandHealth, Finding, status, worker_finding
 from villa_ros.images import BadImage, frame_from_compressed, frame_from_image
@@ -38,7 +38,6 @@ from villa_ros.segment_action import SegmentAction
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-
     from villa_ros.pipeline.frame import Frame
 
 ModelFactory = Callable[[str, str], "SegmentationModel"]  # (checkpoint, device) -> model

@@ -10,8 +10,8 @@ from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
-from villa_msgs.msg import Answer, RequestStatus, TrackedInstanceArray, TrackletArray
 
+from villa_msgs.msg import Answer, RequestStatus, TrackedInstanceArray, TrackletArray
 from villa_ros import qos
 from villa_ros.conversions import journal_message
 from villa_ros.message_mapping import rclpy_types, to_message

@@ -40,8 +40,8 @@ from villa_ros.typestore import villa_typestore
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
-    from villa.masks import RleMask
 
+    from villa.masks import RleMask
     from villa_ros.pipeline.request import Request
 
 NODE = "/villa_node"

@@ -22,7 +22,6 @@ from villa_ros.track_comparison import Comparison, compare
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-
     from villa_ros.pipeline.frame import Frame
 
 # The same bag and requests give the same ids, so nothing about the process may be in them.

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from villa.masks import RleMask, encode
 
+from villa.masks import RleMask, encode
 from villa_ros.message_mapping import command_message, header_message, rosbags_types, to_message
 from villa_ros.pipeline.events import Tracklet, TrackletsEvent
 from villa_ros.pipeline.frame import FrameHeader

@@ -27,7 +27,6 @@ from villa_ros.recording import BagWriter, EventBag
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-
     from villa_ros.pipeline.frame import Frame
     from villa_ros.video_source import VideoSource
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.task import Future
+
 from villa_msgs.action import SegmentVideo
 from villa_msgs.msg import Command
-
 from villa_ros.pipeline.events import AnswerEvent, Event, StatusEvent
 from villa_ros.pipeline.request import ErrorCode, RequestState
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from villa.masks import RleMask, decode
 
+from villa.masks import RleMask, decode
 from villa_ros.pipeline.events import TracksEvent
 
 WANTED_IOU = 0.99

@@ -11,8 +11,8 @@ import pytest
 from fakes import BlobModel
 from rich.console import Console
 from small_bags import stamp, tracklets, write_bag
-from villa.masks import RleMask, encode
 
+from villa.masks import RleMask, encode
 from villa_ros.bag import BagError
 from villa_ros.demo import demo_offline
 from villa_ros.evaluation import Report, evaluate, read_truth

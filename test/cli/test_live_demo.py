@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fakes import BlobModel
 from small_bags import COMPRESSED_TOPIC, jpeg, moving_red, painted, stamp, tracklets, write_bag
-from villa.masks import encode
 
+from villa.masks import encode
 from villa_ros.bag import Bag
 from villa_ros.demo import demo
 from villa_ros.live_graph import LiveError, have_ros

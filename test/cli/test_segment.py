@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from fakes import BlobModel, painted
-from villa.masks import RleMask, decode
 
+from villa.masks import RleMask, decode
 from villa_ros.recording import read_run
 from villa_ros.segment import SegmentError, segment
 from villa_ros.video_source import SourceError, open_source

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import BlobModel, Told, carries, frame, painted
-from villa.masks import RleMask, decode
 
+from villa.masks import RleMask, decode
 from villa_ros.pipeline.clip_buffer import Ingested
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.engine import Engine

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from villa.masks import RleMask, encode
 
+from villa.masks import RleMask, encode
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.overlay import colour_of, contact_sheet, draw
 

@@ -6,6 +6,7 @@ import pytest
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from ros_graph import Peer
+
 from villa_msgs.action import SegmentVideo
 from villa_msgs.msg import Command, RequestStatus
 

@@ -10,6 +10,7 @@ import pytest
 from ros_graph import BEST_EFFORT, Camera
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
+
 from villa_msgs.msg import Command, RequestStatus
 
 

@@ -7,6 +7,7 @@ import signal
 import pytest
 from lifecycle_msgs.msg import Transition
 from std_srvs.srv import Trigger
+
 from villa_msgs.msg import RequestStatus
 
 

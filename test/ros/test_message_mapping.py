@@ -8,8 +8,8 @@ from array import array
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
-from villa.masks import RleMask, encode
 
+from villa.masks import RleMask, encode
 from villa_ros.conversions import image_message
 from villa_ros.message_mapping import (
     MESSAGE_OF_EVENT,

@@ -9,9 +9,9 @@ from ros_graph import BEST_EFFORT, RELIABLE, Camera, Operator
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
+
 from villa.masks import decode
 from villa_msgs.msg import Answer, Command, RequestStatus, TrackedInstance
-
 from villa_ros.message_mapping import mask_from_message, nanoseconds, parse_journal_line
 
 STATES_OF_A_TRACKED_REQUEST = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts, View, write_clip
 
 _THINGS = (("mug", "red", (200, 30, 30)), ("bowl", "blue", (30, 40, 200)), ("can", "green", (20, 170, 40)))

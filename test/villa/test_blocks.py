@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny import tiny_model
+
 from villa import packing
 from villa.packing import Question
 

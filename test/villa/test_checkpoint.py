@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import tiny_model
+
 from villa.checkpoint import CheckpointError, load, save
 from villa.config import ConfigError, ViLLaConfig
 
@@ -89,3 +91,8 @@ def test_an_unknown_configuration_field_is_named():
 
 def test_a_configuration_survives_json():
     assert ViLLaConfig.from_json(ViLLaConfig().to_json()) == ViLLaConfig()
+
+
+def test_the_named_configuration_is_the_default():
+    text = (Path(__file__).parents[2] / "model" / "configs" / "villa_small.json").read_text()
+    assert ViLLaConfig.from_json(text) == ViLLaConfig()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from villa.masks import MaskError, RleMask, decode, encode, from_logits
 
 Mask = NDArray[np.bool_]

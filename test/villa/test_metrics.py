@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from villa.metrics import MetricError, boundary_accuracy, j_and_f, mean_jf, region_similarity
 
 Mask = NDArray[np.bool_]

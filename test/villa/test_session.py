@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_model
+
 from villa.interface import ClipFrame, RequestResult, Stage, Turn
 from villa.memory import SPREAD_S, Track
 from villa.propagator import Memory

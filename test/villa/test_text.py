@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tiny import VOCABULARY, tokenizer_json
+
 from villa import answers
 from villa.tokenizer import FRM, SEG, TextCodec, TokenizerError, cut
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from drawn_clips import draw_clip
 from tiny import tiny_model
+
 from villa.checkpoint import load, save
 from villa.data.clips import ClipReader
 from villa.evaluate import evaluate, summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from villa.config import DecoderConfig, EncoderConfig, LanguageConfig, PropagatorConfig, ViLLaConfig
 from villa.model import ViLLa
 from villa.tokenizer import TextCodec, cut

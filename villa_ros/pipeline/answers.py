@@ -10,7 +10,6 @@ from villa_ros.pipeline.events import AnswerEvent, FinishReason, Tracklet, Track
 
 if TYPE_CHECKING:
     from villa.interface import RequestResult
-
     from villa_ros.pipeline.clip_buffer import ClipBuffer
     from villa_ros.pipeline.frame import FrameHeader
     from villa_ros.pipeline.passes import Answered, SlowPass

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from villa.masks import RleMask
-
 from villa_ros.pipeline import command_check, states
 from villa_ros.pipeline.clip_buffer import ClipBuffer
 from villa_ros.pipeline.conversation import Conversations

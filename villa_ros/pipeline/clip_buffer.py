@@ -11,7 +11,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from villa.interface import FrameFeatures
-
     from villa_ros.pipeline.frame import Frame
 
 NS_PER_S = 1_000_000_000

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from villa.interface import SlowStep, Turn
 from villa.masks import RleMask
-
 from villa_ros.pipeline import command_check
 from villa_ros.pipeline.answers import told_in_full, told_so_far, tracklets_of
 from villa_ros.pipeline.books import Books
@@ -22,7 +21,6 @@ from villa_ros.pipeline.tracks import Track
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-
     from villa_ros.pipeline.config import PipelineConfig
     from villa_ros.pipeline.frame import Frame
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
     from villa.masks import RleMask
-
     from villa_ros.pipeline.frame import FrameHeader
     from villa_ros.pipeline.request import ErrorCode, RequestState
 

@@ -14,8 +14,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from villa.masks import Mask, decode
 
+from villa.masks import Mask, decode
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 
 Rgb = NDArray[np.uint8]

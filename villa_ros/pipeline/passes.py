@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
+
 from villa import masks
 from villa.interface import ClipFrame, RequestResult, SlowStep, Turn
-
 from villa_ros.pipeline.request import ErrorCode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
     from villa.interface import FrameFeatures, Logits, SegmentationModel, Session
     from villa.masks import RleMask
-
     from villa_ros.pipeline.clip_buffer import RingEntry
     from villa_ros.pipeline.config import PipelineConfig
 

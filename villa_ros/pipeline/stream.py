@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from villa.interface import Session
-
     from villa_ros.pipeline.clip_buffer import ClipBuffer, RingEntry
     from villa_ros.pipeline.frame import Frame
     from villa_ros.pipeline.request import Request

@@ -9,7 +9,6 @@ from villa_ros.pipeline.events import TrackedInstance, TrackState
 
 if TYPE_CHECKING:
     from villa.masks import RleMask
-
     from villa_ros.pipeline.config import PipelineConfig
 
 LAST_LABEL = 65534  # 0 is background and 65535 is kept free in a 16-bit label image

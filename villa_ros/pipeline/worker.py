@@ -19,7 +19,6 @@ from villa_ros.pipeline.stats import Tally, WorkerStats
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-
     from villa_ros.pipeline.config import PipelineConfig
     from villa_ros.pipeline.frame import Frame
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
+
 from villa.data.scene import SceneConfig
 
 SMALL = SceneConfig(width=160, height=120, frames=4)

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("mujoco", reason="scenes need MuJoCo")
 
 from rendering import SMALL, needs_rendering
+
 from villa.data import build as builder
 from villa.data.build import build, clip_hash, make_clip
 from villa.data.clips import ClipError, ClipFacts, ClipReader, list_clips

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 import mujoco
+
 from villa.data import open_objects
 from villa.data.open_objects import OpenAssetError, load_obj, load_stl, open_models, package_file, walled, wrapped
 

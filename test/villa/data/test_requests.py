@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from villa.data.clips import ClipFacts, ObjectFacts, View
 from villa.data.relations import RELATIONS, Holds, behind, distance_m, left_of, next_to, right_of
 from villa.data.requests import COLOURS, KINDS, MOST_TARGETS, REQUEST_KINDS, RequestSample, sample_requests

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from villa.masks import RleMask, decode
 
+from villa.masks import RleMask, decode
 from villa_ros.bag import Bag
 from villa_ros.message_mapping import mask_from_message, nanoseconds
 from villa_ros.pipeline.frame import Frame
