@@ -56,6 +56,7 @@ class TrainConfig:
     frames: int = 4
     requests: int = 8
     lr: float = 4e-4  # of new blocks
+    mask_lr: float = 1.5e-4  # of encoder pyramid, mask decoder and propagator
     language_lr: float = 2e-4
     backbone_lr: float = 5e-5  # 0 freezes the pretrained part of the encoder
     gate_lr: float = 4e-3
@@ -69,11 +70,23 @@ class TrainConfig:
 
 
 # How the shipped model was trained, phase by phase; a command may change any of it.
+# fmt: off
 _RECIPES: dict[str, dict[str, Any]] = {
-    "vision": {"clips_per_step": 12, "frames": 1, "steps": 200, "decay_steps": 50, "lr": 1e-3, "backbone_lr": 2e-4},
-    "masks": {"clips_per_step": 2, "frames": 3, "steps": 800, "decay_steps": 200, "lr": 1.5e-3, "backbone_lr": 0.0},
-    "joint": {"clips_per_step": 1, "frames": 3, "steps": 4000, "decay_steps": 1000, "lr": 5e-4, "backbone_lr": 0.0},
+    "vision": {
+        "clips_per_step": 12, "frames": 1, "steps": 200, "decay_steps": 50, "lr": 1e-3, "mask_lr": 1e-3,
+        "backbone_lr": 2e-4,
+    },
+    "masks": {
+        "clips_per_step": 2, "frames": 3, "steps": 800, "decay_steps": 200, "lr": 1.5e-3, "mask_lr": 1.5e-3,
+        "backbone_lr": 0.0,
+    },
+    # A decoder that can already draw must not be unlearnt while the prompts are still wrong: its rate is low.
+    "joint": {
+        "clips_per_step": 1, "frames": 3, "steps": 4000, "decay_steps": 1000, "lr": 5e-4, "mask_lr": 1.5e-4,
+        "backbone_lr": 0.0,
+    },
 }
+# fmt: on
 
 
 def recipe(phase: str, data: Path, out: Path, **changes: Any) -> TrainConfig:
@@ -113,6 +126,7 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     rates = {
         "new": config.lr,
+        "mask": config.mask_lr,
         "language": config.language_lr,
         "backbone": config.backbone_lr,
         "gate": config.gate_lr,
@@ -125,6 +139,8 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
             kind = "language"
         elif name.startswith("encoder.backbone."):
             kind = "backbone"
+        elif name.startswith(("encoder.", "decoder.", "propagator.", "no_memory")):
+            kind = "mask"
         else:
             kind = "new"
         if not name.startswith(_TRAINED[config.phase]) or rates[kind] == 0:

@@ -48,7 +48,7 @@ def _losses(out) -> list[dict]:
 
 def test_joint_training_moves_every_part_that_it_may_and_no_other(data, start, tmp_path):
     before = load(start).state_dict()
-    after = load(train(_config(data, start, tmp_path, lr=1e-2, language_lr=1e-2))).state_dict()
+    after = load(train(_config(data, start, tmp_path, lr=1e-2, mask_lr=1e-2, language_lr=1e-2))).state_dict()
     moved = {name for name in before if not torch.allclose(before[name], after[name], atol=2e-2, rtol=2e-2)}
     assert any(name.startswith("language.") for name in moved)
     assert any(name.startswith("decoder.") for name in moved)
@@ -66,14 +66,14 @@ def test_a_stopped_run_goes_on_at_its_step(data, start, tmp_path):
 
 
 def test_the_vision_phase_learns_the_scene(data, start, tmp_path):
-    train(_config(data, start, tmp_path, phase="vision", steps=12, lr=3e-3, clips_per_step=2))
+    train(_config(data, start, tmp_path, phase="vision", steps=12, lr=3e-3, mask_lr=3e-3, clips_per_step=2))
     losses = [record["kind"] + record["colour"] for record in _losses(tmp_path)]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
 
 
 def test_the_mask_phase_leaves_the_language_model_alone(data, start, tmp_path):
     before = load(start).state_dict()
-    after = load(train(_config(data, start, tmp_path, phase="masks", steps=2, lr=1e-2))).state_dict()
+    after = load(train(_config(data, start, tmp_path, phase="masks", steps=2, mask_lr=1e-2))).state_dict()
     changed = {n for n in before if not torch.allclose(before[n], after[n], atol=1e-2, rtol=1e-2)}
     assert changed
     assert not {name for name in changed if name.startswith(("language.", "projector.", "synchronizer."))}
