@@ -16,7 +16,7 @@ from villa.propagator import Memory
 from villa.teacher import Teacher
 
 # Weights of the sum; text is 1.
-MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE = 4.0, 1.0, 0.3, 0.1, 0.1, 0.3, 1.0
+MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE = 4.0, 1.0, 0.3, 0.1, 0.1, 0.3, 4.0
 _ROLLOUT_OBJECTS = 3
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 
