@@ -24,6 +24,7 @@ Rgb = NDArray[np.uint8]
 
 _TILE_WIDTH_PX = 320
 _TILES_PER_REQUEST = 4
+_REQUESTS_IN_ROWS = 4  # with more, a sheet of all their frames is too long to look at
 _TILES_KEPT = 64  # of one request while its number of frames is still unknown
 
 
@@ -42,7 +43,7 @@ class Caption:
 class OverlayWriter:
     """Writes `overlay.mp4` and `contact_sheet.png` into a folder, frame by frame; a context manager.
 
-    The sheet shows a few frames of each request, evenly spread from its answer on.
+    The sheet shows a few frames of each request, evenly spread from its answer on; of many requests, one frame each.
 
     Raises:
         PictureError: OpenCV cannot write here.
@@ -93,11 +94,17 @@ class OverlayWriter:
             )
 
     def _write_sheet(self) -> None:
-        tiles = [
-            (tile, caption.answer if place else f"> {caption.request}")
-            for caption, group in self._tiles.items()
-            for place, tile in enumerate(group.chosen(_TILES_PER_REQUEST))
-        ]
+        if len(self._tiles) > _REQUESTS_IN_ROWS:
+            tiles = [
+                (group.chosen(3)[1 if len(group) > 2 else 0], f"> {caption.request}  -  {caption.answer}")
+                for caption, group in self._tiles.items()
+            ]
+        else:
+            tiles = [
+                (tile, caption.answer if place else f"> {caption.request}")
+                for caption, group in self._tiles.items()
+                for place, tile in enumerate(group.chosen(_TILES_PER_REQUEST))
+            ]
         if not tiles:
             nothing = np.zeros((_TILE_WIDTH_PX * 3 // 4, _TILE_WIDTH_PX, 3), np.uint8)
             tiles = [(nothing, "nothing was answered")]
@@ -121,6 +128,9 @@ class _Tiles:
                 self._kept = self._kept[::2]
                 self._every *= 2
         self._seen += 1
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def chosen(self, wanted: int) -> list[Rgb]:
         return [self._kept[index] for index in spread(len(self._kept), wanted)]
