@@ -62,8 +62,9 @@ class ClipLoss:
             visual = model.visual_tokens(pyramid, batch.times_s)
             packed = packing.forward(model, visual, batch.times_s, batch.questions)
             keep = packed.labels != packing.IGNORE
-            logits = model.language.logits(packed.states[0, keep])
-            parts["text"] = F.cross_entropy(logits.float(), packed.labels[keep])
+            if bool(keep.any()):  # every question may be one that teaches no words
+                logits = model.language.logits(packed.states[0, keep])
+                parts["text"] = F.cross_entropy(logits.float(), packed.labels[keep])
             if len(packed.video):
                 parts.update(self._masks(batch, pyramid, packed))
         parts["total"] = torch.stack(list(parts.values())).sum()

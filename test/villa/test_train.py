@@ -12,10 +12,12 @@ from drawn_clips import draw_clip
 from tiny import tiny_model
 
 from villa.checkpoint import load, save
+from villa.clip_loss import ClipLoss
 from villa.data.clips import ClipReader
 from villa.evaluate import evaluate, summary
 from villa.feed import Feed, FeedConfig, choose_frames, soft_mask
 from villa.losses import mask_losses, soft_iou
+from villa.teacher import Teacher
 from villa.train import TrainConfig, TrainError, learning_rate, train
 
 
@@ -147,3 +149,12 @@ def test_evaluation_scores_every_request_and_its_baselines(data):
     for score in scores:
         assert 0 <= score.jf <= 1
         assert 0 <= score.jf_largest <= 1
+
+
+def test_a_clip_whose_questions_teach_no_words_still_trains(data):
+    codec, model = tiny_model().codec, tiny_model().requires_grad_(True)
+    feed = Feed(FeedConfig(root=data, frames=2, requests=4, seed=0, height=64, width=96), codec)
+    batch = feed.make(ClipReader(data / "0000000"), np.random.default_rng(0))
+    silent = replace(batch, questions=[replace(question, text_loss=False) for question in batch.questions])
+    total = ClipLoss(model, Teacher(32), freeze_backbone=True)(silent)["total"]
+    assert bool(torch.isfinite(total))
