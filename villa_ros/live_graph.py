@@ -9,16 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bag import COMMAND, Bag
+from villa_ros.process_setup import tied_to_this_process, use_shared_memory_profile
 from villa_ros.recording import COMMAND_TOPIC, NODE
 
 if TYPE_CHECKING:
+    from rclpy.context import Context
+
     from villa_ros.recorder import Recorder
 
 Watch = Callable[[float, float], None]  # seconds played, seconds in all
@@ -26,12 +30,15 @@ Watch = Callable[[float, float], None]  # seconds played, seconds in all
 _START_S = 120.0  # the most that loading the model may take
 _MARGIN_S = 30.0  # the most that playing may take longer than the bag
 _MATCH_S = 1.0  # from knowing a topic to being served by it, on both sides
-_SETTLE_S = 3.0  # after the last frame: for what is still in the making
+_SETTLE_S = 3.0  # after the last frame: for tracks that are still in the making
+_ANSWER_S = 60.0  # after the last frame: the most that the last answer may take
 _NODE_STOP_S = 15.0
 _PLAYER_STOP_S = 5.0
 _POLL_S = 0.1
 _GAVE_UP = "cannot configure"  # what the node logs before it waits for somebody to try again
 _LOG_LINES = 20
+_DIAGNOSTICS = "/diagnostics"  # what the node says once a second, whatever happens
+_STATUS_TOPIC = f"{NODE}/status"
 
 
 class LiveError(RuntimeError):
@@ -44,14 +51,18 @@ def have_ros() -> bool:
 
 
 def recorded_topics(camera: str) -> dict[str, str]:
-    """Everything that the node publishes but pictures, and the commands it was given."""
+    """Everything that the node publishes but pictures, and the commands it was given.
+
+    Diagnostics come after the node's other topics: discovery tells of subscriptions in the order they were made,
+    so who is heard there serves the others too.
+    """
     return {
         f"{NODE}/{camera}/tracks": "villa_msgs/msg/TrackedInstanceArray",
         f"{NODE}/{camera}/tracklets": "villa_msgs/msg/TrackletArray",
         f"{NODE}/answer": "villa_msgs/msg/Answer",
-        f"{NODE}/status": "villa_msgs/msg/RequestStatus",
+        _STATUS_TOPIC: "villa_msgs/msg/RequestStatus",
         f"{NODE}/journal": "std_msgs/msg/String",
-        "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+        _DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray",
         COMMAND_TOPIC: COMMAND,
     }
 
@@ -101,13 +112,16 @@ def run_live(
     played = {image_topic: image_topic, command_topic: COMMAND_TOPIC}
     with Bag(bag_path) as bag:
         duration_s = bag.duration_s
-    with _graph(), _recorder(folder / "run", camera) as recorder:
+    with _graph() as graph, _recorder(folder / "run", camera, graph.context) as recorder:
         with log.open("wb") as sink:
-            node = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
+            node = subprocess.Popen(
+                command, stdout=sink, stderr=subprocess.STDOUT, env=graph.environment
+            )
         try:
             _wait_until_heard(recorder, node, log)
-            _play(bag_path, played, node, log, duration_s, recorder, watch)
+            _play(bag_path, played, node, log, duration_s, recorder, watch, graph.environment)
             _watch_over(node, log, _SETTLE_S)
+            _wait_for_the_last_answer(recorder, node, log)
         finally:
             _end(node)
     if not recorder.counts[f"{NODE}/{camera}/tracks"] and not recorder.counts[f"{NODE}/answer"]:
@@ -115,24 +129,39 @@ def run_live(
     return recorder.file, log
 
 
+@dataclass(frozen=True)
+class _Graph:
+    context: Context
+    environment: dict[str, str]  # for the processes that take part
+
+
 @contextmanager
-def _graph() -> Iterator[None]:
-    """rclpy in a DDS domain of our own, so that neither a robot nor another demo hears this one."""
-    from villa_ros.process_setup import use_shared_memory_profile
+def _graph() -> Iterator[_Graph]:
+    """A DDS domain of our own, so that neither a robot, nor another demo, nor the caller's rclpy hears this one."""
+    import rclpy
+    from rclpy.context import Context
+    from rclpy.signals import SignalHandlerOptions
 
     with _domain() as domain:
-        os.environ["ROS_DOMAIN_ID"] = str(domain)
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         use_shared_memory_profile()
-        import rclpy
-        from rclpy.signals import SignalHandlerOptions
-
-        # Ctrl-C must reach us, so that the node is ended in order
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        place = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        before = {name: os.environ.get(name) for name in place}
+        context = Context()
+        os.environ.update(place)  # rcl takes the discovery range from nowhere else
         try:
-            yield
+            # Ctrl-C must reach us, so that the node is ended in order
+            rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+            environment = {**os.environ, **tied_to_this_process()}
         finally:
-            rclpy.try_shutdown()
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        try:
+            yield _Graph(context, environment)
+        finally:
+            context.try_shutdown()
 
 
 @contextmanager
@@ -146,10 +175,10 @@ def _domain() -> Iterator[int]:
         yield domain
 
 
-def _recorder(path: Path, camera: str) -> Recorder:
+def _recorder(path: Path, camera: str, context: Context) -> Recorder:
     from villa_ros.recorder import Recorder
 
-    return Recorder(path, recorded_topics(camera))
+    return Recorder(path, recorded_topics(camera), context=context)
 
 
 def _play(
@@ -160,19 +189,29 @@ def _play(
     duration_s: float,
     recorder: Recorder,
     watch: Watch,
+    environment: dict[str, str],
 ) -> None:
-    """Run the player to its end, while the node lives."""
+    """Run the player to its end, while the node lives.
+
+    It begins when node and recorder both hear its commands: its side counts two listeners, and we let it go when
+    the recorder's side knows of it.
+    """
     topics = [part for old, new in played.items() for part in ("--topic", f"{old}={new}")]
     command = [sys.executable, "-m", "villa_ros.player", str(bag_path), *topics, "--wait", str(_START_S)]
-    command += ["--settle", str(_MATCH_S)]
-    player = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command += ["--listeners", f"{COMMAND_TOPIC}=2", "--hold", "--settle", str(_MATCH_S)]
+    pipe = subprocess.PIPE
+    player = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
     deadline = time.monotonic() + _START_S + duration_s + _MARGIN_S
+    held = True
     began: float | None = None
     try:
         while player.poll() is None:
             _check_alive(node, log)
             if time.monotonic() > deadline:
                 raise LiveError(f"the player is {_MARGIN_S:.0f} s behind the bag; is the machine too busy?")
+            if held and not recorder.missing():
+                held = False
+                _release(player)
             if began is None and recorder.counts[f"{NODE}/journal"]:
                 began = time.monotonic()
             watch(0.0 if began is None else time.monotonic() - began, duration_s)
@@ -185,19 +224,52 @@ def _play(
         raise LiveError(f"{errors.strip() or 'the player died'}; the node's log {_tail(log)}")
 
 
+def _release(player: subprocess.Popen[str]) -> None:
+    assert player.stdin is not None
+    with suppress(BrokenPipeError):  # it died; its exit code and its last words tell
+        player.stdin.write("\n")
+        player.stdin.flush()
+
+
 def _wait_until_heard(recorder: Recorder, node: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the recorder has found every topic of the node: what is published before is lost to it.
+    """Until the recorder receives every topic of the node: what is published before is lost to it.
+
+    A message that came proves that the node knows of the recorder, too.
 
     Raises:
         LiveError: the node died, or did not offer its topics in time.
     """
     deadline = time.monotonic() + _START_S
-    while missing := recorder.missing() - {COMMAND_TOPIC}:  # that one the player will publish
+    while missing := _unheard(recorder):
         _check_alive(node, log)
         if time.monotonic() > deadline or _GAVE_UP in log.read_text("utf-8", "replace"):
             raise LiveError(f"the node did not start: no {', '.join(sorted(missing))}; its log {_tail(log)}")
         time.sleep(_POLL_S)
     _watch_over(node, log, _MATCH_S)
+
+
+def _unheard(recorder: Recorder) -> set[str]:
+    silent = set() if recorder.counts[_DIAGNOSTICS] else {_DIAGNOSTICS}
+    return (recorder.missing() | silent) - {COMMAND_TOPIC}  # that one the player will publish
+
+
+def _wait_for_the_last_answer(recorder: Recorder, node: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the newest state says that the answer is out, or there will be none; not longer than a minute."""
+    from rclpy.serialization import deserialize_message
+
+    from villa_msgs.msg import RequestStatus
+
+    unanswered = {
+        RequestStatus.QUEUED,
+        RequestStatus.BUFFERING,
+        RequestStatus.DECODING,
+        RequestStatus.SEGMENTING,
+    }
+    deadline = time.monotonic() + _ANSWER_S
+    while (newest := recorder.latest.get(_STATUS_TOPIC)) and time.monotonic() < deadline:
+        if deserialize_message(newest, RequestStatus).state not in unanswered:
+            return
+        _watch_over(node, log, _POLL_S)
 
 
 def _watch_over(node: subprocess.Popen[bytes], log: Path, seconds: float) -> None:

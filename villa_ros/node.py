@@ -33,7 +33,7 @@ from villa_ros.outputs import Outputs
 from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.process_setup import keep_large_blocks, use_shared_memory_profile
+from villa_ros.process_setup import end_with_parent, keep_large_blocks, use_shared_memory_profile
 from villa_ros.segment_action import SegmentAction
 
 if TYPE_CHECKING:
@@ -345,6 +345,7 @@ def spin(make_node: Callable[[], VillaNode], args: Sequence[str] | None = None) 
 
     rclpy's own handlers would take the graph down first, and the last states could not be published any more.
     """
+    end_with_parent()
     keep_large_blocks()
     use_shared_memory_profile()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

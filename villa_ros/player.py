@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from villa_ros.bag import COMPRESSED_IMAGE, IMAGE, Bag, BagError
+from villa_ros.process_setup import end_with_parent
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -51,16 +52,28 @@ def schedule(
     return count, latest_s
 
 
-def play(bag_path: Path, topics: Mapping[str, str], *, rate: float, wait_s: float, settle_s: float) -> int:
+def play(
+    bag_path: Path,
+    topics: Mapping[str, str],
+    *,
+    rate: float,
+    wait_s: float,
+    settle_s: float,
+    listeners: Mapping[str, int] | None = None,
+    released: Callable[[], None] = lambda: None,
+) -> int:
     """Play these topics (name in the bag -> name to publish) to their subscribers; returns the message count.
 
-    Waits until each of them has a subscription, so that the first frame is not spoken into the void.
+    Waits until each of them has as many subscriptions as `listeners` says (published name -> count, else 1), so
+    that the first frame is not spoken into the void, and then until `released` returns.
 
     Raises:
         BagError: a topic is missing, or the bag is damaged.
-        PlayerError: no subscription within `wait_s`.
+        PlayerError: too few subscriptions within `wait_s`.
     """
     import rclpy
+    from rclpy.context import Context
+    from rclpy.signals import SignalHandlerOptions
 
     with Bag(bag_path) as bag:
         kinds = {}
@@ -68,14 +81,17 @@ def play(bag_path: Path, topics: Mapping[str, str], *, rate: float, wait_s: floa
             if topic not in bag.topics:
                 raise BagError(f"topic {topic} is not in {bag_path}; it holds {', '.join(bag.topics)}")
             kinds[topic] = bag.topics[topic]
-        rclpy.init(args=[])
-        node = rclpy.create_node("villa_player")
+        context = Context()
+        rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node("villa_player", context=context)
         try:
             publishers = {
                 topic: node.create_publisher(message_class(kinds[topic]), name, _qos(kinds[topic]))
                 for topic, name in topics.items()
             }
-            _wait_for_listeners(publishers, topics, wait_s)
+            wanted = {topic: (listeners or {}).get(name, 1) for topic, name in topics.items()}
+            _wait_for_listeners(publishers, topics, wanted, wait_s)
+            released()
             time.sleep(settle_s)  # discovery is not mutual at once: the listener may still be learning of us
             count, late_s = schedule(
                 bag.raw(list(topics)), lambda topic, data: publishers[topic].publish(data), rate=rate
@@ -87,7 +103,7 @@ def play(bag_path: Path, topics: Mapping[str, str], *, rate: float, wait_s: floa
             return count
         finally:
             node.destroy_node()
-            rclpy.try_shutdown()
+            context.try_shutdown()
 
 
 def message_class(name: str) -> Any:
@@ -112,19 +128,35 @@ def _qos(kind: str) -> Any:
     return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
-def _wait_for_listeners(publishers: Mapping[str, Any], names: Mapping[str, str], wait_s: float) -> None:
+def _wait_for_listeners(
+    publishers: Mapping[str, Any], names: Mapping[str, str], wanted: Mapping[str, int], wait_s: float
+) -> None:
     deadline = time.monotonic() + wait_s
-    while silent := [names[topic] for topic, out in publishers.items() if out.get_subscription_count() == 0]:
+    while True:
+        counts = {topic: out.get_subscription_count() for topic, out in publishers.items()}
+        short = {topic: count for topic, count in counts.items() if count < wanted[topic]}
+        if not short:
+            return
         if time.monotonic() > deadline:
+            told = ", ".join(
+                f"{f'only {count}' if count else 'nobody'} subscribed to {names[topic]}"
+                for topic, count in short.items()
+            )
             raise PlayerError(
-                f"nobody subscribed to {', '.join(silent)} within {wait_s:g} s; "
+                f"{told} within {wait_s:g} s; "
                 "is the node running in this ROS_DOMAIN_ID, and are the topics remapped?"
             )
         time.sleep(0.05)
 
 
+def _wait_for_a_line() -> None:
+    if not sys.stdin.readline():
+        raise PlayerError("standard input ended before the line that lets the player begin")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line of the player's own process."""
+    end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m villa_ros.player", description=__doc__)
     parser.add_argument("bag", type=Path)
     parser.add_argument(
@@ -137,13 +169,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=1.0)
     parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--settle", type=float, default=0.5, metavar="SECONDS")
+    parser.add_argument(
+        "--listeners",
+        action="append",
+        default=[],
+        metavar="NEW=COUNT",
+        help="subscriptions to wait for on a published topic, else 1; repeat for more",
+    )
+    parser.add_argument("--hold", action="store_true", help="begin when a line comes on standard input")
     given = parser.parse_args(arguments)
     topics = {}
     for entry in given.topic:
         old, _, new = entry.partition("=")
         topics[old] = new or old
+    listeners = {}
+    for entry in given.listeners:
+        name, _, number = entry.partition("=")
+        if not number.isdigit():
+            parser.error(f"--listeners {entry}: wanted TOPIC=COUNT")
+        listeners[name] = int(number)
     try:
-        play(given.bag, topics, rate=given.rate, wait_s=given.wait, settle_s=given.settle)
+        play(
+            given.bag,
+            topics,
+            rate=given.rate,
+            wait_s=given.wait,
+            settle_s=given.settle,
+            listeners=listeners,
+            released=_wait_for_a_line if given.hold else lambda: None,
+        )
     except (BagError, PlayerError) as error:
         sys.stderr.write(f"villa player: {error}\n")
         return EXIT_FAILURE

@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from villa_ros.player import message_class
 from villa_ros.recording import BagWriter
+
+if TYPE_CHECKING:
+    from rclpy.context import Context
 
 _CLOSE_TIMEOUT_S = 10.0
 _SPIN_S = 0.05
@@ -26,18 +29,24 @@ class Recorder:
     """Subscribes to `topics` (name -> "package/msg/Name") and writes each message as received, with its time.
 
     Publishers may be best effort or reliable: subscriptions ask for best effort only where `best_effort`
-    names the topic. Needs rclpy to be initialised; has its own node, executor and threads. Use it as a
-    context manager.
+    names the topic. Has its own node in the initialised rclpy `context` (None: the default one), executor and
+    threads. Subscribes in the order of `topics`. Use it as a context manager.
     """
 
     def __init__(
-        self, path: Path, topics: Mapping[str, str], best_effort: frozenset[str] = frozenset()
+        self,
+        path: Path,
+        topics: Mapping[str, str],
+        best_effort: frozenset[str] = frozenset(),
+        context: Context | None = None,
     ) -> None:
         self.path = path
         self.counts: Counter[str] = Counter()
         self.latest: dict[str, bytes] = {}
         self._topics = topics
         self._best_effort = best_effort
+        self._context = context
+        self._subscriptions: dict[str, Any] = {}
         self._queue: queue.SimpleQueue[tuple[str, int, bytes] | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -49,13 +58,13 @@ class Recorder:
 
         self._writer = BagWriter(self.path)
         self._writer.__enter__()
-        self._node = rclpy.create_node("villa_recorder")
-        self._executor = SingleThreadedExecutor()
+        self._node = rclpy.create_node("villa_recorder", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         for topic, kind in self._topics.items():
             reliable = topic not in self._best_effort
             policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-            self._node.create_subscription(
+            self._subscriptions[topic] = self._node.create_subscription(
                 message_class(kind),
                 topic,
                 self._receive(topic),
@@ -88,8 +97,13 @@ class Recorder:
         return self._writer.file
 
     def missing(self) -> set[str]:
-        """The topics that nobody publishes yet, as far as the recorder knows."""
-        return {topic for topic in self._topics if not self._node.count_publishers(topic)}
+        """The topics that are not received yet from anybody."""
+        return {topic for topic, mine in self._subscriptions.items() if not self._sources(topic, mine)}
+
+    def _sources(self, topic: str, subscription: Any) -> int:
+        if hasattr(subscription, "get_publisher_count"):
+            return int(subscription.get_publisher_count())
+        return self._node.count_publishers(topic)  # before Kilted: seen in the graph, perhaps not yet matched
 
     def _receive(self, topic: str) -> Any:
         def callback(data: bytes) -> None:

@@ -52,9 +52,10 @@ def test_what_is_played_arrives_as_it_was_recorded_stamps_and_all(tmp_path: Path
     commands = [Request("red", "the red box", stamp_ns=stamp(6))]
     source = write_bag(tmp_path / "source", frames=0, commands=commands, extra=pictures)
     topics = {"/camera/compressed": "sensor_msgs/msg/CompressedImage", "/villa/command": "villa_msgs/msg/Command"}
-    rclpy.init()
+    context = rclpy.context.Context()
+    rclpy.init(context=context)
     try:
-        with Recorder(tmp_path / "heard", topics, frozenset({"/camera/compressed"})) as recorder:
+        with Recorder(tmp_path / "heard", topics, frozenset({"/camera/compressed"}), context) as recorder:
             played = subprocess.run(
                 [
                     sys.executable, "-m", "villa_ros.player", str(source), "--rate", "4",
@@ -68,7 +69,7 @@ def test_what_is_played_arrives_as_it_was_recorded_stamps_and_all(tmp_path: Path
                 time.sleep(0.05)
             time.sleep(0.3)
     finally:
-        rclpy.try_shutdown()
+        context.try_shutdown()
     assert "played 13 messages" in played.stdout
     with Bag(recorder.file) as heard, Bag(source) as wanted:
         sent = {nanoseconds(m.message.header.stamp): m.message for m in wanted.messages([IMAGES])}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from villa_ros.process_setup import use_shared_memory_profile
+from villa_ros.process_setup import tied_to_this_process, use_shared_memory_profile
 
 use_shared_memory_profile()  # before rclpy starts: the peer publishes images
 
@@ -55,7 +55,7 @@ class NodeProcess:
         if params_file is not None:
             arguments += ["--params-file", str(params_file)]
         program = [sys.executable, str(script)] if script else [sys.executable, "-m", "villa_ros.node"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **tied_to_this_process()}
         self._log = log
         with log.open("wb") as sink:
             self.process = subprocess.Popen(
@@ -97,12 +97,15 @@ class Peer:
         self._executor.add_node(self.node)
         self._publishers: dict[tuple[str, type], Any] = {}
         self._clients: dict[str, Any] = {}
+        self._subscriptions: list[Any] = []
         self.heard: dict[str, list[Any]] = {}
 
     def listen(self, kind: type, topic: str, profile: QoSProfile = RELIABLE) -> list[Any]:
         if topic not in self.heard:
             self.heard[topic] = []
-            self.node.create_subscription(kind, topic, self.heard[topic].append, profile)
+            self._subscriptions.append(
+                self.node.create_subscription(kind, topic, self.heard[topic].append, profile)
+            )
         return self.heard[topic]
 
     def publisher(self, kind: type, topic: str, profile: QoSProfile = RELIABLE) -> Any:
@@ -113,6 +116,10 @@ class Peer:
         made = self._publishers[key]
         self.until(lambda: made.get_subscription_count() > 0, f"a listener on {topic}")
         return made
+
+    def hears_all(self) -> bool:
+        """Is there somebody behind everything that is listened to?"""
+        return all(made.get_publisher_count() for made in self._subscriptions)
 
     def alone(self) -> bool:
         """Has everybody else left the graph?"""
@@ -190,15 +197,19 @@ class Operator:
 
     def __init__(self, peer: Peer, camera: Camera, node: str = "/villa_node", name: str = "camera") -> None:
         self._peer, self._camera, self._node = peer, camera, node
-        self.statuses = peer.listen(RequestStatus, f"{node}/status")
         self.answers = peer.listen(Answer, f"{node}/answer")
         self.tracks = peer.listen(TrackedInstanceArray, f"{node}/{name}/tracks", BEST_EFFORT)
         self.tracklets = peer.listen(TrackletArray, f"{node}/{name}/tracklets")
         self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        # Last: discovery tells of subscriptions in order, so a node that is heard here knows of the others
+        self.statuses = peer.listen(RequestStatus, f"{node}/status")
         self._heard_back = False
 
     def _find_node(self) -> None:
-        """Stop requests that do not exist until the refusal is heard: discovery is then done both ways."""
+        """Stop requests that do not exist until the refusal is heard: discovery is then done both ways.
+
+        Nothing a node says before that reaches a peer it does not know of yet.
+        """
         if self._heard_back:
             return
         probe = Command(action=Command.STOP, request_id="probe")
@@ -210,6 +221,7 @@ class Operator:
             self._peer.spin(5)
 
         self._peer.until(lambda: self.statuses, "the node to answer a probe", ask)
+        self._peer.until(self._peer.hears_all, "every topic of the node")
         self._peer.spin(10)  # refusals still on their way
         self.statuses.clear()
         self._heard_back = True
