@@ -22,6 +22,7 @@ import rclpy  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import GetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
@@ -146,11 +147,29 @@ class Peer:
     def call(self, kind: type, name: str, request: Any) -> Any:
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, name)
+            self.until(self._clients[name].service_is_ready, f"service {name}")
+            self._meet(name.rpartition("/")[0])
         client = self._clients[name]
         self.until(client.service_is_ready, f"service {name}")
         answer = client.call_async(request)
         self.until(answer.done, f"an answer of {name}")
         return answer.result()
+
+    def _meet(self, node: str) -> None:
+        """Ask something harmless until an answer comes: the node then knows the clients made before this one.
+
+        An answer to a client that a node does not know yet is lost, though the request was carried out.
+        """
+        client = self.node.create_client(GetParameters, f"{node}/get_parameters")
+        self.until(client.service_is_ready, f"the parameters of {node}")
+        asked: list[Any] = []
+
+        def ask() -> None:
+            asked.append(client.call_async(GetParameters.Request()))
+            self.spin(10)
+
+        self.until(lambda: any(answer.done() for answer in asked), f"{node} to answer", ask)
+        self.node.destroy_client(client)
 
     def close(self) -> None:
         self._executor.remove_node(self.node)
