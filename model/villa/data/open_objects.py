@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from villa.data.objects import Attach, ObjectModel, Solid, Surface, attach_surfaces
 from villa.data.palette import PATTERNS, Pattern, companion, paint
 from villa.data.shapes import Mesh
+from villa.data.vocabulary import COLOURS
 
 _ROBOSUITE = "robosuite/models/assets/objects/meshes"
 _METAWORLD = "metaworld/assets/objects/meshes"
@@ -313,19 +314,6 @@ SHAPES: dict[str, Callable[[], Shape]] = {
     "ball": _ball,
     "hammer": _hammer,
 }
-_TRAINING_COLOURS = (
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-    "black",
-    "white",
-    "gray",
-)
 
 
 def _painted(shape: Shape, colour: str, rng: np.random.Generator) -> tuple[Surface, ...]:
@@ -388,5 +376,5 @@ def open_models(for_training: bool) -> tuple[ObjectModel, ...]:
         return sample_models()
     shapes = [build() for build in SHAPES.values()]
     return tuple(
-        _training_model(shape, colour) for shape in shapes for colour in shape.colours or _TRAINING_COLOURS
+        _training_model(shape, colour) for shape in shapes for colour in shape.colours or COLOURS
     )
