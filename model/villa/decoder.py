@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from villa.config import DecoderConfig, EncoderConfig
 from villa.encoder import Pyramid
-from villa.layers import Attention, Mlp, grid_positions
+from villa.layers import Attention, Mlp, double, grid_positions
 
 _MATCHES = 8
 
@@ -131,5 +131,4 @@ class MaskDecoder(nn.Module):
 
 def _up(x: Tensor) -> Tensor:
     """[N, h, w, C] -> [N, 2h, 2w, C]."""
-    y = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
-    return y.permute(0, 2, 3, 1)
+    return double(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

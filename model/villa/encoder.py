@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from villa.config import EncoderConfig
 from villa.interface import Rgb
+from villa.layers import double
 
 # (expansion, channels, repeats, stride, kernel) of each stage.
 _STAGES = (
@@ -134,11 +135,11 @@ class ImageEncoder(nn.Module):
     def pyramid(self, levels: list[Tensor]) -> Pyramid:
         """Backbone levels of strides 4, 8, 16, 32 -> pyramid."""
         c4, c8, c16, c32 = levels
-        p16 = self.lateral16(c16) + _up(self.lateral32(c32))
+        p16 = self.lateral16(c16) + double(self.lateral32(c32))
         p16 = p16 + self.smooth16(F.relu(p16))
-        p8 = self.lateral8(c8) + _up(p16)
+        p8 = self.lateral8(c8) + double(p16)
         p8 = p8 + self.smooth8(F.relu(p8))
-        p4 = self.lateral4(c4) + _up(self.reduce8(p8))
+        p4 = self.lateral4(c4) + double(self.reduce8(p8))
         p4 = p4 + self.smooth4(F.relu(p4))
         return Pyramid(p4, p8, p16, c32)
 
@@ -160,7 +161,3 @@ class ImageEncoder(nn.Module):
 def normalize(images: Tensor) -> Tensor:
     """Images [N, H, W, 3] uint8 -> [N, 3, H, W] float32 in the range that the backbone was trained on."""
     return (images.permute(0, 3, 1, 2).to(torch.float32) - 127.0) / 128.0
-
-
-def _up(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -106,14 +106,15 @@ def _clip(model: SegmentationModel, clip: ClipReader, count: int, frames: int, s
         return finish(model.open_session().request(text, offered))
 
     truth = {i: clip.mask(i) for i in indices}
+    areas = np.bincount(truth[last].ravel(), minlength=2)
+    areas[0] = 0  # the background is no object
+    largest = int(areas.argmax())
     ignored = ask(_NEUTRAL)
     for sample in sample_requests(clip.facts, last, rng, count):
         result = ask(sample.text)
         looked = [indices[i] for i in result.clip_index]
         wanted = [np.isin(truth[i], sample.targets) for i in looked]
-        areas = np.bincount(truth[last].ravel(), minlength=2)
-        areas[0] = 0
-        biggest = [truth[i] == int(areas.argmax()) for i in looked]
+        biggest = [truth[i] == largest for i in looked]
         empty = not result.objects
         yield Score(
             clip=clip.folder.name,

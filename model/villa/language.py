@@ -32,10 +32,9 @@ class Projector(nn.Module):
 
     def forward(self, pyramid: Pyramid, times_s: Tensor) -> Tensor:
         """`times_s` [T]: seconds before the newest frame."""
-        pool = nn.functional.adaptive_avg_pool2d
-        parts = [pool(x, self.shape) for x in (pyramid.s32, pyramid.s16, pyramid.s8)]
+        parts = [nn.functional.adaptive_avg_pool2d(x, self.shape) for x in (pyramid.s32, pyramid.s16)]
         # The strongest response in a cell keeps small objects that the mean would wash out.
-        parts[2] = nn.functional.adaptive_max_pool2d(pyramid.s8, self.shape)
+        parts.append(nn.functional.adaptive_max_pool2d(pyramid.s8, self.shape))
         tokens = torch.cat(parts, dim=1).flatten(2).transpose(1, 2)
         x = self.outer(nn.functional.gelu(self.inner(tokens)))
         place = self.place(grid_positions(*self.shape, self.channels, x.device).to(x.dtype))

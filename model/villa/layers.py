@@ -72,3 +72,8 @@ def grid_positions(rows: int, columns: int, channels: int, device: torch.device 
     x = (torch.arange(columns, device=device) + 0.5) / columns
     points = torch.stack((x.expand(rows, -1), y[:, None].expand(-1, columns)), dim=-1)
     return point_positions(points.reshape(-1, 2), channels)
+
+
+def double(x: Tensor) -> Tensor:
+    """Features [N, C, h, w] -> [N, C, 2h, 2w], bilinear."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

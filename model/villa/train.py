@@ -43,7 +43,11 @@ class TrainError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Steps are optimiser steps."""
+    """One training run. Steps are optimiser steps.
+
+    Raises:
+        TrainError: the phase is none of PHASES.
+    """
 
     data: Path
     out: Path
@@ -67,6 +71,11 @@ class TrainConfig:
     device: str = "cpu"
     save_every_s: float = 180.0
     log_every: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse a phase that does not exist, whoever asks for it."""
+        if self.phase not in PHASES:
+            raise TrainError(f"phase {self.phase!r} is not known: use {', '.join(map(repr, PHASES))}")
 
 
 # How the shipped model was trained, phase by phase; a command may change any of it.
@@ -95,9 +104,7 @@ def recipe(phase: str, data: Path, out: Path, **changes: Any) -> TrainConfig:
     Raises:
         TrainError: no such phase.
     """
-    if phase not in _RECIPES:
-        raise TrainError(f"phase {phase!r} is not known: use {', '.join(map(repr, PHASES))}")
-    return TrainConfig(**{"data": data, "out": out, "phase": phase, **_RECIPES[phase], **changes})
+    return TrainConfig(**{"data": data, "out": out, "phase": phase, **_RECIPES.get(phase, {}), **changes})
 
 
 def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
@@ -106,8 +113,6 @@ def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
     Raises:
         TrainError: no data, or the folder holds a run with other settings.
     """
-    if config.phase not in PHASES:
-        raise TrainError(f"phase {config.phase!r} is not known: use {', '.join(map(repr, PHASES))}")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     run = _Run(config, model_config or ViLLaConfig())
