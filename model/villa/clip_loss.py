@@ -16,7 +16,7 @@ from villa.propagator import Memory
 from villa.teacher import Teacher
 
 # Weights of the sum; text is 1.
-MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE = 4.0, 1.0, 0.3, 0.1, 0.1, 0.3, 4.0
+MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE = 4.0, 1.0, 1.0, 0.1, 0.1, 0.3, 4.0
 _ROLLOUT_OBJECTS = 3
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 
@@ -64,7 +64,9 @@ class ClipLoss:
             keep = packed.labels != packing.IGNORE
             if bool(keep.any()):  # every question may be one that teaches no words
                 logits = model.language.logits(packed.states[0, keep])
-                parts["text"] = F.cross_entropy(logits.float(), packed.labels[keep])
+                each = F.cross_entropy(logits.float(), packed.labels[keep], reduction="none")
+                weights = packed.weights[keep]
+                parts["text"] = (each * weights).sum() / weights.sum()
             if len(packed.video):
                 parts.update(self._masks(batch, pyramid, packed))
         parts["total"] = torch.stack(list(parts.values())).sum()

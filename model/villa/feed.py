@@ -6,6 +6,7 @@ Made on a background thread while the model computes; OpenCV releases the interp
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
+from villa.data.describe import describe
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
 from villa.encoder import normalize
@@ -26,6 +28,7 @@ from villa.packing import Question
 from villa.tokenizer import SEG, TextCodec
 
 _MIXED = -100
+_MISNAMED = 0.25  # of the answers in which it is possible
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,13 @@ class FeedConfig:
 
     root: Path
     frames: int
-    requests: int
+    requests: int  # of a batch, beside one that asks what is in view; 0: no requests at all
     seed: int
     height: int
     width: int
     device: str = "cpu"
     augment: bool = True
+    zoom: bool = False  # crop and mirror: images and dense labels stay true, boxes and requests do not
     max_request_tokens: int = 96
 
 
@@ -113,6 +117,8 @@ class Feed:
         if look is not None:
             images = [look.apply(image, rng) for image in images]
         masks = [clip.mask(index) for index in chosen]
+        if config.zoom:
+            images, masks = zoomed(images, masks, rng)
         facts = clip.facts
         size = (config.width, config.height)
         resized = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images])
@@ -122,7 +128,8 @@ class Feed:
         meant: list[int] = []
         words: list[str] = []
         if config.requests:
-            for sample in sample_requests(facts, chosen[-1], rng, config.requests):
+            asked = sample_requests(facts, chosen[-1], rng, config.requests)
+            for sample in [*asked, describe(facts, chosen[-1], rng)]:
                 question, ids = self._question(sample)
                 questions.append(question)
                 meant += ids
@@ -162,12 +169,50 @@ class Feed:
 
     def _question(self, sample: RequestSample) -> tuple[Question, tuple[int, ...]]:
         prompt = self.codec.prompt(sample.text, "", self.config.max_request_tokens)
+        if len(sample.targets) == 1 and self._rng.random() < _MISNAMED:
+            wrong = recoloured(sample, self._rng)
+            if wrong is not None:
+                return Question(prompt, tuple(self.codec.answer_ids(wrong)), text_loss=False), tuple(sample.targets)
         if sample.targets or self._rng.random() < 0.6 or not sample.answer.startswith("There is no "):
             ids = tuple(self.codec.answer_ids(sample.answer))
             return Question(prompt, ids), tuple(sample.targets)
         # What is not there, asked of the mask decoder all the same: presence must say no where the words fail to.
         forced = f"The {sample.answer.removeprefix('There is no ').rstrip('.')} {SEG}."
         return Question(prompt, tuple(self.codec.answer_ids(forced)), text_loss=False), (-1,)
+
+
+def recoloured(sample: RequestSample, rng: np.random.Generator) -> str | None:
+    """The answer with a wrong colour that the request did not name, or None.
+
+    A model that gets a colour wrong while it answers shall still point at what was asked for.
+    """
+    said = set(sample.plain.split())
+    for colour in COLOURS:
+        # Right before [SEG] it is a noun: an orange.
+        wrong, found = re.subn(rf" {colour} (?!\[SEG\])", f" {_another(colour, rng)} ", sample.answer, count=1)
+        if found and colour not in said:
+            return wrong
+    return None
+
+
+def _another(colour: str, rng: np.random.Generator) -> str:
+    return str(rng.choice([other for other in COLOURS if other != colour]))
+
+
+def zoomed(
+    images: list[Rgb], masks: list[NDArray[np.uint8]], rng: np.random.Generator
+) -> tuple[list[Rgb], list[NDArray[np.uint8]]]:
+    """The same random part of each frame, at least half as wide as the whole, mirrored half of the time."""
+    height, width = masks[0].shape
+    share = float(rng.uniform(0.5, 1.0))
+    rows, columns = round(height * share), round(width * share)
+    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    step = -1 if rng.random() < 0.5 else 1
+    part = (slice(top, top + rows), slice(left, left + columns))
+    return (
+        [np.ascontiguousarray(image[part][:, ::step]) for image in images],
+        [np.ascontiguousarray(mask[part][:, ::step]) for mask in masks],
+    )
 
 
 def choose_frames(length: int, count: int, rng: np.random.Generator) -> list[int]:

@@ -16,6 +16,8 @@ from villa.model import ViLLa
 from villa.tokenizer import PromptIds
 
 IGNORE = -100
+# The first word of an answer says whether the thing is there at all.
+_FIRST_WORD = 3.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Packed:
 
     states: Tensor  # [1, L, D]
     labels: Tensor  # [L]: the token that follows each position, or IGNORE
+    weights: Tensor  # [L]: how much each label counts
     video: Tensor  # h_v [K, D], the states of the [SEG] tokens in order
     frames: Tensor  # h_f [K, T, D]
     groups: Tensor  # [K]: the question each [SEG] belongs to
@@ -55,6 +58,7 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
     labels.append(torch.full((len(prefix),), IGNORE, device=device))
     seg_at: list[int] = []
     seg_group: list[int] = []
+    first: list[int] = []
     offset = len(prefix)
     for index, question in enumerate(questions):
         tail, answer = question.prompt.tail, question.answer
@@ -68,6 +72,7 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
         label = torch.full((len(ids),), IGNORE, device=device)
         if question.text_loss:
             label[len(tail) - 1 : -1] = ids[len(tail) :]
+            first.append(offset + len(tail) - 1)
         labels.append(label)
         for place, token in enumerate(answer):
             if token == codec.seg_id:
@@ -85,14 +90,17 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
     at = torch.tensor(seg_at, device=device, dtype=torch.long)
     groups = torch.tensor(seg_group, device=device, dtype=torch.long)
     video = states[0, at]
+    label = torch.cat(labels)
+    weights = torch.ones(length, device=device)
+    weights[torch.tensor(first, dtype=torch.long, device=device)] = _FIRST_WORD
     count, frames = len(seg_at), len(times_s)
     if count == 0:
         empty = states.new_zeros(0, frames, states.shape[-1])
-        return Packed(states, torch.cat(labels), video, empty, groups)
+        return Packed(states, label, weights, video, empty, groups)
     queries = model.frame_inputs(video, times_s, frm).flatten(0, 1)[None]
     after = position[at][:, None] + 1 + torch.arange(frames, device=device)
     past = visible[at].repeat_interleave(frames, dim=0)  # the prompt and the answer up to the [SEG]
     own = torch.arange(count, device=device).repeat_interleave(frames)
     seen = torch.cat((past, own[:, None] == own[None, :]), dim=1)
     states_f = language(queries, positions=after.reshape(1, -1), visible=seen[None, None], cache=cache)
-    return Packed(states, torch.cat(labels), video, states_f[0].unflatten(0, (count, frames)), groups)
+    return Packed(states, label, weights, video, states_f[0].unflatten(0, (count, frames)), groups)

@@ -26,6 +26,7 @@ from villa.clip_loss import ClipLoss, dense_loss
 from villa.config import ViLLaConfig
 from villa.feed import Batch, Feed, FeedConfig
 from villa.model import ViLLa
+from villa.parallel import Workers
 from villa.teacher import Teacher
 
 PHASES = ("vision", "masks", "joint")
@@ -56,7 +57,7 @@ class TrainConfig:
     steps: int = 4000
     decay_steps: int = 1000  # the learning rate falls to 0 over the last ones
     warmup_steps: int = 50
-    clips_per_step: int = 2
+    clips_per_step: int = 2  # of each process
     frames: int = 4
     requests: int = 8
     lr: float = 4e-4  # of new blocks
@@ -108,15 +109,18 @@ def recipe(phase: str, data: Path, out: Path, **changes: Any) -> TrainConfig:
 
 
 def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
-    """Run or resume a training run; returns the path of its checkpoint.
+    """Run or resume a training run, also as one of several processes; returns the path of its checkpoint.
 
     Raises:
         TrainError: no data, or the folder holds a run with other settings.
     """
     torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    run = _Run(config, model_config or ViLLaConfig())
-    return run.go()
+    workers = Workers(config.device)
+    torch.manual_seed(config.seed + workers.rank)
+    try:
+        return _Run(config, model_config or ViLLaConfig(), workers).go()
+    finally:
+        workers.close()
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -166,20 +170,23 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
 class _Run:
     """State of one run: model, optimiser, step, log."""
 
-    def __init__(self, config: TrainConfig, model_config: ViLLaConfig) -> None:
+    def __init__(self, config: TrainConfig, model_config: ViLLaConfig, workers: Workers) -> None:
         self.config = config
-        self.console = Console()
+        self.workers = workers
+        self.console = Console(quiet=not workers.first)
         config.out.mkdir(parents=True, exist_ok=True)
         self.state_path = config.out / "state.pt"
-        self.model = self._model(model_config).to(config.device)
+        self.model = self._model(model_config).to(workers.device)
         self.model.train().requires_grad_(True)
         channels_last(self.model.encoder)
-        self.head = Teacher(self.model.config.encoder.channels).to(config.device)
+        self.head = Teacher(self.model.config.encoder.channels).to(workers.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
         )
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.step = 0
         self._resume()
+        workers.share((self.model, self.head))
 
     def _model(self, model_config: ViLLaConfig) -> ViLLa:
         if self.state_path.exists() or self.config.init is not None:
@@ -197,7 +204,7 @@ class _Run:
                 # An older head may lack parts that were not trained yet.
                 self.head.load_state_dict(torch.load(head, weights_only=True), strict=False)
             return
-        state = torch.load(self.state_path, weights_only=True, map_location=self.config.device)
+        state = torch.load(self.state_path, weights_only=True, map_location=self.workers.device)
         if state["phase"] != self.config.phase:
             raise TrainError(
                 f"{self.config.out} holds a run of phase {state['phase']!r}, wanted {self.config.phase!r}: "
@@ -214,6 +221,8 @@ class _Run:
 
     def save(self) -> None:
         """Write the state, the checkpoint and the dense head, each whole or not at all."""
+        if not self.workers.first:
+            return
         state = {
             "phase": self.config.phase,
             "model": self.model.state_dict(),
@@ -237,16 +246,17 @@ class _Run:
                 root=config.data,
                 frames=1 if config.phase == "vision" else config.frames,
                 requests=config.requests if config.phase == "joint" else 0,
-                seed=config.seed + 1_000_003 * self.step,
+                seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
                 height=self.model.config.encoder.height,
                 width=self.model.config.encoder.width,
-                device=config.device,
+                zoom=config.phase == "vision",
+                device=self.workers.device,
             ),
             self.model.codec,
         )
         losses = ClipLoss(self.model, self.head, freeze_backbone=config.backbone_lr == 0)
         batches = iter(feed)
-        log = (config.out / "log.jsonl").open("a")
+        log = (config.out / "log.jsonl").open("a")  # of the first process's clips
         saved = shown = time.monotonic()
         sums: dict[str, float] = {}
         count = 0
@@ -254,19 +264,18 @@ class _Run:
             factor = learning_rate(self.step, config)
             for group in self.optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
-            self.optimizer.zero_grad(set_to_none=True)
+            self.workers.zero(self.parameters)
             for parts in self._parts(batches, losses):
                 count += 1
                 for name, value in parts.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
-            norm = nn.utils.clip_grad_norm_(
-                [p for g in self.optimizer.param_groups for p in g["params"]], config.clip_norm
-            )
+            self.workers.average()
+            norm = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
             if torch.isfinite(norm):
                 self.optimizer.step()
             self.step += 1
             now = time.monotonic()
-            if self.step % config.log_every == 0:
+            if self.step % config.log_every == 0 and self.workers.first:
                 means = {name: value / count for name, value in sums.items()}
                 record = {"step": self.step, "seconds": now - shown, "norm": float(norm), **means}
                 log.write(json.dumps(record) + "\n")

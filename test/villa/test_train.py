@@ -11,11 +11,13 @@ import torch
 from drawn_clips import draw_clip
 from tiny import tiny_model
 
+from villa import packing
 from villa.checkpoint import load, save
 from villa.clip_loss import ClipLoss
 from villa.data.clips import ClipReader
+from villa.data.requests import RequestSample
 from villa.evaluate import evaluate, summary
-from villa.feed import Feed, FeedConfig, choose_frames, soft_mask
+from villa.feed import Feed, FeedConfig, choose_frames, recoloured, soft_mask, zoomed
 from villa.losses import mask_losses, soft_iou
 from villa.teacher import Teacher
 from villa.train import TrainConfig, TrainError, learning_rate, train
@@ -123,6 +125,20 @@ def test_chosen_frames_are_even_and_inside():
         assert 0 <= chosen[0] < chosen[-1] <= 15
 
 
+def test_zooming_takes_the_same_part_of_images_and_masks():
+    mask = np.arange(60 * 80, dtype=np.uint8).reshape(60, 80)
+    image = np.repeat(mask[..., None], 3, axis=2)
+    rng = np.random.default_rng(0)
+    shapes = set()
+    for _ in range(20):
+        images, masks = zoomed([image, image], [mask, mask], rng)
+        assert np.array_equal(images[0][..., 0], masks[0])
+        assert np.array_equal(images[0], images[1])
+        assert masks[0].shape[0] >= 30
+        shapes.add(masks[0].shape)
+    assert len(shapes) > 5
+
+
 def test_a_soft_mask_keeps_the_area():
     mask = np.zeros((64, 96), np.bool_)
     mask[10:31, 7:50] = True
@@ -155,6 +171,30 @@ def test_a_clip_whose_questions_teach_no_words_still_trains(data):
     codec, model = tiny_model().codec, tiny_model().requires_grad_(True)
     feed = Feed(FeedConfig(root=data, frames=2, requests=4, seed=0, height=64, width=96), codec)
     batch = feed.make(ClipReader(data / "0000000"), np.random.default_rng(0))
+    assert batch.questions[-1].text_loss
     silent = replace(batch, questions=[replace(question, text_loss=False) for question in batch.questions])
     total = ClipLoss(model, Teacher(32), freeze_backbone=True)(silent)["total"]
     assert bool(torch.isfinite(total))
+
+
+def test_a_wrong_colour_only_replaces_one_that_was_not_asked_for():
+    rng = np.random.default_rng(0)
+    asked = RequestSample("colour", "the red mug", (1,), "The red mug [SEG].", "the red mug")
+    assert recoloured(asked, rng) is None
+    named = replace(asked, kind="name", text="The Mug!", plain="the mug")
+    for _ in range(20):
+        wrong = recoloured(named, rng)
+        assert wrong not in (None, named.answer)
+        assert wrong.startswith("The ")
+        assert wrong.endswith(" mug [SEG].")
+    assert recoloured(replace(named, answer="The orange [SEG]."), rng) is None
+
+
+def test_the_first_word_of_an_answer_counts_more(data):
+    model = tiny_model()
+    feed = Feed(FeedConfig(root=data, frames=2, requests=3, seed=0, height=64, width=96), model.codec)
+    batch = feed.make(ClipReader(data / "0000000"), np.random.default_rng(0))
+    visual = model.visual_tokens(model.encoder(batch.images), batch.times_s)
+    packed = packing.forward(model, visual, batch.times_s, batch.questions)
+    firsts = [question.answer[0] for question in batch.questions if question.text_loss]
+    assert packed.labels[packed.weights > 1].tolist() == firsts
