@@ -24,6 +24,8 @@ class Phase(str, Enum):
 
     vision = "vision"
     masks = "masks"
+    words = "words"
+    answers = "answers"
     joint = "joint"
 
 
@@ -38,13 +40,13 @@ class Split(str, Enum):
 def train(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
-    phase: Annotated[Phase, typer.Option(help="In this order: vision, masks, joint.")] = Phase.joint,
+    phase: Annotated[Phase, typer.Option(help="In this order: vision, masks, words, answers, joint.")] = Phase.joint,
     init: Annotated[
         Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     decay_steps: Annotated[int | None, typer.Option(min=0, help="Last steps, in which the rate falls to 0.")] = None,
-    clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step.")] = None,
+    clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step of each process.")] = None,
     config: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Model configuration, JSON; default: villa_small."),

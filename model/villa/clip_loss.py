@@ -13,10 +13,12 @@ from villa.feed import Batch
 from villa.losses import mask_losses, soft_iou
 from villa.model import ViLLa
 from villa.propagator import Memory
+from villa.reading import Reading
 from villa.teacher import Teacher
 
 # Weights of the sum; text is 1.
 MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE = 4.0, 1.0, 1.0, 0.1, 0.1, 0.3, 4.0
+READING = 1.0
 _ROLLOUT_OBJECTS = 3
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 
@@ -44,6 +46,7 @@ class ClipLoss:
         self.model = model
         self.head = head
         self.freeze_backbone = freeze_backbone
+        self.reading = Reading(model)
 
     def _pyramid(self, images: Tensor) -> Pyramid:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -60,17 +63,48 @@ class ClipLoss:
         parts = {k: DENSE * v for k, v in dense_loss(self.head, pyramid, batch.kinds, batch.colours).items()}
         with torch.autocast(batch.images.device.type, torch.bfloat16):
             visual = model.visual_tokens(pyramid, batch.times_s)
+            read = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
+            parts.update({k: READING * v for k, v in read.items()})
             packed = packing.forward(model, visual, batch.times_s, batch.questions)
-            keep = packed.labels != packing.IGNORE
-            if bool(keep.any()):  # every question may be one that teaches no words
-                logits = model.language.logits(packed.states[0, keep])
-                each = F.cross_entropy(logits.float(), packed.labels[keep], reduction="none")
-                weights = packed.weights[keep]
-                parts["text"] = (each * weights).sum() / weights.sum()
+            parts.update(self._text(packed))
             if len(packed.video):
                 parts.update(self._masks(batch, pyramid, packed))
         parts["total"] = torch.stack(list(parts.values())).sum()
         return parts
+
+    def from_cells(self, batch: Batch) -> dict[str, Tensor]:
+        """Teach projector and synthesizer what cells show, without a language model: a tenth of a whole step."""
+        with torch.no_grad():
+            pyramid = self._pyramid(batch.images)
+        visual = self.model.visual_tokens(pyramid, batch.times_s)
+        parts = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
+        parts["total"] = torch.stack(list(parts.values())).sum()
+        return parts
+
+    def from_answers(self, batch: Batch) -> dict[str, Tensor]:
+        """Teach the language model to look and to answer, with the prompts of facts for its `[SEG]`, without masks."""
+        model = self.model
+        with torch.no_grad():
+            pyramid = self._pyramid(batch.images)
+        with torch.autocast(batch.images.device.type, torch.bfloat16):
+            visual = model.visual_tokens(pyramid, batch.times_s)
+            read = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
+            parts = {k: READING * v for k, v in read.items()}
+            packed = packing.forward(model, visual, batch.times_s, batch.questions, every_frame=False)
+            parts.update(self._text(packed))
+            prompts = model.to_video_prompt(packed.video)
+            parts.update(self._guide(batch, prompts[:, None].expand(-1, len(batch.times_s), -1)))
+        parts["total"] = torch.stack(list(parts.values())).sum()
+        return parts
+
+    def _text(self, packed: packing.Packed) -> dict[str, Tensor]:
+        keep = packed.labels != packing.IGNORE
+        if not bool(keep.any()):  # every question may be one that teaches no words
+            return {}
+        logits = self.model.language.logits(packed.states[0, keep])
+        each = F.cross_entropy(logits.float(), packed.labels[keep], reduction="none")
+        weights = packed.weights[keep]
+        return {"text": (each * weights).sum() / weights.sum()}
 
     def from_facts(self, batch: Batch) -> dict[str, Tensor]:
         """Teach decoder and propagator with prompts of facts, no language: a sixth of the cost of a whole step."""

@@ -78,7 +78,7 @@ class MaskDecoder(nn.Module):
         self.mix4 = nn.Linear(fine, fine)
         self.hyper = Mlp(channels, channels, fine)
         self.iou = Mlp(channels, channels // 2, 1)
-        self.present = Mlp(channels, channels // 2, 1)
+        self.present = Mlp(channels + _MATCHES, channels // 2, 1)
         self.bias = nn.Parameter(torch.tensor(-2.0))
 
     def forward(self, prompt: Tensor, image: Tensor, pyramid: Pyramid, frame: Tensor) -> Masks:
@@ -105,10 +105,12 @@ class MaskDecoder(nn.Module):
         at4 = F.gelu(self.norm4(_up(self.coarse4(at8)) + self.lateral4(pyramid.s4.permute(0, 2, 3, 1))[frame]))
         at4 = at4 + self.mix4(at4)
         logits = torch.einsum("nhwc,nc->nhw", at4, self.hyper(tokens[:, 0])) + self.bias
+        # How well the best cell fits tells the thing that was asked for from one that is merely like it.
+        fit = torch.cat((tokens[:, 2], match.amax(dim=(1, 2)).to(tokens.dtype)), dim=-1)
         return Masks(
             logits=logits,
             iou=self.iou(tokens[:, 1]).squeeze(-1).sigmoid(),
-            present=self.present(tokens[:, 2]).squeeze(-1),
+            present=self.present(fit).squeeze(-1),
             token=tokens[:, 0],
         )
 

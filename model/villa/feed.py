@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
-from villa.data.describe import describe
+from villa.data.describe import check, describe
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
 from villa.encoder import normalize
@@ -28,6 +28,7 @@ from villa.packing import Question
 from villa.tokenizer import SEG, TextCodec
 
 _MIXED = -100
+_CHECKED = 0.6  # of the questions about what is in view: those that name nouns
 _MISNAMED = 0.25  # of the answers in which it is possible
 
 
@@ -37,13 +38,14 @@ class FeedConfig:
 
     root: Path
     frames: int
-    requests: int  # of a batch, beside one that asks what is in view; 0: no requests at all
+    requests: int  # of a batch; 0: none
     seed: int
     height: int
     width: int
     device: str = "cpu"
     augment: bool = True
     zoom: bool = False  # crop and mirror: images and dense labels stay true, boxes and requests do not
+    looks: int = 1  # questions of a batch about what is in view, beside its requests
     max_request_tokens: int = 96
 
 
@@ -129,7 +131,10 @@ class Feed:
         words: list[str] = []
         if config.requests:
             asked = sample_requests(facts, chosen[-1], rng, config.requests)
-            for sample in [*asked, describe(facts, chosen[-1], rng)]:
+            for _ in range(config.looks):
+                checked = check(facts, chosen[-1], rng) if rng.random() < _CHECKED else None
+                asked.append(checked or describe(facts, chosen[-1], rng))
+            for sample in asked:
                 question, ids = self._question(sample)
                 questions.append(question)
                 meant += ids

@@ -41,8 +41,13 @@ class Packed:
     groups: Tensor  # [K]: the question each [SEG] belongs to
 
 
-def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Question]) -> Packed:
-    """Visual tokens [T, N_v, D], seconds before the newest [T], questions with one shared head -> states."""
+def forward(
+    model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Question], *, every_frame: bool = True
+) -> Packed:
+    """Visual tokens [T, N_v, D], seconds before the newest [T], questions with one shared head -> states.
+
+    Without `every_frame` the `[FRM]` tokens are left out and `frames` is empty.
+    """
     device = visual.device
     language, codec = model.language, model.codec
     head = list(questions[0].prompt.head)
@@ -94,7 +99,7 @@ def forward(model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Q
     weights = torch.ones(length, device=device)
     weights[torch.tensor(first, dtype=torch.long, device=device)] = _FIRST_WORD
     count, frames = len(seg_at), len(times_s)
-    if count == 0:
+    if count == 0 or not every_frame:
         empty = states.new_zeros(0, frames, states.shape[-1])
         return Packed(states, label, weights, video, empty, groups)
     queries = model.frame_inputs(video, times_s, frm).flatten(0, 1)[None]

@@ -1,9 +1,10 @@
 """Training, resumable: `villa train` runs this.
 
-Three phases on the same clips. "vision" teaches the image encoder what the scenes hold (a dense classification of
-kinds and colours); "masks" teaches mask decoder and propagator with prompts made of facts; "joint" teaches everything
-to answer requests. What only training needs (`villa.teacher`) is dropped afterwards. A run is its folder: the newest
-state is written every few minutes and picked up again by the same command.
+Phases on the same clips. "vision" teaches the image encoder what the scenes hold (a dense classification of kinds and
+colours); "masks" teaches mask decoder and propagator with prompts made of facts; "words" teaches projector and
+synthesizer to say what is seen in the language model's own words; "answers" teaches the language model to read that;
+"joint" teaches everything to answer requests. What only training needs (`villa.teacher`) is dropped afterwards. A run
+is its folder: the newest state is written every few minutes and picked up again by the same command.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ from villa.model import ViLLa
 from villa.parallel import Workers
 from villa.teacher import Teacher
 
-PHASES = ("vision", "masks", "joint")
+PHASES = ("vision", "masks", "words", "answers", "joint")
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
     "vision": ("encoder.", "head."),
     "masks": ("encoder.", "head.", "decoder.", "propagator.", "no_memory"),
+    "words": ("projector.", "synthesizer."),
+    "answers": ("projector.", "synthesizer.", "language.", "to_video_prompt."),
     "joint": ("",),
 }
+# The synthesizer's gate after "words": what it found there is worth hearing from the first joint step on.
+_GATE = 1.5
 
 
 class TrainError(RuntimeError):
@@ -79,21 +84,29 @@ class TrainConfig:
             raise TrainError(f"phase {self.phase!r} is not known: use {', '.join(map(repr, PHASES))}")
 
 
-# How the shipped model was trained, phase by phase; a command may change any of it.
+# How the shipped model was trained, phase by phase, in two processes; a command may change any of it.
 # fmt: off
 _RECIPES: dict[str, dict[str, Any]] = {
     "vision": {
-        "clips_per_step": 12, "frames": 1, "steps": 200, "decay_steps": 50, "lr": 1e-3, "mask_lr": 1e-3,
+        "clips_per_step": 6, "frames": 1, "steps": 850, "decay_steps": 250, "lr": 1e-3, "mask_lr": 6e-4,
         "backbone_lr": 2e-4,
     },
     "masks": {
         "clips_per_step": 2, "frames": 3, "steps": 800, "decay_steps": 200, "lr": 1.5e-3, "mask_lr": 1.5e-3,
         "backbone_lr": 0.0,
     },
+    "words": {
+        "clips_per_step": 3, "frames": 3, "steps": 700, "decay_steps": 250, "lr": 2e-3, "backbone_lr": 0.0,
+    },
+    # A gate that may move closes before anything has learnt to read what comes through it.
+    "answers": {
+        "clips_per_step": 1, "frames": 3, "steps": 1400, "decay_steps": 400, "lr": 1e-3, "language_lr": 6e-4,
+        "backbone_lr": 0.0, "gate_lr": 0.0,
+    },
     # A decoder that can already draw must not be unlearnt while the prompts are still wrong: its rate is low.
     "joint": {
-        "clips_per_step": 1, "frames": 3, "steps": 4000, "decay_steps": 1000, "lr": 5e-4, "mask_lr": 1.5e-4,
-        "backbone_lr": 0.0,
+        "clips_per_step": 1, "frames": 3, "steps": 2000, "decay_steps": 800, "lr": 1e-3, "mask_lr": 2e-4,
+        "language_lr": 4e-4, "backbone_lr": 0.0, "gate_lr": 0.0,
     },
 }
 # fmt: on
@@ -184,6 +197,9 @@ class _Run:
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
         )
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if config.phase == "words":
+            with torch.no_grad():
+                self.model.synthesizer.gate.fill_(_GATE)
         self.step = 0
         self._resume()
         workers.share((self.model, self.head))
@@ -245,7 +261,8 @@ class _Run:
             FeedConfig(
                 root=config.data,
                 frames=1 if config.phase == "vision" else config.frames,
-                requests=config.requests if config.phase == "joint" else 0,
+                requests=config.requests if config.phase in ("answers", "joint") else 0,
+                looks=3 if config.phase == "answers" else 1,
                 seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
                 height=self.model.config.encoder.height,
                 width=self.model.config.encoder.width,
@@ -306,9 +323,15 @@ class _Run:
             torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
             yield parts
             return
+        of_clip = {
+            "masks": losses.from_facts,
+            "words": losses.from_cells,
+            "answers": losses.from_answers,
+            "joint": losses,
+        }[config.phase]
         for _ in range(config.clips_per_step):
             batch = next(batches)
-            parts = losses.from_facts(batch) if config.phase == "masks" else losses(batch)
+            parts = of_clip(batch)
             total = parts["total"]
             if not math.isfinite(float(total.detach())):
                 raise TrainError(f"the loss is not finite at step {self.step}: {parts}")

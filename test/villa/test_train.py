@@ -83,6 +83,29 @@ def test_the_mask_phase_leaves_the_language_model_alone(data, start, tmp_path):
     assert not {name for name in changed if name.startswith(("language.", "projector.", "synchronizer."))}
 
 
+@pytest.mark.parametrize(
+    ("phase", "moving"),
+    [
+        ("words", ("projector.", "synthesizer.")),
+        ("answers", ("projector.", "synthesizer.", "language.", "to_video_prompt.")),
+    ],
+)
+def test_the_phases_about_reading_leave_the_masks_alone(data, start, tmp_path, phase, moving):
+    before = load(start).state_dict()
+    config = _config(data, start, tmp_path, phase=phase, steps=2, lr=1e-2, language_lr=1e-2, gate_lr=0.0)
+    after = load(train(config)).state_dict()
+    changed = {n for n in before if not torch.allclose(before[n], after[n], atol=1e-2, rtol=1e-2)}
+    for part in moving:
+        assert any(name.startswith(part) for name in changed), part
+    assert all(name.startswith(moving) for name in changed)
+
+
+def test_the_words_phase_learns_to_read(data, start, tmp_path):
+    train(_config(data, start, tmp_path, phase="words", steps=40, lr=1e-2, decay_steps=10))
+    losses = [record["total"] for record in _losses(tmp_path)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
 def test_a_run_of_another_phase_is_not_continued(data, start, tmp_path):
     train(_config(data, start, tmp_path, phase="vision", steps=1))
     with pytest.raises(TrainError, match="choose another --out"):
@@ -95,7 +118,7 @@ def test_a_folder_without_clips_is_named(start, tmp_path):
 
 
 def test_an_unknown_phase_is_refused(data, start, tmp_path):
-    with pytest.raises(TrainError, match="'vision', 'masks', 'joint'"):
+    with pytest.raises(TrainError, match="'vision', 'masks', 'words', 'answers', 'joint'"):
         train(_config(data, start, tmp_path, phase="both"))
 
 

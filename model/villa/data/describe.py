@@ -1,6 +1,6 @@
-"""Naming everything in view: the request that teaches the language model to read what the camera saw.
+"""Naming what is in view, and saying which of some things are: requests that teach a language model to look.
 
-Its answer has no `[SEG]`: nothing is to be tracked. Every word of it depends on the image, where the answers to other
+Their answers have no `[SEG]`: nothing is to be tracked. What they say depends on the image, where the answers to other
 requests mostly repeat words of the request.
 """
 
@@ -14,6 +14,7 @@ from villa.data.clips import ClipFacts
 from villa.data.naming import FrameWords
 from villa.data.phrases import article, as_spoken
 from villa.data.requests import RequestSample
+from villa.data.vocabulary import KIND, KINDS
 
 _REQUESTS = (
     "what do you see",
@@ -29,6 +30,35 @@ _REQUESTS = (
     "describe the scene",
     "describe what is on the table",
 )
+_CHECKS = (
+    "what colour is {nouns}",
+    "which colour is {nouns}",
+    "tell me the colour of {nouns}",
+    "check {nouns}",
+    "look for {nouns} and tell me the colour",
+    "what about {nouns}",
+)
+_MOST_CHECKED = 5
+
+
+def check(facts: ClipFacts, frame_index: int, rng: np.random.Generator) -> RequestSample | None:
+    """Some nouns, each with the colour of the one thing it means or with its absence; None where all are unclear."""
+    frame = FrameWords(facts, frame_index)
+    here = [thing.facts.kind for thing in frame.things]
+    nouns = {KIND[kind].nouns[0] for kind in (*here, *rng.choice(KINDS, 4, replace=False))}
+    said = []
+    for noun in rng.permutation(sorted(nouns)):
+        meant, clear = frame.said(str(noun))
+        if clear and not meant:
+            said.append((str(noun), "not here"))
+        elif clear and len(meant) == 1 and meant[0].colour is not None:
+            said.append((str(noun), meant[0].facts.colour))
+    said = said[:_MOST_CHECKED]
+    if not said:
+        return None
+    plain = str(rng.choice(_CHECKS)).format(nouns=_joined([f"the {noun}" for noun, _ in said]))
+    answer = _joined([f"the {noun} is {colour}" for noun, colour in said])
+    return RequestSample("check", as_spoken(plain, rng), (), f"{answer[0].upper()}{answer[1:]}.", plain)
 
 
 def describe(facts: ClipFacts, frame_index: int, rng: np.random.Generator) -> RequestSample:
@@ -41,6 +71,8 @@ def describe(facts: ClipFacts, frame_index: int, rng: np.random.Generator) -> Re
 def _sentence(names: Sequence[str]) -> str:
     # "the left red mug": one of several alike, so it has the definite article.
     parts = [f"the {name}" if name.startswith(("left ", "middle ", "right ")) else article(name) for name in names]
-    if not parts:
-        return "I see nothing."
-    return f"I see {parts[0]}." if len(parts) == 1 else f"I see {', '.join(parts[:-1])} and {parts[-1]}."
+    return f"I see {_joined(parts)}." if parts else "I see nothing."
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

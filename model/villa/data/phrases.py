@@ -105,6 +105,18 @@ _SOME = (
     "I could use {np}",
     "hand me {np}",
 )
+# Words of requests that name no object and no colour.
+PLAIN_WORDS = tuple(
+    sorted(
+        {
+            word
+            for template in (*_VERBS, *_COMMANDS, *_QUESTIONS_ONE, *_QUESTIONS_MANY, *_SOME)
+            for word in template.replace("{verb}", "").replace("{np}", "").replace(",", "").split()
+            if word not in KIND
+        }
+        | {"a", "an", "the", "all", "both", "every", "each", "of", "that", "and"}
+    )
+)
 
 
 @dataclass(frozen=True)

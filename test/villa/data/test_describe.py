@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts, View
-from villa.data.describe import describe
+from villa.data.describe import check, describe
 
 
 def _facts(*things: tuple[str, str, float, int]) -> ClipFacts:
@@ -64,3 +64,28 @@ def test_it_is_asked_in_many_ways():
     facts = _facts(("red", "mug", 100.0, 400))
     texts = {describe(facts, 0, np.random.default_rng(seed)).plain for seed in range(60)}
     assert len(texts) >= 10
+
+
+def test_nouns_are_checked_against_what_is_there():
+    facts = _facts(("red", "mug", 100.0, 400), ("blue", "can", 200.0, 400))
+    answers = {}
+    for seed in range(40):
+        sample = check(facts, 0, np.random.default_rng(seed))
+        assert sample is not None
+        assert sample.targets == ()
+        for said in sample.answer.rstrip(".").replace(" and ", ", ").split(", "):
+            noun, colour = said.lower().removeprefix("the ").split(" is ")
+            assert f"the {noun}" in sample.plain
+            answers.setdefault(noun, set()).add(colour)
+    assert answers["mug"] == {"red"}
+    assert answers["can"] == {"blue"}
+    # What a jar is to one speaker is a can to another.
+    assert "jar" not in answers
+    assert answers["hammer"] == {"not here"}
+
+
+def test_two_of_a_kind_have_no_one_colour():
+    facts = _facts(("red", "mug", 100.0, 400), ("blue", "mug", 200.0, 400))
+    for seed in range(20):
+        sample = check(facts, 0, np.random.default_rng(seed))
+        assert sample is None or " mug" not in sample.plain
