@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -323,15 +323,15 @@ class _Run:
             torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
             yield parts
             return
-        of_clip = {
+        of_clip: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "masks": losses.from_facts,
             "words": losses.from_cells,
             "answers": losses.from_answers,
             "joint": losses,
-        }[config.phase]
+        }
         for _ in range(config.clips_per_step):
             batch = next(batches)
-            parts = of_clip(batch)
+            parts = of_clip[config.phase](batch)
             total = parts["total"]
             if not math.isfinite(float(total.detach())):
                 raise TrainError(f"the loss is not finite at step {self.step}: {parts}")
