@@ -17,8 +17,7 @@ from villa.reading import Reading
 from villa.teacher import Teacher
 
 # Weights of the sum; text is 1.
-MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE = 4.0, 1.0, 1.0, 0.1, 0.1, 0.3, 4.0
-READING = 1.0
+MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE, READING = 4.0, 1.0, 1.0, 0.1, 0.1, 0.3, 4.0, 1.0
 _ROLLOUT_OBJECTS = 3
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 
@@ -63,8 +62,7 @@ class ClipLoss:
         parts = {k: DENSE * v for k, v in dense_loss(self.head, pyramid, batch.kinds, batch.colours).items()}
         with torch.autocast(batch.images.device.type, torch.bfloat16):
             visual = model.visual_tokens(pyramid, batch.times_s)
-            read = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
-            parts.update({k: READING * v for k, v in read.items()})
+            parts.update(self._read(batch, visual))
             packed = packing.forward(model, visual, batch.times_s, batch.questions)
             parts.update(self._text(packed))
             if len(packed.video):
@@ -77,7 +75,7 @@ class ClipLoss:
         with torch.no_grad():
             pyramid = self._pyramid(batch.images)
         visual = self.model.visual_tokens(pyramid, batch.times_s)
-        parts = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
+        parts = self._read(batch, visual)
         parts["total"] = torch.stack(list(parts.values())).sum()
         return parts
 
@@ -88,14 +86,17 @@ class ClipLoss:
             pyramid = self._pyramid(batch.images)
         with torch.autocast(batch.images.device.type, torch.bfloat16):
             visual = model.visual_tokens(pyramid, batch.times_s)
-            read = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
-            parts = {k: READING * v for k, v in read.items()}
+            parts = self._read(batch, visual)
             packed = packing.forward(model, visual, batch.times_s, batch.questions, every_frame=False)
             parts.update(self._text(packed))
             prompts = model.to_video_prompt(packed.video)
             parts.update(self._guide(batch, prompts[:, None].expand(-1, len(batch.times_s), -1)))
         parts["total"] = torch.stack(list(parts.values())).sum()
         return parts
+
+    def _read(self, batch: Batch, visual: Tensor) -> dict[str, Tensor]:
+        read = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
+        return {name: READING * value for name, value in read.items()}
 
     def _text(self, packed: packing.Packed) -> dict[str, Tensor]:
         keep = packed.labels != packing.IGNORE

@@ -12,7 +12,7 @@ import numpy as np
 
 from villa.data.clips import ClipFacts
 from villa.data.naming import FrameWords
-from villa.data.phrases import article, as_spoken
+from villa.data.phrases import article, as_spoken, joined, sentence
 from villa.data.requests import RequestSample
 from villa.data.vocabulary import KIND, KINDS
 
@@ -56,23 +56,19 @@ def check(facts: ClipFacts, frame_index: int, rng: np.random.Generator) -> Reque
     said = said[:_MOST_CHECKED]
     if not said:
         return None
-    plain = str(rng.choice(_CHECKS)).format(nouns=_joined([f"the {noun}" for noun, _ in said]))
-    answer = _joined([f"the {noun} is {colour}" for noun, colour in said])
-    return RequestSample("check", as_spoken(plain, rng), (), f"{answer[0].upper()}{answer[1:]}.", plain)
+    plain = str(rng.choice(_CHECKS)).format(nouns=joined([f"the {noun}" for noun, _ in said]))
+    answer = sentence(joined([f"the {noun} is {colour}" for noun, colour in said]))
+    return RequestSample("check", as_spoken(plain, rng), (), answer, plain)
 
 
 def describe(facts: ClipFacts, frame_index: int, rng: np.random.Generator) -> RequestSample:
     """What one frame shows, from left to right."""
     frame = FrameWords(facts, frame_index)
     plain = str(rng.choice(_REQUESTS))
-    return RequestSample("describe", as_spoken(plain, rng), (), _sentence(frame.names(frame.things)), plain)
+    return RequestSample("describe", as_spoken(plain, rng), (), _seen(frame.names(frame.things)), plain)
 
 
-def _sentence(names: Sequence[str]) -> str:
+def _seen(names: Sequence[str]) -> str:
     # "the left red mug": one of several alike, so it has the definite article.
     parts = [f"the {name}" if name.startswith(("left ", "middle ", "right ")) else article(name) for name in names]
-    return f"I see {_joined(parts)}." if parts else "I see nothing."
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"I see {joined(parts)}." if parts else "I see nothing."

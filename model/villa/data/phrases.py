@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -262,6 +263,16 @@ USES: dict[str, Use] = {
         ("cup", "mug", "basket", "box", "jar", "vase"),
     ),
 }
+
+
+def joined(parts: Sequence[str]) -> str:
+    """One or more phrases as a list in a sentence: "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def article(noun_phrase: str) -> str:

@@ -21,7 +21,9 @@ from villa.data.phrases import (
     ask_for_one,
     ask_for_some,
     ask_for_these,
+    joined,
     plural,
+    sentence,
 )
 from villa.data.relations import RELATIONS, Holds, distance_m
 from villa.data.vocabulary import COLOURS, KIND, KINDS
@@ -47,16 +49,11 @@ class RequestSample:
 
 
 def _listing(names: Sequence[str]) -> str:
-    parts = [f"the {name} [SEG]" for name in names]
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+    return joined([f"the {name} [SEG]" for name in names])
 
 
 def _found(frame: FrameWords, things: Sequence[Thing]) -> str:
-    return _capital(_listing(frame.names(things)))
+    return sentence(_listing(frame.names(things)))
 
 
 def _counted(frame: FrameWords, things: Sequence[Thing], noun: str) -> str:
