@@ -26,6 +26,7 @@ from std_srvs.srv import SetBool, Trigger
 from villa_msgs.msg import Command
 from villa_ros import parameters, qos
 from villa_ros.diagnostics import ERROR, OK, WARN, CameraHealth, CommandHealth, Finding, status, worker_finding
+from villa_ros.heap import keep_large_blocks, reserve
 from villa_ros.images import BadImage, frame_from_compressed, frame_from_image
 from villa_ros.message_mapping import nanoseconds, request_from_message
 from villa_ros.model_loading import limit_threads, load_model
@@ -33,7 +34,7 @@ from villa_ros.outputs import Outputs
 from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.process_setup import end_with_parent, keep_large_blocks, use_shared_memory_profile
+from villa_ros.process_setup import end_with_parent, use_shared_memory_profile
 from villa_ros.segment_action import SegmentAction
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class VillaNode(LifecycleNode):
             started_s = time.monotonic()
             self.get_logger().info(f"loading the model on {chosen.device}")
             self._model = self._model_factory(chosen.checkpoint, chosen.device)
+            reserve()
             self._commands = CommandHealth()
             self._outputs = Outputs(self, chosen, self._commands)
         except Exception as error:  # whatever a checkpoint, a driver or a middleware can throw

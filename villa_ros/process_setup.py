@@ -1,11 +1,9 @@
-"""What has to be set in a process of ours as it starts: images arrive and cost little, and no orphan stays."""
+"""What has to be set in a process of ours as it starts: images arrive, and no orphan stays."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 import threading
 import time
 
@@ -14,27 +12,8 @@ from villa_ros.share import share_path
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 PARENT_VARIABLE = "VILLA_END_WITH_PARENT"
 
-_M_TRIM_THRESHOLD = -1  # malloc.h
-_M_MMAP_THRESHOLD = -3
-_MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024  # the most glibc takes
-_TRIM_THRESHOLD_BYTES = 256 * 1024 * 1024
 _PARENT_POLL_S = 0.5
 _PARENT_GRACE_S = 10.0  # from asking the process to end to killing it
-
-
-def keep_large_blocks() -> bool:
-    """Let malloc reuse image-sized blocks; False where the C library has no mallopt (not glibc).
-
-    By default every block above 128 KiB is mapped and unmapped anew, and the kernel zeroes its pages each
-    time: for a 1080p image that costs more than the rest of its way from the network to the callback.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    wanted = ((_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES), (_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES))
-    return all(mallopt(option, value) for option, value in wanted)
 
 
 def use_shared_memory_profile() -> str:

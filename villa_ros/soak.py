@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa_ros.bench import EndlessStream, Progress, Tracker
-from villa_ros.process_setup import keep_large_blocks
+from villa_ros.heap import keep_large_blocks, reserve
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -82,7 +82,8 @@ def run(
         BagError: the bag cannot be read.
         BenchError: the model does not find three objects.
     """
-    keep_large_blocks()  # as in the node's process
+    keep_large_blocks()  # both as in the node's process
+    reserve()
     tracker = Tracker(model, EndlessStream(bag_path))
     for _ in range(REQUEST_EVERY // 5):
         tracker.frame()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.describe import check, describe
+from villa.data.naming import FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
 from villa.encoder import normalize
@@ -30,6 +31,8 @@ from villa.tokenizer import SEG, TextCodec
 _MIXED = -100
 _CHECKED = 0.6  # of the questions about what is in view: those that name nouns
 _MISNAMED = 0.25  # of the answers in which it is possible
+_DOUBTED = 0.5  # of the requests for what is not there: their answer has a [SEG] all the same
+_MISTAKEN = 0.5  # of those: it names something else
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class FeedConfig:
     device: str = "cpu"
     augment: bool = True
     zoom: bool = False  # crop and mirror: images and dense labels stay true, boxes and requests do not
+    absent: int = 0  # requests for what is not there, beside those that come among the requests
     looks: int = 1  # questions of a batch about what is in view, beside its requests
     max_request_tokens: int = 96
 
@@ -130,12 +134,14 @@ class Feed:
         meant: list[int] = []
         words: list[str] = []
         if config.requests:
+            frame = FrameWords(facts, chosen[-1])
             asked = sample_requests(facts, chosen[-1], rng, config.requests)
+            asked += sample_requests(facts, chosen[-1], rng, config.absent, ("absent",))
             for _ in range(config.looks):
                 checked = check(facts, chosen[-1], rng) if rng.random() < _CHECKED else None
                 asked.append(checked or describe(facts, chosen[-1], rng))
             for sample in asked:
-                question, ids = self._question(sample)
+                question, ids = self._question(sample, frame)
                 questions.append(question)
                 meant += ids
                 words += [sample.text.lower().replace("grey", "gray")] * len(ids)
@@ -172,18 +178,27 @@ class Feed:
             boxes=torch.tensor(boxes, dtype=torch.float32, device=config.device).reshape(-1, len(chosen), 4),
         )
 
-    def _question(self, sample: RequestSample) -> tuple[Question, tuple[int, ...]]:
+    def _question(self, sample: RequestSample, frame: FrameWords) -> tuple[Question, tuple[int, ...]]:
         prompt = self.codec.prompt(sample.text, "", self.config.max_request_tokens)
-        if len(sample.targets) == 1 and self._rng.random() < _MISNAMED:
-            wrong = recoloured(sample, self._rng)
-            if wrong is not None:
-                return Question(prompt, tuple(self.codec.answer_ids(wrong)), text_loss=False), tuple(sample.targets)
-        if sample.targets or self._rng.random() < 0.6 or not sample.answer.startswith("There is no "):
-            ids = tuple(self.codec.answer_ids(sample.answer))
-            return Question(prompt, ids), tuple(sample.targets)
-        # What is not there, asked of the mask decoder all the same: presence must say no where the words fail to.
-        forced = f"The {sample.answer.removeprefix('There is no ').rstrip('.')} {SEG}."
-        return Question(prompt, tuple(self.codec.answer_ids(forced)), text_loss=False), (-1,)
+        answer, targets = sample.answer, tuple(sample.targets)
+        if len(targets) == 1 and self._rng.random() < _MISNAMED:
+            answer = recoloured(sample, self._rng) or answer
+        elif sample.kind == "absent" and self._rng.random() < _DOUBTED:
+            # Presence must say no where the words fail to.
+            answer, targets = mistaken(sample, frame, self._rng), (-1,)
+        question = Question(prompt, tuple(self.codec.answer_ids(answer)), text_loss=answer == sample.answer)
+        return question, targets
+
+
+def mistaken(sample: RequestSample, frame: FrameWords, rng: np.random.Generator) -> str:
+    """What a model that errs answers to a request for what is not there: its words, or something else in view."""
+    nothing = "There is no "
+    echoes = sample.answer.startswith(nothing)
+    if frame.things and (not echoes or rng.random() < _MISTAKEN):
+        (name,) = frame.names([frame.things[int(rng.integers(len(frame.things)))]])
+    else:
+        name = sample.answer.removeprefix(nothing).rstrip(".") if echoes else "object"
+    return f"The {name} {SEG}."
 
 
 def recoloured(sample: RequestSample, rng: np.random.Generator) -> str | None:

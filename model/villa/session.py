@@ -263,6 +263,9 @@ class StreamSession:
             # A key frame on which the object is not seen cannot seed.
             at = int(key[k]) if present[k, key[k]] > 0 else int(present[k].argmax())
             look = looks[at]
+            score = float(present[k, at].sigmoid()) * float(look.iou[k]) * said.confidence[k]
+            if score < model.config.least_score:
+                continue
             own = slice(k, k + 1)
             seed = model.remember(
                 tokens[at : at + 1], look.logits[own], look.token[own], prompts.frames[own, at], stamps[at]
@@ -270,7 +273,6 @@ class StreamSession:
             track = Track(self._next_key, seed)
             self._next_key += 1
             seeded.append((at, track))
-            score = float(present[k, at].sigmoid()) * float(look.iou[k]) * said.confidence[k]
             logits = tuple(
                 _logits(looks[t].logits[k]) if present[k, t] > 0 else None for t in range(frames)
             )

@@ -65,6 +65,7 @@ class TrainConfig:
     clips_per_step: int = 2  # of each process
     frames: int = 4
     requests: int = 8
+    absent: int = 3  # more of them, for what is not there
     lr: float = 4e-4  # of new blocks
     mask_lr: float = 1.5e-4  # of encoder pyramid, mask decoder and propagator
     language_lr: float = 2e-4
@@ -262,6 +263,7 @@ class _Run:
                 root=config.data,
                 frames=1 if config.phase == "vision" else config.frames,
                 requests=config.requests if config.phase in ("answers", "joint") else 0,
+                absent=config.absent,
                 looks=3 if config.phase == "answers" else 1,
                 seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
                 height=self.model.config.encoder.height,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from tiny import tiny_model
 from villa.interface import ClipFrame, RequestResult, Stage, Turn
 from villa.memory import SPREAD_S, Track
 from villa.propagator import Memory
+from villa.warm_up import warm_up
 
 
 def _image(seed: int, height: int = 48, width: int = 64):
@@ -109,6 +112,25 @@ def test_absent_by_score_is_said_in_words(eager_model):
     assert result.objects == ()
     assert result.text == "I do not see that here."
     assert session.keys == ()
+
+
+def test_an_object_of_too_low_a_score_is_not_reported(eager_model):
+    sure, _ = _finish(eager_model.open_session().request("track the red mug", _clip(3)))
+    (thing,) = sure.objects
+    for least, reported in ((thing.score * 0.99, 1), (thing.score * 1.01, 0)):
+        eager_model.config = replace(eager_model.config, least_score=least)
+        session = eager_model.open_session()
+        result, _ = _finish(session.request("track the red mug", _clip(3)))
+        assert len(result.objects) == len(session.keys) == reported
+    assert result.text == "I do not see that here."
+
+
+def test_warming_up_changes_no_answer(eager_model):
+    before, _ = _finish(eager_model.open_session().request("track the red mug", _clip(3)))
+    warm_up(eager_model)
+    after, _ = _finish(eager_model.open_session().request("track the red mug", _clip(3)))
+    assert before.text == after.text
+    assert np.array_equal(before.objects[0].logits[0], after.objects[0].logits[0])
 
 
 def test_tracks_go_on_and_are_dropped(eager_model):

@@ -15,9 +15,10 @@ from villa import packing
 from villa.checkpoint import load, save
 from villa.clip_loss import ClipLoss
 from villa.data.clips import ClipReader
+from villa.data.naming import FrameWords
 from villa.data.requests import RequestSample
 from villa.evaluate import evaluate, summary
-from villa.feed import Feed, FeedConfig, choose_frames, recoloured, soft_mask, zoomed
+from villa.feed import Feed, FeedConfig, choose_frames, mistaken, recoloured, soft_mask, zoomed
 from villa.losses import mask_losses, soft_iou
 from villa.teacher import Teacher
 from villa.train import TrainConfig, TrainError, learning_rate, train
@@ -221,3 +222,27 @@ def test_the_first_word_of_an_answer_counts_more(data):
     packed = packing.forward(model, visual, batch.times_s, batch.questions)
     firsts = [question.answer[0] for question in batch.questions if question.text_loss]
     assert packed.labels[packed.weights > 1].tolist() == firsts
+
+
+def test_absent_requests_are_also_answered_as_a_model_that_errs_would(data):
+    clip = ClipReader(data / "0000000")
+    frame, rng = FrameWords(clip.facts, 0), np.random.default_rng(0)
+    here = set(frame.names(frame.things))
+    asked = RequestSample("absent", "the pink duck", (), "There is no pink duck.", "the pink duck")
+    named = {mistaken(asked, frame, rng).removeprefix("The ").removesuffix(" [SEG].") for _ in range(60)}
+    assert named <= here | {"pink duck"}
+    assert "pink duck" in named
+    assert len(named) > 1
+    without_a_name = replace(asked, answer="There is nothing to read.")
+    assert mistaken(without_a_name, frame, rng).removeprefix("The ").removesuffix(" [SEG].") in here
+
+
+def test_absent_requests_come_besides_the_others_and_point_at_nothing(data):
+    codec = tiny_model().codec
+    config = FeedConfig(root=data, frames=2, requests=2, absent=8, looks=0, seed=0, height=64, width=96)
+    batch = Feed(config, codec).make(ClipReader(data / "0000000"), np.random.default_rng(0))
+    doubted = [q for q in batch.questions if not q.text_loss and codec.seg_id in q.answer]
+    nothing = batch.things[:, 0] == 0
+    assert len(batch.questions) == 10
+    assert 0 < int(nothing.sum()) <= len(doubted)
+    assert not bool(batch.targets[nothing].any())

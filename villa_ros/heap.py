@@ -1,0 +1,63 @@
+"""How this process keeps memory: blocks are used again, and resident memory stays where it was after the start."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD = -1  # malloc.h
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+_MIB = 1024 * 1024
+_MMAP_THRESHOLD_BYTES = 32 * _MIB  # the most glibc takes
+_TRIM_THRESHOLD_BYTES = 256 * _MIB
+_BLOCK_BYTES = 16 * _MIB  # below the threshold above, so that it comes from the heap
+RESERVE_BYTES = 96 * _MIB
+
+
+def keep_large_blocks() -> bool:
+    """Let malloc reuse image-sized blocks, in one heap for all threads; False without glibc.
+
+    By default every block above 128 KiB is mapped and unmapped anew, and the kernel zeroes its pages each
+    time: for a 1080p image that costs more than the rest of its way from the network to the callback. And each
+    thread would keep free memory of its own.
+    """
+    libc = _glibc()
+    if libc is None:
+        return False
+    wanted = (
+        (_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES),
+        (_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES),
+        (_M_ARENA_MAX, 1),
+    )
+    return all(libc.mallopt(option, value) for option, value in wanted)
+
+
+def reserve(size: int = RESERVE_BYTES) -> bool:
+    """Touch `size` bytes of heap and free them again; after `keep_large_blocks` and loading. False without glibc.
+
+    What a session keeps of each frame lies between what the model needs for a moment, and now and then leaves no gap
+    that is large enough. The heap then grows by some megabytes although no more of it is in use. With a reserve it
+    need not.
+    """
+    libc = _glibc()
+    if libc is None:
+        return False
+    blocks = [libc.malloc(_BLOCK_BYTES) for _ in range(size // _BLOCK_BYTES)]
+    for block in filter(None, blocks):
+        ctypes.memset(block, 0, _BLOCK_BYTES)
+    for block in blocks:
+        libc.free(block)
+    return all(blocks)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return None
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    return libc
