@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -90,6 +91,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Which requests are made.")] = 0,
     file: Annotated[Path, typer.Option("--out", help="JSON file with every score.")] = Path("out/eval.json"),
     checkpoint: Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped one.")] = "",
+    least_score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Report no object below this score; default: the checkpoint's own."),
+    ] = None,
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation.")] = 0,
 ) -> None:
@@ -99,8 +104,11 @@ def evaluate(
     with expected(OSError, ValueError):
         from villa.evaluate import evaluate as run
         from villa.evaluate import save, summary
+        from villa.model import ViLLa
 
         model = open_model(checkpoint, device, threads)
+        if least_score is not None and isinstance(model, ViLLa):
+            model.config = replace(model.config, least_score=least_score)
         with progress_bar() as bar:
             task = bar.add_task("clips", total=None)
             scores = run(

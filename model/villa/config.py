@@ -83,7 +83,7 @@ class ViLLaConfig:
     max_new_tokens: int = 64
     max_request_tokens: int = 512
     # An object below this score is taken for a mistake, and not reported; chosen on validation clips.
-    least_score: float = 0.0
+    least_score: float = 0.4
 
     def to_json(self) -> str:
         """The configuration as JSON text."""
