@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -80,7 +81,8 @@ def train(
             **{name: value for name, value in chosen.items() if value is not None},
         )
         checkpoint = run(settings, shape)
-    out.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+    if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes
+        out.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
 
 
 def evaluate(

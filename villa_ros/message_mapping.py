@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import (
     AnswerEvent,
     Event,
@@ -343,6 +344,9 @@ def parse_journal_line(line: str) -> tuple[JournalEvent, Request | None]:
     try:
         fields = json.loads(line)
         carried = fields.pop("request", None)
+        if fields.get("config") is not None:
+            fields["config"]["cameras"] = tuple(fields["config"]["cameras"])
+            fields["config"] = PipelineConfig(**fields["config"])
         event = JournalEvent(**fields)
         if carried is None:
             return event, None

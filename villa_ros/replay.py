@@ -148,7 +148,7 @@ def replay_like(
 ) -> tuple[Replayed, Comparison]:
     """Repeat the very steps of a recorded run on the frames of `bag_path`, and compare the tracks.
 
-    `config` must be the one that the run had: the node's defaults are those of PipelineConfig.
+    `config` replaces the settings that the journal's first entry holds.
 
     Raises:
         BagError: a bag cannot be read, the journal is not whole, or the frames are not those of the run.
@@ -156,6 +156,7 @@ def replay_like(
     recorded = read_run(run_path)
     check_journal(recorded, str(run_path))
     camera = next((entry.camera for entry, _ in recorded.journal if entry.op == "ingest"), "camera")
+    config = config or recorded.journal[0][0].config or PipelineConfig(cameras=(camera,))
     steps = sum(entry.op == "ingest" for entry, _ in recorded.journal)
     tracks: list[TracksEvent] = []
     with ExitStack() as stack:
@@ -169,7 +170,7 @@ def replay_like(
                 tracks.append(event)
             log(event)
 
-        engine = Engine(model, config or PipelineConfig(cameras=(camera,)), sink, _NONCE)
+        engine = Engine(model, config, sink, _NONCE)
         finder = FrameFinder(bag.frames(topic, camera), str(bag_path))
 
         def ingested() -> Iterable[Frame]:

@@ -145,7 +145,13 @@ def test_overlay_video_and_contact_sheet_show_the_masks(bag: Path, tmp_path: Pat
     assert sheet.shape[1] > 4 * 300
 
 
-def live_run(bag: Path, folder: Path, model: BlobModel, act: Callable[[Worker, int], None]) -> Path:
+def live_run(
+    bag: Path,
+    folder: Path,
+    model: BlobModel,
+    act: Callable[[Worker, int], None],
+    config: PipelineConfig | None = None,
+) -> Path:
     """What the node does without its DDS: a worker fed frame by frame, its events recorded."""
     lock = threading.Lock()
     with BagWriter(folder) as writer, Bag(bag) as opened:
@@ -155,7 +161,7 @@ def live_run(bag: Path, folder: Path, model: BlobModel, act: Callable[[Worker, i
             with lock:
                 events.event(event, stamp(0))
 
-        worker = Worker(model, PipelineConfig(), sink, nonce="live")
+        worker = Worker(model, config or PipelineConfig(), sink, nonce="live")
         submit = worker.submit
 
         def remembering(request: Request) -> str:
@@ -191,6 +197,24 @@ def test_repeating_a_live_runs_journal_gives_its_tracks_again(tmp_path: Path) ->
     assert comparison.same, comparison.verdict()
     assert comparison.frames == len(recorded.tracks)
     assert {timed.value.instances[0].track_id.split("-")[0] for timed in done.run.tracks} == {"replay"}
+
+
+def test_a_run_is_repeated_under_the_settings_that_it_had(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", frames=30)
+
+    def act(worker: Worker, index: int) -> None:
+        if index in (6, 12):
+            worker.submit(Request(f"r{index}", "the red box"))
+
+    settings = PipelineConfig(policy="queue", confirm_frames=4, clip_duration_s=0.5)
+    run = live_run(bag, tmp_path / "run", BlobModel(), act, settings)
+    assert max(len(timed.value.instances) for timed in read_run(run).tracks) == 2, "both requests are tracked"
+    _, comparison = replay_like(bag, run, BlobModel(), tmp_path / "like", pictures=False)
+    assert comparison.same, comparison.verdict()
+    _, comparison = replay_like(
+        bag, run, BlobModel(), tmp_path / "other", config=PipelineConfig(), pictures=False
+    )
+    assert not comparison.same
 
 
 def test_a_model_that_answers_otherwise_is_found_out(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from villa_ros.message_mapping import (
     to_message,
     tracks_from_message,
 )
+from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import (
     AnswerEvent,
     FinishReason,
@@ -141,7 +142,15 @@ def test_journal_line_carries_the_request_and_comes_back():
     assert parse_journal_line(journal_line(JOURNAL)) == (JOURNAL, None)
 
 
-@pytest.mark.parametrize("line", ["", "[]", "{}", '{"index": 1}', '{"index": 1, "op": "x", "more": 2}'])
+def test_journals_first_entry_carries_the_settings_and_comes_back():
+    first = JournalEvent(0, "ingest", "left", 7, config=PipelineConfig(cameras=("left", "right"), policy="queue"))
+    assert parse_journal_line(journal_line(first)) == (first, None)
+
+
+BAD_SETTINGS = '{"index": 0, "op": "ingest", "config": {"cameras": ["left"], "policy": "guess"}}'
+
+
+@pytest.mark.parametrize("line", ["", "[]", "{}", '{"index": 1}', '{"index": 1, "op": "x", "more": 2}', BAD_SETTINGS])
 def test_line_that_is_no_journal_entry_is_named(line):
     with pytest.raises(MappingError, match="journal line"):
         parse_journal_line(line)

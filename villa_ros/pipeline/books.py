@@ -191,7 +191,8 @@ class Books:
                         self._flushing = False
 
     def _journal(self, operation: str, camera: str = "", stamp_ns: int = 0, request_id: str = "") -> None:
-        self._outbox.append(JournalEvent(self._operations, operation, camera, stamp_ns, request_id))
+        config = None if self._operations else self._config
+        self._outbox.append(JournalEvent(self._operations, operation, camera, stamp_ns, request_id, config))
         self._operations += 1
 
     def _status(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
     from villa.masks import RleMask
+    from villa_ros.pipeline.config import PipelineConfig
     from villa_ros.pipeline.frame import FrameHeader
     from villa_ros.pipeline.request import ErrorCode, RequestState
 
@@ -112,7 +113,8 @@ class JournalEvent:
     """One operation in the order the worker did it: what `villa replay --like` repeats.
 
     `op` is one of "ingest", "submit", "stop", "expire", "reset", "fast", "slow"; `stamp_ns` names the
-    frame of ingest and fast, `request_id` the request of submit, stop (empty: all) and expire.
+    frame of ingest and fast, `request_id` the request of submit, stop (empty: all) and expire. The first
+    operation bears the settings that all of them were done under.
     """
 
     index: int
@@ -120,6 +122,7 @@ class JournalEvent:
     camera: str = ""
     stamp_ns: int = 0
     request_id: str = ""
+    config: PipelineConfig | None = None
 
 
 Event = Union[  # noqa: UP007 - evaluated at run time
