@@ -93,9 +93,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Which requests are made.")] = 0,
     file: Annotated[Path, typer.Option("--out", help="JSON file with every score.")] = Path("out/eval.json"),
     checkpoint: Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped one.")] = "",
-    least_score: Annotated[
+    least_presence: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Report no object below this score; default: the checkpoint's own."),
+        typer.Option(min=0, max=1, help="Report nothing that is less likely to be there; default: the checkpoint's."),
     ] = None,
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation.")] = 0,
@@ -109,8 +109,8 @@ def evaluate(
         from villa.model import ViLLa
 
         model = open_model(checkpoint, device, threads)
-        if least_score is not None and isinstance(model, ViLLa):
-            model.config = replace(model.config, least_score=least_score)
+        if least_presence is not None and isinstance(model, ViLLa):
+            model.config = replace(model.config, least_presence=least_presence)
         with progress_bar() as bar:
             task = bar.add_task("clips", total=None)
             scores = run(

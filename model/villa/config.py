@@ -82,8 +82,8 @@ class ViLLaConfig:
     clip_frames: int = 4  # T_l frames the language model sees
     max_new_tokens: int = 64
     max_request_tokens: int = 512
-    # An object below this score is taken for a mistake, and not reported; chosen on validation clips.
-    least_score: float = 0.4
+    # An answer's object that no frame shows with this probability is taken for a mistake; chosen on validation clips.
+    least_presence: float = 0.91
 
     def to_json(self) -> str:
         """The configuration as JSON text."""

@@ -78,7 +78,7 @@ class MaskDecoder(nn.Module):
         self.mix4 = nn.Linear(fine, fine)
         self.hyper = Mlp(channels, channels, fine)
         self.iou = Mlp(channels, channels // 2, 1)
-        self.present = Mlp(channels + _MATCHES, channels // 2, 1)
+        self.present = Mlp(channels + 2 * _MATCHES, channels // 2, 1)
         self.bias = nn.Parameter(torch.tensor(-2.0))
 
     def forward(self, prompt: Tensor, image: Tensor, pyramid: Pyramid, frame: Tensor) -> Masks:
@@ -105,15 +105,16 @@ class MaskDecoder(nn.Module):
         at4 = F.gelu(self.norm4(_up(self.coarse4(at8)) + self.lateral4(pyramid.s4.permute(0, 2, 3, 1))[frame]))
         at4 = at4 + self.mix4(at4)
         logits = torch.einsum("nhwc,nc->nhw", at4, self.hyper(tokens[:, 0])) + self.bias
-        # How well the best cell fits tells the thing that was asked for from one that is merely like it.
-        fit = torch.cat((tokens[:, 2], match.amax(dim=(1, 2)).to(tokens.dtype)), dim=-1)
+        # How well things fit tells the one that was asked for from those that are merely like it: the best cell for
+        # each way of fitting, and all ways where it was drawn. A red mug and a green can are no green mug.
+        best = match.amax(dim=(1, 2))
+        fit = torch.cat((tokens[:, 2], best, drawn_on(logits.detach(), match)), dim=-1)
         return Masks(
             logits=logits,
             iou=self.iou(tokens[:, 1]).squeeze(-1).sigmoid(),
-            present=self.present(fit).squeeze(-1),
+            present=self.present(fit.to(tokens.dtype)).squeeze(-1),
             token=tokens[:, 0],
         )
-
 
     def _match(self, prompt: Tensor, features: Tensor, frame: Tensor) -> Tensor:
         """How well each stride-8 cell fits the prompt, in `_MATCHES` ways: [N, H/8, W/8, _MATCHES].
@@ -129,6 +130,12 @@ class MaskDecoder(nn.Module):
         query = self.match_prompt(prompt).reshape(len(prompt), _MATCHES, -1)
         scores = torch.einsum("nsmc,nmc->nsm", keys, query) * keys.shape[-1] ** -0.5
         return torch.reshape(scores, (len(prompt), rows, columns, _MATCHES))
+
+
+def drawn_on(logits: Tensor, match: Tensor) -> Tensor:
+    """Mean of a map [N, H/8, W/8, M] over a mask [N, H/4, W/4]; where nothing is drawn, the likeliest places count."""
+    inside = F.logsigmoid(F.avg_pool2d(logits.float()[:, None], 2)).flatten(1)
+    return torch.einsum("ns,nsm->nm", inside.softmax(dim=1), match.flatten(1, 2).float()).to(match.dtype)
 
 
 def _up(x: Tensor) -> Tensor:

@@ -256,16 +256,14 @@ class StreamSession:
             yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
         present = torch.stack([look.present for look in looks], dim=1).float()  # [K, T]
         key = key_frame(present, prompts.key_scores.float())
-        alive = [k for k in range(count) if float(present[k].max()) > 0]
+        least = model.config.least_presence
+        alive = [k for k in range(count) if float(present[k].max().sigmoid()) > least]
         results: dict[int, ObjectResult] = {}
         seeded: list[tuple[int, Track]] = []
         for k in alive:
             # A key frame on which the object is not seen cannot seed.
             at = int(key[k]) if present[k, key[k]] > 0 else int(present[k].argmax())
             look = looks[at]
-            score = float(present[k, at].sigmoid()) * float(look.iou[k]) * said.confidence[k]
-            if score < model.config.least_score:
-                continue
             own = slice(k, k + 1)
             seed = model.remember(
                 tokens[at : at + 1], look.logits[own], look.token[own], prompts.frames[own, at], stamps[at]
@@ -273,6 +271,7 @@ class StreamSession:
             track = Track(self._next_key, seed)
             self._next_key += 1
             seeded.append((at, track))
+            score = float(present[k, at].sigmoid()) * float(look.iou[k]) * said.confidence[k]
             logits = tuple(
                 _logits(looks[t].logits[k]) if present[k, t] > 0 else None for t in range(frames)
             )

@@ -65,7 +65,7 @@ class TrainConfig:
     clips_per_step: int = 2  # of each process
     frames: int = 4
     requests: int = 8
-    absent: int = 3  # more of them, for what is not there
+    absent: int = 3  # more requests, all for what is not there
     lr: float = 4e-4  # of new blocks
     mask_lr: float = 1.5e-4  # of encoder pyramid, mask decoder and propagator
     language_lr: float = 2e-4
@@ -101,13 +101,13 @@ _RECIPES: dict[str, dict[str, Any]] = {
     },
     # A gate that may move closes before anything has learnt to read what comes through it.
     "answers": {
-        "clips_per_step": 1, "frames": 3, "steps": 1400, "decay_steps": 400, "lr": 1e-3, "language_lr": 6e-4,
-        "backbone_lr": 0.0, "gate_lr": 0.0,
+        "clips_per_step": 1, "frames": 3, "requests": 6, "absent": 4, "steps": 1400, "decay_steps": 400, "lr": 1e-3,
+        "language_lr": 6e-4, "backbone_lr": 0.0, "gate_lr": 0.0,
     },
     # A decoder that can already draw must not be unlearnt while the prompts are still wrong: its rate is low.
     "joint": {
-        "clips_per_step": 1, "frames": 3, "steps": 2000, "decay_steps": 800, "lr": 1e-3, "mask_lr": 2e-4,
-        "language_lr": 4e-4, "backbone_lr": 0.0, "gate_lr": 0.0,
+        "clips_per_step": 1, "frames": 3, "requests": 7, "absent": 3, "steps": 2000, "decay_steps": 800, "lr": 1e-3,
+        "mask_lr": 2e-4, "language_lr": 4e-4, "backbone_lr": 0.0, "gate_lr": 0.0,
     },
 }
 # fmt: on

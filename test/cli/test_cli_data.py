@@ -41,20 +41,20 @@ def test_eval_scores_every_clip_and_writes_what_it_prints(
         assert kind in told
 
 
-def test_eval_with_a_least_score_of_its_own(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eval_with_a_least_presence_of_its_own(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tiny_model(), tmp_path / "villa.safetensors", torch.float32)
     used: list[float] = []
 
     def scored(model: ViLLa, *_: object) -> list[Score]:
-        used.append(model.config.least_score)
+        used.append(model.config.least_presence)
         return []
 
     monkeypatch.setattr("villa.evaluate.evaluate", scored)
     monkeypatch.setattr("villa.evaluate.summary", lambda scores: {"all": {"requests": 0.0}})
     given = ("eval", "--data", clips, "--checkpoint", tmp_path, "--out", tmp_path / "eval.json")
     assert villa(*given)[0] == 0
-    assert villa(*given, "--least-score", "0.7")[0] == 0
-    assert used == [tiny_model().config.least_score, 0.7]
+    assert villa(*given, "--least-presence", "0.7")[0] == 0
+    assert used == [tiny_model().config.least_presence, 0.7]
 
 
 def test_eval_of_a_folder_without_clips_says_how_to_make_some(tmp_path: Path, fake_model: FakeModel) -> None:

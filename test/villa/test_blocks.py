@@ -7,6 +7,7 @@ import torch
 from tiny import tiny_model
 
 from villa import packing
+from villa.decoder import drawn_on
 from villa.packing import Question
 
 
@@ -72,3 +73,14 @@ def test_an_answer_without_seg_has_no_objects(model):
     packed = packing.forward(model, torch.randn(2, 6, 48), torch.tensor([1.0, 0.0]), [question])
     assert packed.video.shape == (0, 48)
     assert packed.frames.shape == (0, 2, 48)
+
+
+def test_how_a_prompt_fits_is_read_where_the_mask_was_drawn():
+    match = torch.zeros(1, 4, 6, 2)
+    match[0, 1, 2] = torch.tensor([3.0, -1.0])
+    match[0, 3, 5] = torch.tensor([-7.0, 9.0])
+    logits = torch.full((1, 8, 12), -30.0)
+    logits[0, 2:4, 4:6] = 30.0
+    torch.testing.assert_close(drawn_on(logits, match), torch.tensor([[3.0, -1.0]]))
+    nothing = drawn_on(torch.full((1, 8, 12), -300.0), match)
+    torch.testing.assert_close(nothing, match.mean(dim=(1, 2)))

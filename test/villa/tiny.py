@@ -50,7 +50,7 @@ def tiny_config() -> ViLLaConfig:
         clip_frames=3,
         max_new_tokens=12,
         max_request_tokens=64,
-        least_score=0.0,
+        least_presence=0.5,
     )
 
 
