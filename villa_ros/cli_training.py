@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -80,9 +79,7 @@ def train(
             device=device,
             **{name: value for name, value in chosen.items() if value is not None},
         )
-        checkpoint = run(settings, shape)
-    if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes
-        out.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+        run(settings, shape)
 
 
 def evaluate(

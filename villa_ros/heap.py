@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 import sys
 
+from villa_ros.pipeline.config import MIB
+
 _M_TRIM_THRESHOLD = -1  # malloc.h
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-_MIB = 1024 * 1024
-_MMAP_THRESHOLD_BYTES = 32 * _MIB  # the most glibc takes
-_TRIM_THRESHOLD_BYTES = 256 * _MIB
-_BLOCK_BYTES = 16 * _MIB  # below the threshold above, so that it comes from the heap
-RESERVE_BYTES = 96 * _MIB
+_MMAP_THRESHOLD_BYTES = 32 * MIB  # the most glibc takes
+_TRIM_THRESHOLD_BYTES = 256 * MIB
+_BLOCK_BYTES = 16 * MIB  # below the threshold above, so that it comes from the heap
+RESERVE_BYTES = 144 * MIB  # some 60 of it were free already after loading the default model
 
 
 def keep_large_blocks() -> bool:

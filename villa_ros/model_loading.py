@@ -9,20 +9,17 @@ if TYPE_CHECKING:
 
 
 def load_model(checkpoint: str, device: str) -> SegmentationModel:
-    """Load ViLLa from `checkpoint`, a file or folder, and warm it up; empty: the default that ships with the package.
+    """Load ViLLa from `checkpoint`, a file or folder; empty means the default that ships with the package.
 
     Raises:
         FileNotFoundError: nothing is at that path.
         ValueError: the checkpoint does not fit the model; the message names the key or shape.
     """
     from villa.model import ViLLa  # torch takes seconds to import
-    from villa.warm_up import warm_up
     from villa_ros.share import share_path
 
     path = checkpoint or str(share_path("weights"))
-    model = ViLLa.from_pretrained(path, device=device)
-    warm_up(model)
-    return model
+    return ViLLa.from_pretrained(path, device=device)
 
 
 def limit_threads(count: int) -> None:

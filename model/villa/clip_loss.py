@@ -38,6 +38,11 @@ def dense_loss(head: Teacher, pyramid: Pyramid, kinds: Tensor, colours: Tensor) 
     }
 
 
+def summed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same losses with their sum as "total"."""
+    return {**parts, "total": torch.stack(list(parts.values())).sum()}
+
+
 class ClipLoss:
     """Batch (one clip, several requests) -> named losses; "total" is what to minimise."""
 
@@ -67,8 +72,7 @@ class ClipLoss:
             parts.update(self._text(packed))
             if len(packed.video):
                 parts.update(self._masks(batch, pyramid, packed))
-        parts["total"] = torch.stack(list(parts.values())).sum()
-        return parts
+        return summed(parts)
 
     def from_cells(self, batch: Batch) -> dict[str, Tensor]:
         """Teach projector and synthesizer what cells show, without a language model: a tenth of a whole step."""
@@ -76,8 +80,7 @@ class ClipLoss:
             pyramid = self._pyramid(batch.images)
         visual = self.model.visual_tokens(pyramid, batch.times_s)
         parts = self._read(batch, visual)
-        parts["total"] = torch.stack(list(parts.values())).sum()
-        return parts
+        return summed(parts)
 
     def from_answers(self, batch: Batch) -> dict[str, Tensor]:
         """Teach the language model to look and to answer, with the prompts of facts for its `[SEG]`, without masks."""
@@ -91,8 +94,7 @@ class ClipLoss:
             parts.update(self._text(packed))
             prompts = model.to_video_prompt(packed.video)
             parts.update(self._guide(batch, prompts[:, None].expand(-1, len(batch.times_s), -1)))
-        parts["total"] = torch.stack(list(parts.values())).sum()
-        return parts
+        return summed(parts)
 
     def _read(self, batch: Batch, visual: Tensor) -> dict[str, Tensor]:
         read = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
@@ -153,8 +155,7 @@ class ClipLoss:
                 parts["absent"] = PRESENT * F.binary_cross_entropy_with_logits(empty, torch.zeros_like(empty))
             prompts = asked.reshape(count, frames, -1)
             parts.update(self._rollout(batch, pyramid, tokens, prompts, masks.logits, masks.token))
-        parts["total"] = torch.stack(list(parts.values())).sum()
-        return parts
+        return summed(parts)
 
     def _guide(self, batch: Batch, prompts: Tensor) -> dict[str, Tensor]:
         """How far prompts p_t [K, T, C] are from those of the facts, on frames that show the object.

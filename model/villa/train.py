@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from villa.checkpoint import channels_last
-from villa.clip_loss import ClipLoss, dense_loss
+from villa.clip_loss import ClipLoss, dense_loss, summed
 from villa.config import ViLLaConfig
 from villa.feed import Batch, Feed, FeedConfig
 from villa.model import ViLLa
@@ -311,7 +311,9 @@ class _Run:
         feed.close()
         log.close()
         self.save()
-        return config.out / "villa.safetensors"
+        checkpoint = config.out / "villa.safetensors"
+        self.console.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+        return checkpoint
 
     def _parts(self, batches: Iterator[Batch], losses: ClipLoss) -> Iterator[dict[str, Tensor]]:
         """One optimiser step's gradients, clip by clip; yields each clip's losses."""
@@ -322,7 +324,7 @@ class _Run:
             pyramid = self.model.encoder(images.contiguous(memory_format=torch.channels_last))
             kinds, colours = torch.cat([b.kinds for b in chosen]), torch.cat([b.colours for b in chosen])
             parts = dense_loss(self.head, pyramid, kinds, colours)
-            torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+            summed(parts)["total"].backward()  # type: ignore[no-untyped-call]
             yield parts
             return
         of_clip: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
