@@ -64,9 +64,7 @@ class Bag:
     def __enter__(self) -> Bag:
         storage = _storage(self.path)
         try:
-            self._reader = self._stack.enter_context(
-                AnyReader([storage], default_typestore=villa_typestore())
-            )
+            self._reader = self._stack.enter_context(AnyReader([storage], default_typestore=villa_typestore()))
         except Exception as error:  # rosbags lets whatever its parsers meet in a damaged file through
             raise BagError(_damaged(self.path, error)) from error
         return self
@@ -80,9 +78,7 @@ class Bag:
     def topics(self) -> dict[str, str]:
         """Name -> message type of every topic that holds a message."""
         return {
-            name: info.msgtype or "several types"
-            for name, info in sorted(self._reader.topics.items())
-            if info.msgcount
+            name: info.msgtype or "several types" for name, info in sorted(self._reader.topics.items()) if info.msgcount
         }
 
     @property
@@ -120,9 +116,7 @@ class Bag:
         if len(found) == 1:
             return found[0]
         if found:
-            raise BagError(
-                f"{self.path} holds several {what} topics; choose one with {option}: {', '.join(found)}"
-            )
+            raise BagError(f"{self.path} holds several {what} topics; choose one with {option}: {', '.join(found)}")
         raise BagError(f"{self.path}: {self._holding(found, what, types)}")
 
     def choose_image_topic(self, wanted: str | None = None) -> str:
@@ -190,13 +184,9 @@ class Bag:
                 "record to MCAP, which stores definitions, or leave the topic out"
             ) from error
         except Exception as error:  # generated code meets any error in damaged bytes
-            raise BagError(
-                f"topic {topic} holds a message that is no {msgtype} ({error}); record it again"
-            ) from error
+            raise BagError(f"topic {topic} holds a message that is no {msgtype} ({error}); record it again") from error
 
-    def frames(
-        self, topic: str, camera: str, on_bad: Callable[[int, BadImage], None] | None = None
-    ) -> Iterator[Frame]:
+    def frames(self, topic: str, camera: str, on_bad: Callable[[int, BadImage], None] | None = None) -> Iterator[Frame]:
         """The frames of an image topic in the order of their stamps.
 
         A bad image is left out, counted in `bad_images` and told to `on_bad` together with its log time.
@@ -206,9 +196,7 @@ class Bag:
         """
         kind = self.topics.get(topic)
         if kind not in (IMAGE, COMPRESSED_IMAGE):
-            raise BagError(
-                f"topic {topic} is {kind or 'not in the bag'}; wanted {IMAGE} or {COMPRESSED_IMAGE}"
-            )
+            raise BagError(f"topic {topic} is {kind or 'not in the bag'}; wanted {IMAGE} or {COMPRESSED_IMAGE}")
         read = frame_from_image if kind == IMAGE else frame_from_compressed
         waiting: list[tuple[int, int, Frame]] = []
         for index, recorded in enumerate(self.messages([topic])):
@@ -239,9 +227,7 @@ class Bag:
         for place, recorded in enumerate(self.messages([topic]), 1):
             if nanoseconds(recorded.message.header.stamp) == 0:
                 recorded.message.header.stamp = _time_like(recorded.message.header.stamp, recorded.log_ns)
-            requests.append(
-                request_from_message(recorded.message, request_id=f"command-{place}", camera=camera)
-            )
+            requests.append(request_from_message(recorded.message, request_id=f"command-{place}", camera=camera))
         return sorted(requests, key=lambda request: request.stamp_ns)
 
     def stamp_range(self, topic: str) -> tuple[int, int]:
@@ -290,8 +276,7 @@ def _storage(path: Path) -> Path:
         if len(files) == 1:
             return files[0]
         raise BagError(
-            f"{path} holds no metadata.yaml and {len(files)} bag files; "
-            "give a rosbag2 folder or one of its files"
+            f"{path} holds no metadata.yaml and {len(files)} bag files; give a rosbag2 folder or one of its files"
         )
     if path.suffix not in (".mcap", ".db3", ".bag"):
         raise BagError(f"{path} is no bag: its name ends with {path.suffix!r}; wanted .mcap or .db3")

@@ -75,9 +75,7 @@ def demo(
     from villa_ros.share import share_path
     from villa_ros.typestore import TypestoreError
 
-    with expected(
-        BagError, LiveError, PictureError, PlayerError, RecorderError, TypestoreError, FileNotFoundError
-    ):
+    with expected(BagError, LiveError, PictureError, PlayerError, RecorderError, TypestoreError, FileNotFoundError):
         bag = bag or share_path("sample", "tabletop")
         if offline:
             model = open_model(checkpoint, device, threads)

@@ -61,9 +61,9 @@ def train(
 
     try:
         from villa.config import ViLLaConfig
-        from villa.pretrained import PretrainedError
-        from villa.train import TrainError, recipe
-        from villa.train import train as run
+        from villa.training.pretrained import PretrainedError
+        from villa.training.train import TrainError, recipe
+        from villa.training.train import train as run
     except ImportError as error:
         fail(f"{error}; training needs more packages: make data-setup")
     chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step}

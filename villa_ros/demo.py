@@ -105,9 +105,7 @@ def demo_offline(
     """
     given = _open(bag_path)
     requests = [window.request for window in given.truth.windows]
-    done = replay(
-        bag_path, requests, model, folder, camera_topic=given.image_topic, progress=progress, pictures=False
-    )
+    done = replay(bag_path, requests, model, folder, camera_topic=given.image_topic, progress=progress, pictures=False)
     ignored = ignore_words(given, folder, model, progress) if baseline else None
     return _measure(given, folder, done.run, done.bag, ignored, progress, None)
 
@@ -135,9 +133,7 @@ def _measure(
     return Demonstrated(report, run_file, overlay, sheet, report_json, log)
 
 
-def ignore_words(
-    given: _Input, folder: Path, model: SegmentationModel, progress: Progress = quietly
-) -> MasksAt:
+def ignore_words(given: _Input, folder: Path, model: SegmentationModel, progress: Progress = quietly) -> MasksAt:
     """The masks of a model that hears the same neutral words whenever something is asked, by stamp in ns."""
     requests = [
         replace(window.request, text=NEUTRAL_REQUEST, request_id=f"neutral-{place}")

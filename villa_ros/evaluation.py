@@ -144,9 +144,7 @@ class Report:
                 return {key: clean(item) for key, item in value.items()}
             return [clean(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-        rows = [
-            asdict(row) | {"jf": row.scores.jf if row.scores else None} for row in self.rows
-        ]
+        rows = [asdict(row) | {"jf": row.scores.jf if row.scores else None} for row in self.rows]
         summary = {
             "mean_jf": self.mean_jf,
             "mean_jf_words_ignored": self.mean_words_ignored,
@@ -185,9 +183,7 @@ def read_truth(path: Path, command_topic: str, camera: str) -> Truth:
             continue
         message = targets.get(request.request_id)
         if message is None:
-            raise BagError(
-                f"{path}: {topic} holds nothing for request {request.request_id!r}; build the bag again"
-            )
+            raise BagError(f"{path}: {topic} holds nothing for request {request.request_id!r}; build the bag again")
         stamps = tuple(sorted(nanoseconds(stamp) for stamp in message.clip.stamps))
         windows.append(TruthWindow(request, stamps, masks_at(message)))
     everything = masks_at(targets[""]) if "" in targets else {}
@@ -270,13 +266,9 @@ def _row(run: Run, truth: Truth, window: TruthWindow, words_ignored: MasksAt | N
         correct=bool(shown) if window.present else bool(answer) and not named and not shown,
         scores=score(published, window.targets, sorted(published)) if window.present else None,
         words_ignored=(
-            score(words_ignored, window.targets, measured)
-            if window.present and words_ignored is not None
-            else None
+            score(words_ignored, window.targets, measured) if window.present and words_ignored is not None else None
         ),
-        largest_object=(
-            score(truth.largest, window.targets, measured) if window.present and truth.largest else None
-        ),
+        largest_object=(score(truth.largest, window.targets, measured) if window.present and truth.largest else None),
         coverage=len(published) / len(after) if after else None,
         first_mask_s=_first_mask_s(run, request_id, timed) if live else None,
         frames_in=len(received),

@@ -21,9 +21,7 @@ def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
         BadImage: the fields contradict each other or the encoding is unknown; `reason` names which.
     """
     big_endian = bool(message.is_bigendian)
-    view = raw_view(
-        message.height, message.width, message.encoding, message.step, message.data, big_endian
-    )
+    view = raw_view(message.height, message.width, message.encoding, message.step, message.data, big_endian)
     return view.frame(camera, header_from_message(message.header), arrival_ns)
 
 

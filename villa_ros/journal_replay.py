@@ -66,9 +66,7 @@ def check_journal(run: Run, name: str) -> None:
         raise BagError(f"{name} used cameras {', '.join(cameras)}; only runs of one camera can be repeated")
 
 
-def repeat_run(
-    engine: Engine, run: Run, finder: FrameFinder
-) -> Iterator[tuple[JournalEvent, Frame | Request | None]]:
+def repeat_run(engine: Engine, run: Run, finder: FrameFinder) -> Iterator[tuple[JournalEvent, Frame | Request | None]]:
     """Do what the journal says, step by step, yielding each entry before it is done with what it is about.
 
     Raises:

@@ -114,9 +114,7 @@ def run_live(
         duration_s = bag.duration_s
     with _graph() as graph, _recorder(folder / "run", camera, graph.context) as recorder:
         with log.open("wb") as sink:
-            node = subprocess.Popen(
-                command, stdout=sink, stderr=subprocess.STDOUT, env=graph.environment
-            )
+            node = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, env=graph.environment)
         try:
             _wait_until_heard(recorder, node, log)
             _play(bag_path, played, node, log, duration_s, recorder, watch, graph.environment)

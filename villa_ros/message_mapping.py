@@ -219,9 +219,7 @@ def mask_from_message(message: Any) -> RleMask:
         raise MappingError(f"mask encoding {message.encoding}; wanted {_MASK_RLE} (RLE)")
     roi = message.roi
     runs = np.array(message.runs, np.uint32)
-    return RleMask(
-        message.height, message.width, roi.x_offset, roi.y_offset, roi.width, roi.height, runs, message.area
-    )
+    return RleMask(message.height, message.width, roi.x_offset, roi.y_offset, roi.width, roi.height, runs, message.area)
 
 
 def tracks_from_message(message: Any) -> TracksEvent:
@@ -277,9 +275,7 @@ def nanoseconds(message: Any) -> int:
 
 def header_message(header: FrameHeader, types: MessageTypes) -> Any:
     """Frame header -> std_msgs/Header."""
-    return types.cls("std_msgs/msg/Header")(
-        stamp=time_message(header.stamp_ns, types), frame_id=header.frame_id
-    )
+    return types.cls("std_msgs/msg/Header")(stamp=time_message(header.stamp_ns, types), frame_id=header.frame_id)
 
 
 def header_from_message(message: Any) -> FrameHeader:

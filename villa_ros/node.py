@@ -75,9 +75,7 @@ class VillaNode(LifecycleNode):
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        self._action = SegmentAction(
-            self, self._request, self._submit, self._stop, lambda: self._worker is not None
-        )
+        self._action = SegmentAction(self, self._request, self._submit, self._stop, lambda: self._worker is not None)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
         report = self._guarded("diagnostics", lambda *_: self._publish_diagnostics())
@@ -189,9 +187,7 @@ class VillaNode(LifecycleNode):
             compressed = chosen.image_transport == "compressed" or (
                 chosen.image_transport == "auto" and resolved.endswith("/compressed")
             )
-            kind, convert = (
-                (CompressedImage, frame_from_compressed) if compressed else (Image, frame_from_image)
-            )
+            kind, convert = (CompressedImage, frame_from_compressed) if compressed else (Image, frame_from_image)
             self._cameras.setdefault(camera, CameraHealth(resolved))
             self._listen(kind, topic, partial(self._on_image, camera, convert), qos.images())
         self._listen(Command, "~/command", self._on_command, qos.commands())
@@ -206,9 +202,7 @@ class VillaNode(LifecycleNode):
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
         guarded = self._guarded(topic, callback)
         self._inputs.append(
-            self.create_subscription(
-                kind, topic, guarded, profile, qos_overriding_options=qos.overridable()
-            )
+            self.create_subscription(kind, topic, guarded, profile, qos_overriding_options=qos.overridable())
         )
 
     def _guarded(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
@@ -272,9 +266,7 @@ class VillaNode(LifecycleNode):
         self._commands.received += 1
         if not self._enabled:
             text = "the node is disabled; call ~/set_enabled with true"
-            self._emit(
-                StatusEvent(request.request_id, RequestState.REJECTED, ErrorCode.MODEL_NOT_READY, text)
-            )
+            self._emit(StatusEvent(request.request_id, RequestState.REJECTED, ErrorCode.MODEL_NOT_READY, text))
             return request.request_id
         self._outputs.request(request)
         return self._worker.submit(request)

@@ -63,8 +63,7 @@ class Outputs:
             for camera in cameras
         }
         self._tracklets = {
-            camera: self._publisher(TrackletArray, f"~/{camera}/tracklets", qos.results())
-            for camera in cameras
+            camera: self._publisher(TrackletArray, f"~/{camera}/tracklets", qos.results()) for camera in cameras
         }
         overlays = {
             camera: self._publisher(Image, f"~/{camera}/overlay", qos.tracks(reliable))
@@ -73,9 +72,7 @@ class Outputs:
         self._overlay = OverlayPublisher(overlays, self._node.get_logger())
 
     def _publisher(self, kind: type, topic: str, profile: QoSProfile) -> LifecyclePublisher:
-        made = self._node.create_lifecycle_publisher(
-            kind, topic, profile, qos_overriding_options=qos.overridable()
-        )
+        made = self._node.create_lifecycle_publisher(kind, topic, profile, qos_overriding_options=qos.overridable())
         self._publishers.append(made)
         return made
 

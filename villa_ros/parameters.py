@@ -26,9 +26,7 @@ class ParameterError(ValueError):
     """Parameters that are each in range but do not fit together."""
 
 
-def _row(
-    default: Any, text: str, limits: tuple[float, float] | None = None, choices: tuple[str, ...] = ()
-) -> Any:
+def _row(default: Any, text: str, limits: tuple[float, float] | None = None, choices: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"text": text, "limits": limits, "choices": choices})
 
 
@@ -66,12 +64,8 @@ class Parameters:
     policy: str = _row(_BASE.policy, "what a request does when another one is active", choices=POLICIES)
     queue_limit: int = _row(_BASE.queue_limit, "most waiting requests", (1, 1000))
     history_turns: int = _row(_BASE.history_turns, "turns of a conversation that a follow-up sees", (0, 100))
-    frame_timeout_s: float = _row(
-        _BASE.frame_timeout_s, "how long a request waits for a first frame", (0.01, 3600.0)
-    )
-    default_timeout_s: float = _row(
-        0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0)
-    )
+    frame_timeout_s: float = _row(_BASE.frame_timeout_s, "how long a request waits for a first frame", (0.01, 3600.0))
+    default_timeout_s: float = _row(0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0))
     overlay: bool = _row(True, "offer ~/<camera>/overlay; it is drawn only while somebody subscribes")
     tracks_reliable: bool = _row(False, "publish tracks and overlay reliably, 10 deep, for a recorder")
     min_image_rate_hz: float = _row(

@@ -143,8 +143,7 @@ def _wait_for_listeners(
                 for topic, count in short.items()
             )
             raise PlayerError(
-                f"{told} within {wait_s:g} s; "
-                "is the node running in this ROS_DOMAIN_ID, and are the topics remapped?"
+                f"{told} within {wait_s:g} s; is the node running in this ROS_DOMAIN_ID, and are the topics remapped?"
             )
         time.sleep(0.05)
 

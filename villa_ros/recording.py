@@ -64,9 +64,7 @@ class BagWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._part, ignore_errors=True)
             # rosbags names the file after the folder, so the folder of that name goes inside
-            self._writer = Writer(
-                self._part / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP
-            )
+            self._writer = Writer(self._part / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except OSError as error:
             raise BagError(f"cannot write a bag at {self.path} ({error}); choose another --out") from error

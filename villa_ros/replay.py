@@ -85,9 +85,7 @@ def timed_requests(
     ]
 
 
-def recorded_requests(
-    bag_path: Path, command_topic: str | None = None, camera: str = "camera"
-) -> list[Request]:
+def recorded_requests(bag_path: Path, command_topic: str | None = None, camera: str = "camera") -> list[Request]:
     """The commands that the bag holds; `camera` stands in where a command names none.
 
     Raises:

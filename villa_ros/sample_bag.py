@@ -72,9 +72,7 @@ def build_sample(out: Path, progress: Callable[[int, int], None] | None = None) 
 
     folder = out / BAG_NAME
     if folder.exists():
-        raise SampleBagError(
-            f"{folder} exists already; wanted a new place: choose another --out or remove it"
-        )
+        raise SampleBagError(f"{folder} exists already; wanted a new place: choose another --out or remove it")
     out.mkdir(parents=True, exist_ok=True)
 
     def counted() -> Iterator[SampleFrame]:
@@ -122,9 +120,7 @@ def write_bag(
         def truth(request: SampleRequest | None, begin: int, end: int) -> None:
             chosen = [index for index, stamp in enumerate(stamps) if begin <= stamp < end]
             targets = names if request is None else request.targets
-            event = _truth_event(
-                "" if request is None else request.request_id, targets, chosen, stamps, masks, names
-            )
+            event = _truth_event("" if request is None else request.request_id, targets, chosen, stamps, masks, names)
             write(TRUTH_TOPIC, stamps[-1], to_message(event, types))
 
         spoken = told = 0

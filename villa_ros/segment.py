@@ -130,9 +130,7 @@ def segment(
         if not described:
             raise SegmentError(f"{source.name} gave no frame")
         if collector.state.state in (RequestState.FAILED, RequestState.REJECTED):
-            raise SegmentError(
-                f"the request {collector.state.state.name.lower()}: {collector.state.message}"
-            )
+            raise SegmentError(f"the request {collector.state.state.name.lower()}: {collector.state.message}")
         engine.stop()
     json_path.write_text(json.dumps(_document(source, text, collector, size, described)), "utf-8")
     return Segmented(

@@ -91,13 +91,9 @@ def _compare_frame(
         result.instances += 1
         known = forth.setdefault(mine.track_id, its.track_id), back.setdefault(its.track_id, mine.track_id)
         if known != (its.track_id, mine.track_id):
-            result.differences.append(
-                f"{where}: track {mine.track_id} is {its.track_id}, was {known[0]} before"
-            )
+            result.differences.append(f"{where}: track {mine.track_id} is {its.track_id}, was {known[0]} before")
         if mine.state != its.state:
-            result.differences.append(
-                f"{where}: track {mine.track_id} is {mine.state.name}, repeated {its.state.name}"
-            )
+            result.differences.append(f"{where}: track {mine.track_id} is {mine.state.name}, repeated {its.state.name}")
         iou = mask_iou(mine.mask, its.mask)
         result.worst_iou = min(result.worst_iou, iou)
         if iou < WANTED_IOU:

@@ -35,9 +35,7 @@ class VideoSource:
     count: int | None
 
 
-def open_source(
-    source: str, camera: str, fps: float | None = None, seconds: float | None = None
-) -> VideoSource:
+def open_source(source: str, camera: str, fps: float | None = None, seconds: float | None = None) -> VideoSource:
     """Open a video file, an image or a folder of them, or a camera index such as "0".
 
     Stamps begin at 0. A file's come from its own rate (or `fps`), a live camera's from the clock; a live
@@ -58,9 +56,7 @@ def open_source(
         return _video(path, camera, fps, seconds)
     if source.isdecimal():
         return _live(int(source), camera, seconds)
-    raise SourceError(
-        f"no video, folder or camera {source!r}; give a path that exists or a camera index such as 0"
-    )
+    raise SourceError(f"no video, folder or camera {source!r}; give a path that exists or a camera index such as 0")
 
 
 def _images(name: str, files: list[Path], camera: str, fps: float, seconds: float | None) -> VideoSource:
@@ -84,9 +80,7 @@ def _images(name: str, files: list[Path], camera: str, fps: float, seconds: floa
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Sorts frame2 before frame10."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name) if part
-    ]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def _read(file: Path) -> Rgb:
@@ -113,9 +107,7 @@ def _video(path: Path, camera: str, fps: float | None, seconds: float | None) ->
         finally:
             capture.release()
         if index == 0:
-            raise SourceError(
-                f"{path} holds no frame that can be decoded; convert it: ffmpeg -i {path.name} out.mp4"
-            )
+            raise SourceError(f"{path} holds no frame that can be decoded; convert it: ffmpeg -i {path.name} out.mp4")
 
     known = count if count > 0 else None
     return VideoSource(path.name, frames(), rate, min(known, limit) if known and limit else known)

@@ -1,14 +1,20 @@
-"""The shape of a ViLLa, as data: what a checkpoint stores and a configuration file names."""
+"""The shape of a ViLLa, as data: what a checkpoint stores and a configuration file names.
+
+A configuration names one family of segmenter and one kind of language model; the classes are the same for all.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar, Union
 
 
 class ConfigError(ValueError):
     """A configuration names a field that does not exist, or a value that cannot be."""
+
+
+# -- segmenters -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,73 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
-class LanguageConfig:
-    """Causal language model: a Llama cut to `layers` layers and `vocabulary` byte-pair tokens."""
+class DecoderConfig:
+    """The light mask decoder."""
 
+    layers: int = 2
+    heads: int = 4
+    mlp: int = 256
+
+
+@dataclass(frozen=True)
+class PropagatorConfig:
+    """The light streaming memory: one attention layer over at most `memories` frames."""
+
+    memories: int = 3
+    memory_channels: int = 64
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class LightConfig:
+    """The light family: one decoder serves answers and propagation."""
+
+    kind: ClassVar[str] = "light"
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    propagator: PropagatorConfig = field(default_factory=PropagatorConfig)
+
+
+@dataclass(frozen=True)
+class Sam2Config:
+    """SAM 2 video, or the SAM 3 tracker, from a Hugging Face folder (`sam2/` of a checkpoint).
+
+    Raises:
+        ConfigError: `seed_by` is neither "mask" nor "prompt".
+    """
+
+    kind: ClassVar[str] = "sam2"
+    # The answers' decoder is the propagator's own instead of a copy that may be trained.
+    share_decoder: bool = False
+    # What begins a memory: the mask that was drawn, as a mask prompt ("mask"), or the drawing itself ("prompt").
+    seed_by: str = "mask"
+    # A propagated mask counts only where the object score says that the object is visible, as SAM 2 has it.
+    gate: bool = True
+    max_seeds: int = 4  # frames an object may be seeded on; the oldest go first
+    fill_resize: str = "bilinear"  # or "bicubic": how an image is brought to the encoder's size
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.seed_by not in ("mask", "prompt"):
+            raise ConfigError(f"segmenter.seed_by is {self.seed_by!r}: wanted 'mask' or 'prompt'")
+        if self.fill_resize not in ("bilinear", "bicubic"):
+            raise ConfigError(f"segmenter.fill_resize is {self.fill_resize!r}: wanted 'bilinear' or 'bicubic'")
+        if self.max_seeds < 1:
+            raise ConfigError(f"segmenter.max_seeds is {self.max_seeds}: wanted at least 1")
+
+
+# -- language models --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CausalConfig:
+    """A causal language model with a projector from the segmenter's own features.
+
+    Without a folder, a Llama of these sizes over a byte-pair vocabulary cut to `vocabulary` tokens; the checkpoint
+    holds its weights. The light family only.
+    """
+
+    kind: ClassVar[str] = "causal"
     vocabulary: int = 8000  # tokens kept of the source's, before [SEG] and [FRM]
     width: int = 576  # D
     layers: int = 6
@@ -53,64 +123,131 @@ class LanguageConfig:
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
-    """Mask decoder and the blocks that prompt it."""
+class VisionLanguageConfig:
+    """A vision-language model from a Hugging Face folder (`mllm/` of a checkpoint).
 
-    layers: int = 2
-    heads: int = 4
-    mlp: int = 256
-    synthesizer_width: int = 128  # c of the ContextSynthesizer
+    Raises:
+        ConfigError: the family is not known.
+    """
+
+    kind: ClassVar[str] = "vision-language"
+    family: str = "qwen3_vl"  # "qwen3_vl", "qwen2_5_vl", "internvl" or "smolvlm": the folder's model_type
+    # How many pixels of a frame the vision encoder is given; Qwen only, the others have one fixed size.
+    max_pixels: int = 448 * 448
+    min_pixels: int = 56 * 56
+    timestamps: bool = True  # each frame is preceded by its time, or its number, in words
+    system: str = ""  # text of a system turn before the request; empty: none
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.family not in FAMILIES:
+            raise ConfigError(f"language.family is {self.family!r}: known are {', '.join(FAMILIES)}")
+
+
+FAMILIES = ("qwen3_vl", "qwen2_5_vl", "internvl", "smolvlm")
+
+
+# -- the whole --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class PropagatorConfig:
-    """The light streaming memory: one attention layer over at most `memories` frames."""
+class BlocksConfig:
+    """ViLLa's own blocks between language model and mask decoder."""
 
-    memories: int = 3
-    memory_channels: int = 64
+    enabled: bool = True  # off: the core alone; untrained blocks give exactly the same
+    synthesizer_width: int = 128  # c of the ContextSynthesizer
     heads: int = 4
+    # A follow-up request sees one token for each live track that its history names.
+    track_tokens: bool = False
+
+
+SegmenterConfig = Union[LightConfig, Sam2Config]  # noqa: UP007 - evaluated at run time
+LanguageConfig = Union[CausalConfig, VisionLanguageConfig]  # noqa: UP007 - evaluated at run time
 
 
 @dataclass(frozen=True)
 class ViLLaConfig:
-    """Everything that fixes the tensors of a checkpoint, and the few limits of a request."""
+    """Everything that fixes the tensors of a checkpoint, and the few limits of a request.
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    language: LanguageConfig = field(default_factory=LanguageConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    propagator: PropagatorConfig = field(default_factory=PropagatorConfig)
+    Raises:
+        ConfigError: parts that do not go together, or an unknown `clip_choice`.
+    """
+
+    segmenter: SegmenterConfig = field(default_factory=LightConfig)
+    language: LanguageConfig = field(default_factory=CausalConfig)
+    blocks: BlocksConfig = field(default_factory=BlocksConfig)
     clip_frames: int = 4  # T_l frames the language model sees
+    clip_choice: str = "segments"  # "segments": KeySegmentSampler; "first": the clip's first frames
+    # Seed memory on every frame the language model saw that shows the object, instead of on its key frame.
+    seed_every_frame: bool = False
     max_new_tokens: int = 64
     max_request_tokens: int = 512
-    # An answer's object that no frame shows with this probability is taken for a mistake; chosen on validation clips.
+    # An answer's object that no frame shows with this probability is taken for a mistake.
     least_presence: float = 0.91
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if isinstance(self.language, CausalConfig) and not isinstance(self.segmenter, LightConfig):
+            raise ConfigError(
+                "language kind 'causal' reads the light segmenter's features: with segmenter kind "
+                f"{self.segmenter.kind!r} use a vision-language model"
+            )
+        if self.clip_choice not in ("segments", "first"):
+            raise ConfigError(f"clip_choice is {self.clip_choice!r}: wanted 'segments' or 'first'")
+        if self.clip_frames < 1:
+            raise ConfigError(f"clip_frames is {self.clip_frames}: wanted at least 1")
 
     def to_json(self) -> str:
         """The configuration as JSON text."""
-        return json.dumps(asdict(self), indent=2)
+        data = asdict(self)
+        for name in ("segmenter", "language"):
+            data[name] = {"kind": getattr(self, name).kind, **data[name]}
+        return json.dumps(data, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> ViLLaConfig:
         """JSON text -> configuration.
 
         Raises:
-            ConfigError: not JSON, or a field that this version does not know.
+            ConfigError: not JSON, a field that this version does not know, or a value that cannot be.
         """
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(f"the configuration is not JSON: {error}") from error
-        parts: dict[str, type[Any]] = {
-            "encoder": EncoderConfig,
-            "language": LanguageConfig,
-            "decoder": DecoderConfig,
-            "propagator": PropagatorConfig,
-        }
-        values = {
-            name: _strict(parts[name], value, name) if name in parts else value
-            for name, value in _known(cls, data, "the configuration").items()
-        }
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: object) -> ViLLaConfig:
+        """Plain data -> configuration; see `from_json`."""
+        values = dict(_known(cls, data, "the configuration"))
+        for name, kinds in _KINDS.items():
+            if name in values:
+                values[name] = _of_kind(kinds, values[name], name)
+        if "blocks" in values:
+            values["blocks"] = _strict(BlocksConfig, values["blocks"], "blocks")
         return cls(**values)
+
+
+_KINDS: dict[str, tuple[type[Any], ...]] = {
+    "segmenter": (LightConfig, Sam2Config),
+    "language": (CausalConfig, VisionLanguageConfig),
+}
+_NESTED: dict[str, type[Any]] = {
+    "encoder": EncoderConfig,
+    "decoder": DecoderConfig,
+    "propagator": PropagatorConfig,
+}
+
+
+def _of_kind(kinds: tuple[type[Any], ...], data: object, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: wanted an object, saw {type(data).__name__}")
+    by_name = {kind.kind: kind for kind in kinds}
+    wanted = data.get("kind")
+    if wanted not in by_name:
+        raise ConfigError(f"{where}: kind is {wanted!r}; known are {', '.join(sorted(by_name))}")
+    return _strict(by_name[wanted], {k: v for k, v in data.items() if k != "kind"}, where)
 
 
 def _known(kind: type[Any], data: object, where: str) -> dict[str, Any]:
@@ -124,4 +261,8 @@ def _known(kind: type[Any], data: object, where: str) -> dict[str, Any]:
 
 
 def _strict(kind: type[Any], data: object, where: str) -> Any:
-    return kind(**_known(kind, data, where))
+    values = dict(_known(kind, data, where))
+    for name, nested in _NESTED.items():
+        if name in values and name in {f.name for f in fields(kind)}:
+            values[name] = _strict(nested, values[name], f"{where}.{name}")
+    return kind(**values)

@@ -143,4 +143,3 @@ def _union(result: RequestResult, clip: ClipReader) -> list[Mask]:
 
 def _mean_jf(mine: list[Mask], truth: list[Mask]) -> float:
     return float(np.mean([j_and_f(a, b) for a, b in zip(mine, truth, strict=True)]))
-

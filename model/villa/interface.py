@@ -92,6 +92,7 @@ class Turn:
     request: str
     answer: str
     keys: tuple[int, ...] = field(default=())
+    offsets: tuple[int, ...] = field(default=())  # where in `answer` each of `keys` was named; code points
 
 
 class Session(Protocol):
@@ -103,7 +104,7 @@ class Session(Protocol):
         """Answer `text` about `clip` (oldest first; the newest frame is always used).
 
         Closing the generator cancels the pass and leaves the session as it was. When it returns, the objects are
-        seeded and their memory is carried to the newest clip frame.
+        seeded and their memory is carried to the newest clip frame. An object that is already tracked keeps its key.
         """
         ...
 

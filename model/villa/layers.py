@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# The range of a time code: what is older than a minute is all alike.
+TIME_LONGEST_S, TIME_SHORTEST_S = 64.0, 0.2
+
 
 class Attention(nn.Module):
     """Multi-head attention of queries [N, L, C] over keys and values [N, S, K]."""

@@ -1,13 +1,12 @@
-"""ViLLa assembled: encoder, projector, synthesizer, language model, synchronizer, mask decoder, propagator.
+"""ViLLa assembled: a segmenter, a multimodal language model, and ViLLa's own blocks between the two.
 
-The methods here are the stages of one answer, each small enough to be one step of the slow pass; `session` strings
-them together for streams, `train` for learning.
+The methods here are the stages of one answer, each small enough to be one step of the slow pass; `answering` and
+`session` string them together for streams, `clip` for whole videos, `training` for learning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from villa.config import ViLLaConfig
-from villa.decoder import MaskDecoder, Masks
-from villa.encoder import ImageEncoder, Pyramid
 from villa.interface import Rgb
-from villa.language import LanguageModel, Projector
 from villa.layers import Mlp, sinusoid
-from villa.propagator import Memory, Propagator
-from villa.synchronizer import HierarchicalTemporalSynchronizer
+from villa.mllm.interface import MultimodalLLM, Visual
+from villa.sampler import KeySegmentSampler
+from villa.segmenter import Pyramid, Segmenter
+from villa.synchronizer import HierarchicalTemporalSynchronizer, Prompts
 from villa.synthesizer import ContextSynthesizer
 from villa.tokenizer import TextCodec
 
@@ -33,46 +31,37 @@ if TYPE_CHECKING:
 _TIME_CHANNELS = 128
 
 
-@dataclass(frozen=True)
-class Features:
-    """One encoded frame (N = 1) with its image tokens [1, S, C]."""
-
-    pyramid: Pyramid
-    tokens: Tensor
-
-
 class ViLLa(nn.Module):
-    """The model. Objects are K, clip frames T, the stride-16 grid has S cells of C channels, the LM is D wide."""
+    """The model. Objects are K, clip frames T, an image has S tokens, a prompt C channels, the LM is D wide."""
 
-    def __init__(self, config: ViLLaConfig, codec: TextCodec) -> None:
+    def __init__(self, config: ViLLaConfig, segmenter: Segmenter, language: MultimodalLLM) -> None:
         super().__init__()
         self.config = config
-        self.codec = codec
-        channels, width = config.encoder.channels, config.language.width
-        self.encoder = ImageEncoder(config.encoder)
-        self.projector = Projector(config.encoder, config.language)
-        self.synthesizer = ContextSynthesizer(config.language, config.decoder)
-        self.language = LanguageModel(config.language)
+        self.segmenter = segmenter
+        self.language = language
+        channels, width, blocks = segmenter.channels, language.width, config.blocks
+        self.sampler = KeySegmentSampler(width, channels)
+        self.synthesizer = ContextSynthesizer(width, blocks.synthesizer_width, blocks.heads)
         self.frame_time = nn.Linear(_TIME_CHANNELS, width, bias=False)
         self.frame_state = nn.Linear(width, width, bias=False)
         self.to_video_prompt = Mlp(width, width, channels)
         self.to_frame_prompt = Mlp(width, width, channels)
-        self.synchronizer = HierarchicalTemporalSynchronizer(channels, config.decoder.heads)
-        self.decoder = MaskDecoder(config.encoder, config.decoder)
-        self.no_memory = nn.Parameter(torch.zeros(channels))
-        self.propagator = Propagator(config.encoder, config.propagator)
+        self.synchronizer = HierarchicalTemporalSynchronizer(channels, blocks.heads)
+        if blocks.track_tokens:
+            self.track_state = nn.Linear(channels, width, bias=False)
+            self.track_gate = nn.Parameter(torch.zeros(1))
 
     # -- doors ---------------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "cpu") -> ViLLa:
-        """Load a checkpoint file, strictly; see `villa.checkpoint.load`."""
+    def from_pretrained(cls, path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> ViLLa:
+        """Load a checkpoint, file or folder, strictly; see `villa.checkpoint.load`."""
         from villa.checkpoint import load
 
-        return load(Path(path), device)
+        return load(Path(path), device, dtype)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write a checkpoint file; see `villa.checkpoint.save`."""
+        """Write a checkpoint; see `villa.checkpoint.save`."""
         from villa.checkpoint import save
 
         save(self, Path(path))
@@ -84,32 +73,41 @@ class ViLLa(nn.Module):
         return StreamSession(self)
 
     @property
+    def codec(self) -> TextCodec:
+        """The language model's words."""
+        return self.language.codec
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.no_memory.device
+        return self.frame_time.weight.device
 
     # -- image ---------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def encode(self, rgb: Rgb) -> Features:
-        """Image [H, W, 3] uint8 -> features of one frame."""
-        pyramid = self.encoder(self.encoder.preprocess([rgb]).contiguous(memory_format=torch.channels_last))
-        return Features(pyramid, self.image_tokens(pyramid))
+    def encode(self, rgb: Rgb) -> Pyramid:
+        """Image [H, W, 3] uint8 -> features of one frame.
+
+        Raises:
+            ValueError: no image of that shape and type.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
+            raise ValueError(f"an image has shape {list(rgb.shape)} and type {rgb.dtype}: wanted [H, W, 3] uint8")
+        return self.segmenter.encode(self.segmenter.preprocess([rgb]))
 
     @torch.inference_mode()
-    def describe(self, features: Features) -> NDArray[np.float32]:
+    def describe(self, features: Pyramid) -> NDArray[np.float32]:
         """Features -> descriptor [C]: the mean image token."""
-        return np.asarray(features.tokens.mean(dim=1)[0].float().cpu().numpy(), np.float32)
-
-    def image_tokens(self, pyramid: Pyramid) -> Tensor:
-        """Pyramid of T frames -> image tokens [T, S, C]."""
-        return pyramid.s16.flatten(2).transpose(1, 2)
-
-    def visual_tokens(self, pyramid: Pyramid, times_s: Tensor) -> Tensor:
-        """Pyramid of T frames, seconds before the newest [T] -> visual tokens [T, N_v, D]."""
-        return self.projector(pyramid, times_s)  # type: ignore[no-any-return]
+        return np.asarray(features.s16.mean(dim=(2, 3))[0].float().cpu().numpy(), np.float32)
 
     # -- words ---------------------------------------------------------------------------------------------------
+
+    def enriched(self, words: Tensor, visual: Visual, times_s: Tensor) -> Tensor:
+        """A request's words [L, D] after they looked at the video [L, D]."""
+        if not self.config.blocks.enabled:
+            return words
+        enriched = self.synthesizer(words, visual.tokens, times_s)
+        return enriched.to(words.dtype)  # type: ignore[no-any-return]
 
     def frame_inputs(self, states: Tensor, times_s: Tensor, frm: Tensor | None = None) -> Tensor:
         """[SEG] states h_v [K, D], times [T] -> inputs of the `[FRM]` tokens [K, T, D]; `frm` is their embedding."""
@@ -118,35 +116,28 @@ class ViLLa(nn.Module):
         time = self.frame_time(sinusoid(times_s, _TIME_CHANNELS, 64.0, 0.2).to(states.dtype))
         return frm + time[None] + self.frame_state(states)[:, None]  # type: ignore[no-any-return]
 
-    # -- masks ---------------------------------------------------------------------------------------------------
+    def prompts(self, states: Tensor, frame_states: Tensor, image: Tensor, groups: Tensor | None = None) -> Prompts:
+        """h_v [K, D], h_f [K, T, D], image tokens [T, S, C] -> the decoder's prompts."""
+        video = self.to_video_prompt(states)
+        if not self.config.blocks.enabled:
+            return Prompts.plain(video, frame_states.shape[1])
+        return self.synchronizer(video, self.to_frame_prompt(frame_states), image, groups)  # type: ignore[no-any-return]
 
-    def decode(self, prompt: Tensor, tokens: Tensor, pyramid: Pyramid, frame: Tensor) -> Masks:
-        """Prompts [N, C] on frames that carry no memory; `frame` [N] indexes tokens [T, S, C] and pyramid."""
-        return self.decoder(prompt, tokens[frame] + self.no_memory, pyramid, frame)  # type: ignore[no-any-return]
-
-    def remember(
-        self, tokens: Tensor, logits: Tensor, pointer: Tensor, prompt: Tensor, time_s: float | Tensor
-    ) -> Memory:
-        """Write masks [N, H/4, W/4] on image tokens [N, S, C] into memory."""
-        return Memory(self.propagator.encoder(tokens, logits), pointer, prompt, time_s)
-
-    def propagate(
-        self,
-        memories: list[Memory],
-        tokens: Tensor,
-        pyramid: Pyramid,
-        frame: Tensor,
-        now_s: float | Tensor,
-    ) -> Masks:
-        """Carry N objects to a frame: `frame` [N] indexes tokens [T, S, C] and pyramid."""
-        image = self.propagator.attention(tokens[frame], memories, now_s)
-        return self.decoder(self.propagator.prompt(memories), image, pyramid, frame)  # type: ignore[no-any-return]
+    def track_token(self, look: Tensor) -> Tensor:
+        """What a track looks like now [C] -> the token [D] that stands for it in a follow-up request."""
+        frm = self.language.embed(torch.tensor(self.codec.frm_id, device=look.device))
+        seen: Tensor = torch.tanh(self.track_gate) * self.track_state(look.to(self.track_state.weight.dtype))
+        return frm + seen.to(frm.dtype)
 
     # -- whole clips ---------------------------------------------------------------------------------------------
 
     def parameters_by_part(self) -> dict[str, int]:
         """Number of parameters of each part."""
-        return {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
+        parts: dict[str, int] = {}
+        for name, part in self.named_children():
+            inner = dict(part.named_children()) if name in ("segmenter", "language") else {name: part}
+            parts |= {key: sum(p.numel() for p in module.parameters()) for key, module in inner.items()}
+        return parts
 
 
 def key_frame(present: Tensor, agreement: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """KeySegmentSampler: which frames of the buffered clip the language model looks at.
 
-Descriptors are split at change points (cosine) into segments; a frame scores by novelty and recency (and, once
-trained, by relevance to the request: that projection starts at zero and so adds nothing). The newest frame is always
-kept. Where stamps leave long gaps, the choice falls back to even spacing.
+Descriptors are split at change points (cosine) into segments of a least and a greatest length; a frame scores by how
+typical it is of its segment, by recency, and (once trained: the projection starts at zero) by relevance to the
+request. The newest frame is always kept. Where stamps leave long gaps, the choice falls back to even spacing.
 """
 
 from __future__ import annotations
@@ -11,12 +11,48 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 _GAP_FACTOR = 5.0  # a gap this many times the median makes change points meaningless
+_SHORTEST, _LONGEST = 0.25, 3.0  # a segment's length in mean lengths
+_RECENCY = 0.1  # how much the newest frame of a segment is worth over its oldest
 
 
-def choose(stamps_s: Sequence[float], descriptors: NDArray[np.float32] | None, count: int) -> list[int]:
+class KeySegmentSampler(nn.Module):
+    """Relevance of frames to a request: descriptors [N, d] and a query [D] -> [N]; untrained it is zero."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        """`width` is D of the language model, `channels` d of a descriptor."""
+        super().__init__()
+        self.relevance = nn.Linear(width, channels, bias=False)
+        nn.init.zeros_(self.relevance.weight)
+
+    def forward(self, query: Tensor, descriptors: Tensor) -> Tensor:
+        """Mean of a request's word embeddings [D], pooled features of N frames [N, d] -> relevance [N]."""
+        unit = nn.functional.normalize(descriptors.float(), dim=-1)
+        relevance: Tensor = self.relevance(query).float()
+        return unit @ relevance
+
+    def choose(
+        self, stamps_s: Sequence[float], descriptors: NDArray[np.float32] | None, count: int, query: Tensor | None
+    ) -> list[int]:
+        """As the function `choose`, with the relevance that was learned; without a query it adds nothing."""
+        if descriptors is None or query is None or descriptors.shape[1] != self.relevance.out_features:
+            return choose(stamps_s, descriptors, count)
+        with torch.inference_mode():
+            device = self.relevance.weight.device
+            scores = self(query, torch.from_numpy(descriptors).to(device)).cpu().numpy()
+        return choose(stamps_s, descriptors, count, np.asarray(scores, np.float32))
+
+
+def choose(
+    stamps_s: Sequence[float],
+    descriptors: NDArray[np.float32] | None,
+    count: int,
+    relevance: NDArray[np.float32] | None = None,
+) -> list[int]:
     """Stamps [N] ascending and descriptors [N, d] (None: unknown) -> at most `count` indices, ascending."""
     length = len(stamps_s)
     if length <= count:
@@ -24,16 +60,13 @@ def choose(stamps_s: Sequence[float], descriptors: NDArray[np.float32] | None, c
     if descriptors is None or _has_gap(stamps_s):
         return even(length, count)
     units = descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-6)
-    change = 1.0 - (units[1:] * units[:-1]).sum(axis=1)  # [N - 1]
-    # The strongest count - 1 changes cut the clip into `count` segments; one frame stands for each.
-    cuts = np.sort(np.argsort(-change, kind="stable")[: count - 1] + 1)
-    edges = [0, *(int(c) for c in cuts), length]
+    scores = np.zeros(length, np.float32) if relevance is None else relevance
     chosen = []
-    for start, stop in pairwise(edges):
+    for start, stop in pairwise(_edges(units, count)):
         centre = units[start:stop].mean(axis=0)
         typical = units[start:stop] @ centre
-        recency = np.linspace(0.0, 0.1, stop - start)
-        chosen.append(start + int(np.argmax(typical + recency)))
+        recency = np.linspace(0.0, _RECENCY, stop - start)
+        chosen.append(start + int(np.argmax(typical + recency + scores[start:stop])))
     chosen[-1] = length - 1
     return sorted(set(chosen))
 
@@ -43,6 +76,27 @@ def even(length: int, count: int) -> list[int]:
     if count == 1:
         return [length - 1]
     return sorted({round(i * (length - 1) / (count - 1)) for i in range(count)})
+
+
+def _edges(units: NDArray[np.float32], count: int) -> list[int]:
+    """Borders of at most `count` segments: the strongest changes, neither too close together nor too far apart."""
+    length = len(units)
+    change = 1.0 - (units[1:] * units[:-1]).sum(axis=1)  # [N - 1]
+    shortest = max(1, round(_SHORTEST * length / count))
+    longest = round(_LONGEST * length / count)
+    cuts: list[int] = []  # strongest first
+    for at in np.argsort(-change, kind="stable") + 1:
+        if len(cuts) == count - 1:
+            break
+        if all(abs(int(at) - other) >= shortest for other in (0, length, *cuts)):
+            cuts.append(int(at))
+    # What does not change is looked at again all the same: the weakest cut moves into the longest stretch.
+    for weakest in range(len(cuts) - 1, -1, -1):
+        start, stop = max(pairwise([0, *sorted(cuts), length]), key=lambda edge: edge[1] - edge[0])
+        if stop - start <= longest:
+            break
+        cuts[weakest] = (start + stop) // 2
+    return [0, *sorted(set(cuts)), length]
 
 
 def _has_gap(stamps_s: Sequence[float]) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from villa import answers, sampler
-from villa.encoder import Pyramid
+from villa.answering import Said, say, see
 from villa.interface import (
     ClipFrame,
     Logits,
@@ -24,34 +26,49 @@ from villa.interface import (
     TrackOutput,
     Turn,
 )
-from villa.memory import Track, batch, split, stack
-from villa.model import Features, ViLLa, clip_times, key_frame
-from villa.propagator import Memory
+from villa.linker import Candidate, Link, link
+from villa.model import ViLLa, clip_times, key_frame
+from villa.out_of_memory import DeviceMemoryError, release
+from villa.segmenter import Masks, Memory, Moment, Pyramid, joined
+from villa.tokenizer import SEG
 
-PREFILL_TOKENS = 64
 CANDIDATES_PER_FRAME = 4  # at most 4 T_l candidates are looked at
+RING_FRAMES = 32  # that a session keeps itself, where the caller keeps none
+EXPIRE_MISSES = 3  # answers to the same request in a row without the object
+RESEED_IOU = 0.7  # a track that overlaps its new mask less than this begins anew from that
 _THUMBNAIL_PX = (16, 12)
-_SURE = 0.5  # predicted IoU times presence that a look needs to be remembered
+_HISTORY_TURNS = 4
 
 
-@dataclass(frozen=True)
-class _Generated:
-    """What the language model said."""
+class RequestCanceledError(RuntimeError):
+    """`Session.cancel` was called while the request was at work."""
 
-    raw: str
-    finish: str
-    states: Tensor  # h_v [K, D]
-    confidence: tuple[float, ...]  # probability of each [SEG]
-    frames: Tensor  # h_f [K, T, D]
+
+@dataclass(eq=False)
+class Track:
+    """A live object."""
+
+    key: int
+    memory: Memory
+    name: str
+    request: str  # the words that meant it
+    prompt: Tensor  # p [C]
+    mask: NDArray[np.bool_] | None  # [h, w] on the newest frame; None: not visible
+    look: Tensor | None = None  # pooled features [C] where it was seen last
+    misses: int = 0  # later answers to the same request that did not name it
 
 
 class StreamSession:
-    """The tracks of one camera's stream; see `villa.interface.Session`."""
+    """The tracks of one camera's stream; see `villa.interface.Session`. Streams may be of any length."""
 
     def __init__(self, model: ViLLa) -> None:
         self._model = model
         self._tracks: dict[int, Track] = {}
         self._next_key = 1
+        self._frames = 0  # carried to so far: the index that the next one gets
+        self._ring: deque[ClipFrame] = deque(maxlen=RING_FRAMES)
+        self._turns: deque[Turn] = deque(maxlen=_HISTORY_TURNS)
+        self._running = 0  # requests begun; a canceled one finds another number here
 
     @property
     def keys(self) -> tuple[int, ...]:
@@ -63,83 +80,126 @@ class StreamSession:
         for key in keys:
             self._tracks.pop(key, None)
 
+    def cancel(self) -> None:
+        """End the request at work, if there is one: its next step raises RequestCanceledError. Tracks stay."""
+        self._running += 1
+
     # -- fast pass -----------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def step(self, features: Features, stamp_s: float) -> list[TrackOutput]:
-        """Carry every live track on to one new frame."""
-        return self._carry(list(self._tracks.values()), features, stamp_s)
+    def step(self, frame: Pyramid | Rgb, stamp_s: float) -> list[TrackOutput]:
+        """Carry every live track on to one new frame, an image or its features; one output for each live track.
 
-    def _carry(self, tracks: list[Track], features: Features, stamp_s: float) -> list[TrackOutput]:
-        model = self._model
-        outputs: dict[int, TrackOutput] = {}
-        for indices in batch(tracks):
-            group = [tracks[i] for i in indices]
-            frame = torch.zeros(len(group), dtype=torch.long, device=model.device)
-            memories = [_aged(memory, stamp_s, model.device) for memory in stack(group)]
-            masks = model.propagate(memories, features.tokens, features.pyramid, frame, 0.0)
-            present = masks.present.float().sigmoid()
-            quality = masks.iou.float()
-            sure = (present * quality > _SURE).tolist()
-            if any(sure):
-                image = features.tokens.expand(len(group), -1, -1)
-                seen = model.remember(image, masks.logits, masks.token, memories[0].prompt, stamp_s)
-                for row, track in enumerate(group):
-                    if sure[row]:
-                        track.add(split(seen, row), model.config.propagator.memories - 1)
-            for row, track in enumerate(group):
-                visible = bool(present[row] > 0.5)
-                outputs[track.key] = TrackOutput(
-                    key=track.key,
-                    logits=_logits(masks.logits[row]) if visible else None,
-                    mask_score=float(quality[row]),
-                    present_score=float(present[row]),
-                )
-        return [outputs[track.key] for track in tracks]
+        Images are also kept, the newest `RING_FRAMES` of them, so that a request needs no clip of its own.
+        """
+        if isinstance(frame, np.ndarray):
+            image, frame = frame, self._model.encode(frame)
+            self._ring.append(ClipFrame(stamp_s, partial(_same, image), frame))
+        moment = Moment(self._frames, stamp_s)
+        self._frames += 1
+        return self._carry(list(self._tracks.values()), frame, moment)
+
+    def _carry(self, tracks: list[Track], features: Pyramid, moment: Moment) -> list[TrackOutput]:
+        if not tracks:
+            return []
+        masks = self._masks_at([track.memory for track in tracks], features, moment)
+        present = masks.present.float().sigmoid().tolist()
+        quality = masks.iou.float().tolist()
+        outputs = []
+        for row, track in enumerate(tracks):
+            logits = _logits(masks.logits[row]) if self._visible(present[row]) else None
+            track.mask = None if logits is None else logits > 0
+            if self._model.config.blocks.track_tokens and logits is not None:
+                track.look = _pooled(features, masks.logits[row])
+            outputs.append(TrackOutput(track.key, logits, quality[row], present[row]))
+        return outputs
+
+    def _masks_at(self, memories: Sequence[Memory], features: Pyramid, moment: Moment) -> Masks:
+        """All objects in one batch; in two, one after the other, where the device has no memory for that."""
+        carry = self._model.segmenter.carry
+        try:
+            return carry(memories, features, moment)
+        except torch.OutOfMemoryError as error:
+            if len(memories) == 1:
+                raise DeviceMemoryError.of(error, "carrying one object to the next frame") from error
+        release()
+        half = len(memories) // 2
+        try:
+            return Masks.joined([carry(part, features, moment) for part in (memories[:half], memories[half:])])
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError.of(error, f"carrying {half} objects to the next frame") from error
 
     # -- slow pass -----------------------------------------------------------------------------------------------
 
     def request(
-        self, text: str, clip: Sequence[ClipFrame], history: Sequence[Turn] = ()
+        self, text: str, clip: Sequence[ClipFrame] | None = None, history: Sequence[Turn] | None = None
     ) -> Generator[SlowStep, None, RequestResult]:
         """Answer `text` about `clip`; see `villa.interface.Session.request`.
 
+        Without a clip, the images that were given to `step` are looked at; without a history, the session's own last
+        turns are read (an empty one begins anew).
+
         Raises:
             ValueError: the clip is empty.
+            RequestError: the request is too long.
+            RequestCanceledError: `cancel` was called.
+            DeviceMemoryError: the device's memory does not hold the pass, not even with half of the frames.
         """
+        clip = list(self._ring) if clip is None else clip
         if not clip:
             raise ValueError("the clip holds no frame: wanted at least one")
-        # inference_mode is per thread and must not leak to the caller between steps.
-        steps = self._request(text, clip, history)
+        self._running += 1
+        running = self._running
+        read = tuple(self._turns) if history is None else tuple(history)
+        frames = self._model.config.clip_frames
         while True:
+            # inference_mode is per thread and must not leak to the caller between steps.
+            steps = self._request(text, clip, read, frames)
             try:
-                with torch.inference_mode():
-                    step = next(steps)
-            except StopIteration as done:
-                result: RequestResult = done.value
-                return result
-            yield step
+                while True:
+                    if self._running != running:
+                        raise RequestCanceledError(f"the request {text[:60]!r} was canceled")
+                    try:
+                        with torch.inference_mode():
+                            step = next(steps)
+                    except StopIteration as done:
+                        result: RequestResult = done.value
+                        self._turns.append(_turn(text, result))
+                        return result
+                    yield step
+            except torch.OutOfMemoryError as error:
+                if frames == 1 or frames < self._model.config.clip_frames:
+                    raise DeviceMemoryError.of(error, f"a request about {frames} frame(s)") from error
+                frames = max(1, frames // 2)
+            finally:
+                steps.close()
+            release()
 
     def _request(
-        self, text: str, clip: Sequence[ClipFrame], history: Sequence[Turn]
+        self, text: str, clip: Sequence[ClipFrame], history: Sequence[Turn], frames: int
     ) -> Generator[SlowStep, None, RequestResult]:
-        model = self._model
-        chosen, images = yield from self._choose(clip)
-        features: list[Features] = []
+        model, codec = self._model, self._model.codec
+        query = model.language.embed(model.language.ids(codec.request_ids(text))).float().mean(dim=0)
+        chosen, images = yield from self._choose(clip, frames, query.to(model.sampler.relevance.weight.dtype))
+        features: list[Pyramid] = []
         for done, index in enumerate(chosen):
             ready = clip[index].features
-            if ready is None:
-                ready = model.encode(images[index] if index in images else clip[index].rgb())
-            features.append(ready)
+            if ready is None or (model.language.needs_pixels and index not in images):
+                images.setdefault(index, clip[index].rgb())
+            features.append(model.encode(images[index]) if ready is None else ready)
             yield SlowStep(Stage.BUFFERING, (done + 1) / len(chosen))
         stamps = [clip[index].stamp_s for index in chosen]
-        pyramid, tokens = _joined(features)
-        times = torch.tensor(clip_times(stamps), dtype=torch.float32, device=model.device)
-        said = yield from self._answer(text, history, pyramid, times)
+        pyramid = joined(features)
+        ages = clip_times(stamps)
+        times = torch.tensor(ages, dtype=torch.float32, device=model.device)
+        visual = yield from see(model, [images[i] for i in chosen if i in images], pyramid, times)
+        earlier, looks = self._earlier(history)
+        prompt = model.language.prompt(text, earlier, visual, ages, model.config.max_request_tokens)
+        said = yield from say(model, prompt, visual, times, looks)
         answer = answers.read(said.raw)
         kept: dict[int, ObjectResult] = {}
         if len(said.states):
-            kept = yield from self._masks(said, answer, features, pyramid, tokens, stamps)
+            kept = yield from self._masks(text, said, answer, features, pyramid, stamps)
         words = answer.text
         if len(said.states) and not kept:
             words = answers.ABSENT  # a name without an object is not an answer
@@ -153,156 +213,165 @@ class StreamSession:
         )
 
     def _choose(
-        self, clip: Sequence[ClipFrame]
+        self, clip: Sequence[ClipFrame], wanted: int, query: Tensor
     ) -> Generator[SlowStep, None, tuple[list[int], dict[int, Rgb]]]:
         """Indices of the clip frames to use, and the images already decoded on the way."""
-        wanted = self._model.config.clip_frames
+        model = self._model
         candidates = sampler.even(len(clip), min(len(clip), CANDIDATES_PER_FRAME * wanted))
-        if len(candidates) <= wanted:
-            return candidates, {}
         images: dict[int, Rgb] = {}
-        thumbnails = []
-        for done, index in enumerate(candidates):
-            images[index] = clip[index].rgb()
-            thumbnails.append(_thumbnail(images[index]))
+        if len(candidates) <= wanted or model.config.clip_choice == "first":
+            return sampler.even(len(clip), min(len(clip), wanted)), images
+        stamps = [clip[index].stamp_s for index in candidates]
+        known = [clip[index].features for index in candidates]
+        descriptors = []
+        for done, (index, features) in enumerate(zip(candidates, known, strict=True)):
+            # Features and thumbnails cannot be compared: it is all of one or all of the other.
+            if all(f is not None for f in known):
+                descriptors.append(model.describe(features))  # type: ignore[arg-type]
+            else:
+                images[index] = clip[index].rgb()
+                descriptors.append(_thumbnail(images[index]))
             if done % 4 == 3:
                 yield SlowStep(Stage.BUFFERING, 0.0)
-        stamps = [clip[index].stamp_s for index in candidates]
-        picked = [candidates[i] for i in sampler.choose(stamps, np.stack(thumbnails), wanted)]
-        return picked, {index: images[index] for index in picked}
+        picked = [candidates[i] for i in model.sampler.choose(stamps, np.stack(descriptors), wanted, query)]
+        return picked, {index: images[index] for index in picked if index in images}
 
-    def _answer(
-        self, text: str, history: Sequence[Turn], pyramid: Pyramid, times: Tensor
-    ) -> Generator[SlowStep, None, _Generated]:
-        model, codec, language = self._model, self._model.codec, self._model.language
-        device = model.device
-        visual = model.visual_tokens(pyramid, times)
-        earlier = " ".join(f"{turn.request} {turn.answer}" for turn in history)
-        prompt = codec.prompt(text, earlier, model.config.max_request_tokens)
-        head = language.embed(torch.tensor(prompt.head, device=device))
-        tail = language.embed(torch.tensor(prompt.tail, device=device))
-        start, stop = prompt.request
-        words = model.synthesizer(tail[start:stop], visual, times)
-        inputs = torch.cat((head, visual.flatten(0, 1), tail[:start], words, tail[stop:]))
-        cache = language.new_cache()
-        state = inputs[:0]
-        for at in range(0, len(inputs), PREFILL_TOKENS):
-            state = language(inputs[None, at : at + PREFILL_TOKENS], cache=cache)[0, -1]
-            yield SlowStep(Stage.DECODING, 0.7 * min(1.0, (at + PREFILL_TOKENS) / len(inputs)))
-        ids: list[int] = []
-        seg_at: list[int] = []
-        states: list[Tensor] = []
-        confidence: list[float] = []
-        finish = "length"
-        length = len(inputs)
-        for count in range(model.config.max_new_tokens):
-            scores = language.logits(state).float().softmax(dim=-1)
-            token = int(scores.argmax())
-            if token == codec.end_id:
-                finish = "stop"
-                break
-            ids.append(token)
-            state = language(language.embed(torch.tensor([token], device=device))[None], cache=cache)[0, -1]
-            if token == codec.seg_id:
-                seg_at.append(length + count)
-                states.append(state)
-                confidence.append(float(scores[token]))
-            partial = answers.read(codec.decode(ids)).text
-            yield SlowStep(Stage.DECODING, 0.7 + 0.3 * (count + 1) / model.config.max_new_tokens, partial)
-        raw = codec.decode(ids)
-        if not states:
-            nothing = visual.new_zeros(0, model.config.language.width)
-            return _Generated(raw, finish, nothing, (), nothing[:, None])
-        video = torch.stack(states)
-        frames = self._frame_states(video, times, seg_at, cache)
-        yield SlowStep(Stage.DECODING, 1.0, answers.read(raw).text)
-        return _Generated(raw, finish, video, tuple(confidence), frames)
+    def _earlier(self, history: Sequence[Turn]) -> tuple[list[tuple[str, str]], list[Tensor]]:
+        """Earlier turns as (request, answer), with a `[SEG]` for each live track to stand for it, and the looks."""
+        told: list[tuple[str, str]] = []
+        looks: list[Tensor] = []
+        for turn in history:
+            text, at, live = "", 0, []
+            for key, offset in zip(turn.keys, turn.offsets, strict=False):
+                track = self._tracks.get(key)
+                if track is not None and track.look is not None:
+                    text += turn.answer[at:offset] + SEG
+                    at = offset
+                    live.append(track.look)
+            told.append((turn.request, text + turn.answer[at:]))
+            looks += live
+        return told, looks
 
-    def _frame_states(self, video: Tensor, times: Tensor, seg_at: list[int], cache: object) -> Tensor:
-        """h_f [K, T, D]: one forward of the [FRM] groups on the answer's cache, which is cropped back."""
-        model = self._model
-        count, frames = len(video), len(times)
-        device = video.device
-        queries = model.frame_inputs(video, times).flatten(0, 1)[None]
-        at = torch.tensor(seg_at, device=device)
-        length = int(cache.get_seq_length())  # type: ignore[attr-defined]
-        positions = (at[:, None] + 1 + torch.arange(frames, device=device)).reshape(1, -1)
-        own = torch.arange(count, device=device).repeat_interleave(frames)
-        past = torch.arange(length, device=device)[None, :] <= at.repeat_interleave(frames)[:, None]
-        visible = torch.cat((past, own[:, None] == own[None, :]), dim=1)[None, None]
-        states = model.language(queries, positions=positions, visible=visible, cache=cache)[0]
-        cache.crop(-queries.shape[1])  # type: ignore[attr-defined]
-        return states.unflatten(0, (count, frames))  # type: ignore[no-any-return]
+    # -- masks of an answer --------------------------------------------------------------------------------------
 
     def _masks(
         self,
-        said: _Generated,
+        text: str,
+        said: Said,
         answer: answers.Answer,
-        features: list[Features],
+        features: list[Pyramid],
         pyramid: Pyramid,
-        tokens: Tensor,
         stamps: list[float],
     ) -> Generator[SlowStep, None, dict[int, ObjectResult]]:
         """Masks of every clip frame, seeds carried to the newest one; objects by the number of their [SEG]."""
         model = self._model
         count, frames = said.frames.shape[:2]
-        prompts = model.synchronizer(
-            model.to_video_prompt(said.states), model.to_frame_prompt(said.frames), tokens
-        )
-        looks = []
+        prompts = model.prompts(said.states, said.frames, pyramid.tokens)
+        looks: list[Masks] = []
         for t in range(frames):
             index = torch.full((count,), t, dtype=torch.long, device=model.device)
-            looks.append(model.decode(prompts.frames[:, t], tokens, pyramid, index))
+            looks.append(model.segmenter.decode(prompts.frames[:, t], pyramid, index))
             yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
         present = torch.stack([look.present for look in looks], dim=1).float()  # [K, T]
         key = key_frame(present, prompts.key_scores.float())
-        least = model.config.least_presence
-        alive = [k for k in range(count) if float(present[k].max().sigmoid()) > least]
+        # The clip's frames come before the stream's next one.
+        moments = [Moment(self._frames - frames + t, stamps[t]) for t in range(frames)]
         results: dict[int, ObjectResult] = {}
-        seeded: list[tuple[int, Track]] = []
-        for k in alive:
+        tracks: dict[int, Track] = {}
+        last_seed: dict[int, int] = {}
+        for k in range(count):
+            chances = present[k].sigmoid().tolist()
+            if self._gating and max(chances) <= model.config.least_presence:
+                continue
+            seen = [t for t in range(frames) if self._visible(chances[t])]
             # A key frame on which the object is not seen cannot seed.
-            at = int(key[k]) if present[k, key[k]] > 0 else int(present[k].argmax())
-            look = looks[at]
-            own = slice(k, k + 1)
-            seed = model.remember(
-                tokens[at : at + 1], look.logits[own], look.token[own], prompts.frames[own, at], stamps[at]
+            at = int(key[k]) if int(key[k]) in seen else int(present[k].argmax())
+            seeds = seen if model.config.seed_every_frame and seen else [at]
+            begun = [
+                model.segmenter.seed(
+                    looks[t][k : k + 1], prompts.frames[k : k + 1, t], pyramid, key.new_tensor([t]), moments[t : t + 1]
+                )[0]
+                for t in seeds
+            ]
+            logits = tuple(_logits(looks[t].logits[k]) if t in seen else None for t in range(frames))
+            newest = logits[-1]
+            tracks[k] = Track(
+                key=0,
+                memory=begun[0] if len(begun) == 1 else model.segmenter.join(begun),
+                name=answer.names[k],
+                request=text,
+                prompt=prompts.video[k].clone(),
+                mask=None if newest is None else newest > 0,
+                look=_pooled(features[at], looks[at].logits[k]) if model.config.blocks.track_tokens else None,
             )
-            track = Track(self._next_key, seed)
-            self._next_key += 1
-            seeded.append((at, track))
-            score = float(present[k, at].sigmoid()) * float(look.iou[k]) * said.confidence[k]
-            logits = tuple(
-                _logits(looks[t].logits[k]) if present[k, t] > 0 else None for t in range(frames)
-            )
-            results[k] = ObjectResult(track.key, answer.names[k], score, at, logits)
+            score = chances[at] * float(looks[at].iou[k]) * said.confidence[k]
+            results[k] = ObjectResult(0, answer.names[k], score, at, logits)
+            last_seed[k] = seeds[-1]
         for t in range(frames):
-            going = [track for at, track in seeded if at < t]
+            going = [track for k, track in tracks.items() if last_seed[k] < t]
             if going:
-                self._carry(going, features[t], stamps[t])
+                self._carry(going, features[t], moments[t])
                 yield SlowStep(Stage.TRACKING, (t + 1) / frames)
         # Only now do the tracks exist: a pass that is closed earlier leaves the session as it was.
-        for _, track in seeded:
-            self._tracks[track.key] = track
-        return results
+        keys = self._settle(text, list(tracks.values()))
+        return {k: replace(result, key=key) for (k, result), key in zip(results.items(), keys, strict=True)}
+
+    @property
+    def _gating(self) -> bool:
+        """Does a low object score hide a mask?"""
+        return self._model.config.least_presence > 0
+
+    def _visible(self, present: float) -> bool:
+        return present > 0.5 or not self._gating
+
+    def _settle(self, text: str, new: list[Track]) -> list[int]:
+        """Live tracks of an answer; a thing that is already tracked keeps its key, and its memory where it is good."""
+        old = list(self._tracks.values())
+        links = {found.new: found for found in link([_candidate(t) for t in new], [_candidate(t) for t in old])}
+        keys = []
+        for index, track in enumerate(new):
+            found = links.get(index)
+            if found is None:
+                track.key = self._next_key
+                self._next_key += 1
+                self._tracks[track.key] = track
+            else:
+                _take_over(old[found.old], track, found)
+            keys.append(track.key)
+        for track in old:
+            if track.request == text:
+                track.misses = 0 if track.key in keys else track.misses + 1
+                if track.misses >= EXPIRE_MISSES:
+                    self.drop([track.key])
+        return keys
 
 
-def _aged(memory: Memory, now_s: float, device: torch.device) -> Memory:
-    """The same memory with its time counted from now: stamps since 1970 do not fit a float32."""
-    ages = [stamp - now_s for stamp in memory.time_s.tolist()] if isinstance(memory.time_s, Tensor) else [0.0]
-    return replace(memory, time_s=torch.tensor(ages, dtype=torch.float32, device=device))
+def _take_over(old: Track, new: Track, found: Link) -> None:
+    """An object that is already tracked was meant again: the newer words hold, and its memory where the old is bad."""
+    old.name, old.request, old.prompt, old.misses = new.name, new.request, new.prompt, 0
+    if old.mask is None or found.iou < RESEED_IOU:
+        old.memory, old.mask, old.look = new.memory, new.mask, new.look
 
 
-def _joined(features: list[Features]) -> tuple[Pyramid, Tensor]:
-    """Single frames -> one pyramid and image tokens [T, S, C]."""
-    pyramids = [f.pyramid for f in features]
-    pyramid = Pyramid(
-        torch.cat([p.s4 for p in pyramids]),
-        torch.cat([p.s8 for p in pyramids]),
-        torch.cat([p.s16 for p in pyramids]),
-        torch.cat([p.s32 for p in pyramids]),
+def _candidate(track: Track) -> Candidate:
+    return Candidate(track.mask, np.asarray(track.prompt.float().cpu().numpy(), np.float32), track.name)
+
+
+def _turn(text: str, result: RequestResult) -> Turn:
+    return Turn(text, result.text, tuple(found.key for found in result.objects), result.seg_offsets)
+
+
+def _pooled(features: Pyramid, logits: Tensor) -> Tensor:
+    """Mean image token [C] under a mask [H/4, W/4]."""
+    image = features.s16[0]
+    inside = torch.nn.functional.adaptive_avg_pool2d(
+        (logits > 0).to(image.dtype)[None], (image.shape[1], image.shape[2])
     )
-    return pyramid, torch.cat([f.tokens for f in features])
+    return (image * inside).sum(dim=(1, 2)) / inside.sum().clamp(min=1e-3)
+
+
+def _same(image: Rgb) -> Rgb:
+    return image
 
 
 def _logits(x: Tensor) -> Logits:

@@ -23,6 +23,12 @@ class Prompts:
     frames: Tensor  # p_t [K, T, C]
     key_scores: Tensor  # [K, T], logits of "this is the key frame"
 
+    @classmethod
+    def plain(cls, video: Tensor, frames: int) -> Prompts:
+        """Without the synchronizer: each frame is prompted with s_v [K, C] itself."""
+        expanded = video[:, None].expand(-1, frames, -1)
+        return cls(video, expanded, video.new_zeros(len(video), frames))
+
 
 class HierarchicalTemporalSynchronizer(nn.Module):
     """Local: the objects of a frame see each other and the frame; global: an object's frames see each other."""
@@ -39,6 +45,8 @@ class HierarchicalTemporalSynchronizer(nn.Module):
         self.mix = Mlp(channels, 2 * channels, channels)
         self.out_norm = nn.LayerNorm(channels)
         self.key = nn.Linear(channels, 1)
+        nn.init.zeros_(self.key.weight)  # untrained, no frame is better than another
+        nn.init.zeros_(self.key.bias)
         self.amount = nn.Parameter(torch.zeros(1))
 
     def forward(self, video: Tensor, frames: Tensor, image: Tensor, groups: Tensor | None = None) -> Prompts:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from villa.config import DecoderConfig, LanguageConfig
-from villa.language import TIME_LONGEST_S, TIME_SHORTEST_S
-from villa.layers import Attention, sinusoid
+from villa.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Attention, sinusoid
 
 _SHARPNESS = 2.0  # of the comparison at the start, in each of its two projections
 
@@ -18,15 +16,15 @@ _SHARPNESS = 2.0  # of the comparison at the start, in each of its two projectio
 class ContextSynthesizer(nn.Module):
     """Zero-initialised residual on the request's embeddings; untrained it changes nothing."""
 
-    def __init__(self, language: LanguageConfig, decoder: DecoderConfig) -> None:
+    def __init__(self, width: int, inner: int, heads: int) -> None:
+        """`width` is D of the language model, `inner` the c of the attention."""
         super().__init__()
-        width = decoder.synthesizer_width
-        self.width = width
-        self.words = nn.Linear(language.width, width)
-        self.visual = nn.Linear(language.width, width)
-        self.attention = Attention(width, 4)
-        self.pool = nn.Linear(width, 1)
-        self.up = nn.Linear(width, language.width)
+        self.width = inner
+        self.words = nn.Linear(width, inner)
+        self.visual = nn.Linear(width, inner)
+        self.attention = Attention(inner, heads)
+        self.pool = nn.Linear(inner, 1)
+        self.up = nn.Linear(inner, width)
         self.gate = nn.Parameter(torch.zeros(1))
         # Words and tokens begin in one space, where a word finds what is like it: visual tokens learn to lie near the
         # words for what they show.

@@ -1,24 +1,50 @@
-"""The text side of the language model: a byte-pair tokenizer cut to its first merges, plus `[SEG]` and `[FRM]`.
+"""The text side of the language model: any byte-pair tokenizer with `[SEG]` and `[FRM]`, and the chat around a video.
 
 Byte-pair ids are ordered by merge, so the first N ids with the merges that make them are themselves a complete
-tokenizer: rarer words only split into more pieces.
+tokenizer: rarer words only split into more pieces. The small default is such a cut.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 SEG = "[SEG]"
 FRM = "[FRM]"
-_START, _END = "<|im_start|>", "<|im_end|>"
 
 
 class TokenizerError(ValueError):
     """A tokenizer lacks the tokens that the model needs."""
+
+
+class RequestError(ValueError):
+    """A request is too long for the model."""
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """The words that a language model was taught to expect around frames, requests and answers.
+
+    `frame_before` may hold {seconds} and {number}. Pieces are turned into tokens one by one, as special tokens between
+    them would have it.
+    """
+
+    start: str = ""  # in front of everything
+    user: str = "<|im_start|>user\n"
+    frame_before: str = ""
+    frame_after: str = ""
+    video_after: str = "\n"
+    words_before: str = " "  # in front of a request's own words
+    assistant: str = "<|im_end|>\n<|im_start|>assistant\n"
+    answer_after: str = "<|im_end|>\n"
+    end: str = "<|im_end|>"  # the token that ends an answer
+
+
+SMALL_CHAT = ChatFormat()
 
 
 def cut(serialized: str, vocabulary: int) -> str:
@@ -44,33 +70,54 @@ def cut(serialized: str, vocabulary: int) -> str:
     return json.dumps(data)
 
 
-@dataclass(frozen=True)
-class PromptIds:
-    """A request around the video: `head`, then the visual tokens, then `tail`; the answer follows.
+def with_tokens(serialized: str) -> tuple[str, tuple[str, ...]]:
+    """Tokenizer JSON -> the same with `[SEG]` and `[FRM]`, and which of the two were added."""
+    tokenizer = Tokenizer.from_str(serialized)
+    missing = tuple(token for token in (SEG, FRM) if tokenizer.token_to_id(token) is None)
+    if missing:
+        tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in missing])
+    return str(tokenizer.to_str()), missing
 
-    `request` are the positions in `tail` of the request's own words, which the ContextSynthesizer may enrich.
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request about a video: `video` ids, then `tail` ids; the answer follows.
+
+    In `video`, places of visual tokens hold the codec's `visual_id`. `request` are the positions in `tail` of the
+    request's own words, which the ContextSynthesizer may enrich; `tracks` those of earlier `[SEG]`, in order.
     """
 
-    head: tuple[int, ...]
+    video: tuple[int, ...]
     tail: tuple[int, ...]
     request: tuple[int, int]  # [start, stop) in tail
+    tracks: tuple[int, ...] = ()
 
 
 class TextCodec:
-    """Text <-> ids, with the chat format of the source model."""
+    """Text <-> ids, with the chat format of the language model.
 
-    def __init__(self, serialized: str) -> None:
+    Raises:
+        TokenizerError: the tokenizer lacks `[SEG]`, `[FRM]`, or the token that ends an answer.
+    """
+
+    visual_id = -1  # stands for a visual token in a prompt
+
+    def __init__(self, serialized: str, chat: ChatFormat = SMALL_CHAT) -> None:
         self.serialized = serialized
+        self.chat = chat
         self._tokenizer = Tokenizer.from_str(serialized)
-        self.seg_id = self._id(SEG)
-        self.frm_id = self._id(FRM)
-        self.end_id = self._id(_END)
-        self._start_id = self._id(_START)
-        self._user = tuple(self._plain("user\n"))
-        self._assistant = tuple(self._plain("assistant\n"))
-        self._newline = tuple(self._plain("\n"))
+        self.seg_id = self.id_of(SEG)
+        self.frm_id = self.id_of(FRM)
+        self.end_id = self.id_of(chat.end)
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        self._control = sorted({token.content for token in added if token.special}, key=len, reverse=True)
 
-    def _id(self, token: str) -> int:
+    def id_of(self, token: str) -> int:
+        """Id of one token.
+
+        Raises:
+            TokenizerError: there is none.
+        """
         index = self._tokenizer.token_to_id(token)
         if index is None:
             raise TokenizerError(f"the tokenizer has no token {token!r}: it was not made for this model")
@@ -79,30 +126,59 @@ class TextCodec:
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
-    def _plain(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+    def plain(self, text: str) -> list[int]:
+        """Text -> ids; special tokens in it count as such."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else []
 
-    def request_ids(self, text: str, limit: int) -> list[int]:
-        """A user's words -> at most `limit` ids; written special tokens are text, not control."""
-        for token in (SEG, FRM, _START, _END, "<|endoftext|>"):
+    def request_ids(self, text: str) -> list[int]:
+        """A user's words -> ids; written special tokens are text, not control."""
+        for token in self._control:
             text = text.replace(token, " ")
-        return self._plain(" " + text.strip())[:limit]
+        return self.plain(self.chat.words_before + text.strip())
 
-    def prompt(self, request: str, history: str, limit: int) -> PromptIds:
-        """Request (and earlier turns as text) -> the ids around the video."""
-        words = self.request_ids(request, limit)
-        before = [*self._newline, *self.request_ids(history, limit)] if history else list(self._newline)
-        after = [self.end_id, *self._newline, self._start_id, *self._assistant]
-        return PromptIds(
-            head=(self._start_id, *self._user),
-            tail=(*before, *words, *after),
-            request=(len(before), len(before) + len(words)),
+    def prompt(
+        self, request: str, history: Sequence[tuple[str, str]], times_s: Sequence[float], visual: int, limit: int
+    ) -> Prompt:
+        """Request, earlier (request, answer) pairs, frame times, visual tokens a frame -> the ids to read.
+
+        `times_s` are seconds before the newest frame, oldest first. In earlier answers `[SEG]` stays where it was
+        written: what stands there instead is the model's business.
+
+        Raises:
+            RequestError: the request has more than `limit` tokens.
+        """
+        words = self.request_ids(request)
+        if len(words) > limit:
+            raise RequestError(f"the request has {len(words)} tokens, at most {limit} are read: say it in fewer words")
+        tail: list[int] = []
+        tracks: list[int] = []
+        for asked, answered in history:
+            tail += self.request_ids(asked)[:limit] + self.plain(self.chat.assistant)
+            answer = self.plain(answered)
+            tracks += [len(tail) + at for at, token in enumerate(answer) if token == self.seg_id]
+            tail += answer + self.plain(self.chat.answer_after) + self.plain(self.chat.user)
+        start = len(tail)
+        tail += words
+        return Prompt(
+            video=self._video(times_s, visual),
+            tail=(*tail, *self.plain(self.chat.assistant)),
+            request=(start, start + len(words)),
+            tracks=tuple(tracks),
         )
+
+    def _video(self, times_s: Sequence[float], visual: int) -> tuple[int, ...]:
+        chat = self.chat
+        ids = self.plain(chat.start) + self.plain(chat.user)
+        oldest = max(times_s, default=0.0)
+        for number, age in enumerate(times_s, 1):
+            before = chat.frame_before.replace("{seconds}", f"{oldest - age:.1f}").replace("{number}", str(number))
+            ids += [*self.plain(before), *([self.visual_id] * visual), *self.plain(chat.frame_after)]
+        return (*ids, *self.plain(chat.video_after))
 
     def answer_ids(self, text: str) -> list[int]:
         """An answer that may hold `[SEG]` -> ids with the end token."""
-        return [*self._plain(text), self.end_id]
+        return [*self.plain(text), self.end_id]
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """Ids -> text, special tokens kept."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))

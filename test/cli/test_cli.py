@@ -174,9 +174,7 @@ def test_a_missing_or_broken_checkpoint_is_one_message(
     assert "Traceback" not in complained
 
 
-def test_segment_prints_the_answer_and_writes_everything(
-    images: Path, tmp_path: Path, fake_model: FakeModel
-) -> None:
+def test_segment_prints_the_answer_and_writes_everything(images: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     code, told, _ = villa("segment", images, "--request", "the red box", "--at", "0.2", "--out", tmp_path / "out")
     assert code == 0
     assert "the red box" in told

@@ -28,9 +28,7 @@ def clips(tmp_path: Path) -> Path:
     return tmp_path / "clips"
 
 
-def test_eval_scores_every_clip_and_writes_what_it_prints(
-    clips: Path, tmp_path: Path, fake_model: FakeModel
-) -> None:
+def test_eval_scores_every_clip_and_writes_what_it_prints(clips: Path, tmp_path: Path, fake_model: FakeModel) -> None:
     file = tmp_path / "scores" / "eval.json"
     code, told, complained = villa("eval", "--data", clips, "--requests", "3", "--frames", "4", "--out", file)
     assert code == 0, complained

@@ -70,9 +70,7 @@ def answered(request_id: str, text: str, index: int, *track_ids: str) -> Timed:
 
 
 def run_of(tracks: list[Timed], answers: dict[str, Timed]) -> Run:
-    commands = {
-        name: Timed(RECEIVED_NS + 500_000_000, Request(name, name, stamp_ns=0)) for name in ("red", "banana")
-    }
+    commands = {name: Timed(RECEIVED_NS + 500_000_000, Request(name, name, stamp_ns=0)) for name in ("red", "banana")}
     journal = [(JournalEvent(i, "ingest", "camera", stamp(i)), None) for i in range(18)]
     return Run(commands=commands, tracks=tracks, answers=answers, journal=journal)
 

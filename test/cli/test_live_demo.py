@@ -88,6 +88,4 @@ def test_a_node_that_dies_is_a_loud_failure_with_its_log(truth_bag: Path, tmp_pa
 
 def test_a_node_that_cannot_load_its_model_is_told_with_its_log(truth_bag: Path, tmp_path: Path) -> None:
     with pytest.raises(LiveError, match=r"(?s)did not start: no .*tracks.*no checkpoint at /nowhere"):
-        demo(
-            truth_bag, tmp_path / "out", None, checkpoint="/nowhere", program=[sys.executable, str(FAKE_NODE)]
-        )
+        demo(truth_bag, tmp_path / "out", None, checkpoint="/nowhere", program=[sys.executable, str(FAKE_NODE)])

@@ -211,9 +211,7 @@ def test_a_run_is_repeated_under_the_settings_that_it_had(tmp_path: Path) -> Non
     assert max(len(timed.value.instances) for timed in read_run(run).tracks) == 2, "both requests are tracked"
     _, comparison = replay_like(bag, run, BlobModel(), tmp_path / "like", pictures=False)
     assert comparison.same, comparison.verdict()
-    _, comparison = replay_like(
-        bag, run, BlobModel(), tmp_path / "other", config=PipelineConfig(), pictures=False
-    )
+    _, comparison = replay_like(bag, run, BlobModel(), tmp_path / "other", config=PipelineConfig(), pictures=False)
     assert not comparison.same
 
 

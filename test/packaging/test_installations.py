@@ -80,9 +80,7 @@ def test_the_wheel_holds_both_packages_and_the_whole_share(wheel: Path) -> None:
         names = set(archive.namelist())
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
         (entry_points,) = [name for name in names if name.endswith(".dist-info/entry_points.txt")]
-        requires = [
-            line for line in archive.read(metadata).decode().splitlines() if line.startswith("Requires-Dist:")
-        ]
+        requires = [line for line in archive.read(metadata).decode().splitlines() if line.startswith("Requires-Dist:")]
         scripts = archive.read(entry_points).decode()
     for folder, top in ((ROOT / "villa_ros", ROOT), (ROOT / "model" / "villa", ROOT / "model")):
         sources = {path.relative_to(top).as_posix() for path in folder.rglob("*.py")}

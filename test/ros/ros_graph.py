@@ -104,9 +104,7 @@ class Peer:
     def listen(self, kind: type, topic: str, profile: QoSProfile = RELIABLE) -> list[Any]:
         if topic not in self.heard:
             self.heard[topic] = []
-            self._subscriptions.append(
-                self.node.create_subscription(kind, topic, self.heard[topic].append, profile)
-            )
+            self._subscriptions.append(self.node.create_subscription(kind, topic, self.heard[topic].append, profile))
         return self.heard[topic]
 
     def publisher(self, kind: type, topic: str, profile: QoSProfile = RELIABLE) -> Any:
@@ -126,9 +124,7 @@ class Peer:
         """Has everybody else left the graph?"""
         return not any(made.get_subscription_count() for made in self._publishers.values())
 
-    def until(
-        self, happened: Callable[[], Any], what: str, meanwhile: Callable[[], Any] | None = None
-    ) -> Any:
+    def until(self, happened: Callable[[], Any], what: str, meanwhile: Callable[[], Any] | None = None) -> Any:
         """Spin until `happened` gives something true, and return that; `meanwhile` runs in every round."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
@@ -198,9 +194,7 @@ class Camera:
         picture[70:100, left + 40 : left + 70] = (0, 0, 255)
         data = array("B")
         data.frombytes(picture.tobytes())
-        return Image(
-            header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data
-        )
+        return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data)
 
     def shoot(self, message: Image | None = None) -> Image:
         """Publish one frame (a good one unless given) and let a little time pass."""

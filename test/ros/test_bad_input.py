@@ -44,9 +44,7 @@ def _zero_size(image: Image) -> Image:
         (_zero_size, "zero_size"),
     ],
 )
-def test_bad_image_is_counted_by_name_while_good_ones_go_on(
-    start_node, operator, camera, peer, spoil, reason
-):
+def test_bad_image_is_counted_by_name_while_good_ones_go_on(start_node, operator, camera, peer, spoil, reason):
     node = start_node()
     operator.command("the red square", "red")
     operator.reach("red", RequestStatus.TRACKING)
@@ -86,8 +84,10 @@ def test_truncated_and_damaged_jpegs_are_counted_while_good_ones_go_on(start_nod
         shoot(whole)
 
     peer.until(
-        lambda: int(operator.diagnosed("camera camera").get("bad_images/truncated", 0)) >= 2
-        and int(operator.diagnosed("camera camera").get("bad_images/format", 0)) >= 2,
+        lambda: (
+            int(operator.diagnosed("camera camera").get("bad_images/truncated", 0)) >= 2
+            and int(operator.diagnosed("camera camera").get("bad_images/format", 0)) >= 2
+        ),
         "both kinds of damage in the diagnostics",
         alternate,
     )

@@ -48,9 +48,7 @@ def test_missing_checkpoint_fails_to_configure_with_the_reason_and_can_be_retrie
     node = start_node(autostart=False, checkpoint=checkpoint)
     assert not lifecycle.change(Transition.TRANSITION_CONFIGURE)
     assert lifecycle.state() == "unconfigured"
-    line = peer.until(
-        lambda: str(checkpoint) in operator.diagnosed("lifecycle").get("last_error", ""), "the reason"
-    )
+    line = peer.until(lambda: str(checkpoint) in operator.diagnosed("lifecycle").get("last_error", ""), "the reason")
     assert line
     assert str(checkpoint) in node.log()
     checkpoint.write_bytes(b"")
@@ -79,9 +77,7 @@ def test_contradicting_parameters_fail_to_configure_with_both_values(start_node,
     assert "differ in length" in node.log()
 
 
-def test_impossible_topic_fails_to_activate_with_its_name_and_leaves_the_model_loaded(
-    start_node, lifecycle, peer
-):
+def test_impossible_topic_fails_to_activate_with_its_name_and_leaves_the_model_loaded(start_node, lifecycle, peer):
     node = start_node(autostart=False, image_topics=["not-a-topic"])
     assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
     assert not lifecycle.change(Transition.TRANSITION_ACTIVATE)
@@ -103,9 +99,7 @@ def test_a_signal_ends_requests_and_exits_with_zero(start_node, operator, peer, 
     operator.command("the red square", "running")
     operator.reach("running", RequestStatus.TRACKING)
     node.process.send_signal(number)
-    peer.until(
-        lambda: RequestStatus.CANCELED in operator.states("running"), "the last state before the end"
-    )
+    peer.until(lambda: RequestStatus.CANCELED in operator.states("running"), "the last state before the end")
     assert node.wait() == 0
     assert "Traceback" not in node.log()
 

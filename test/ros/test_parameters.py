@@ -42,9 +42,7 @@ def test_given_values_arrive_with_their_types(make_node):
     assert seen.pipeline_config().clip_frames == 5
 
 
-@pytest.mark.parametrize(
-    "overrides", [{"clip_frames": 0}, {"mask_threshold": 1.5}, {"max_command_chars": 1_000_000}]
-)
+@pytest.mark.parametrize("overrides", [{"clip_frames": 0}, {"mask_threshold": 1.5}, {"max_command_chars": 1_000_000}])
 def test_value_out_of_range_is_refused(make_node, overrides):
     with pytest.raises(InvalidParameterValueException, match=next(iter(overrides))):
         make_node(**overrides)

@@ -225,5 +225,3 @@ def test_journal_numbers_every_step_and_a_submit_carries_its_command(start_node,
     assert ingested <= set(camera.headers)
     stepped = [event.stamp_ns for event, _ in entries if event.op == "fast"]
     assert set(stepped) <= ingested
-
-

@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from villa import packing
-from villa.decoder import drawn_on
-from villa.packing import Question
+from villa.light.decoder import drawn_on
+from villa.mllm.interface import Visual
+from villa.training import packing
+from villa.training.packing import Question
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +39,20 @@ def test_objects_of_other_requests_do_not_change_a_prompt(model):
 
 
 def test_prefill_in_chunks_equals_one_forward(model):
-    inputs = torch.randn(1, 23, 48)
-    whole = model.language(inputs)
+    inputs = model.language.text_inputs(torch.randn(23, 48), 0)
+    whole = model.language.read(inputs)
     cache = model.language.new_cache()
-    parts = [model.language(inputs[:, at : at + 7], cache=cache) for at in range(0, 23, 7)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=1e-4)
+    parts = [model.language.read(chunk, cache=cache) for chunk in inputs.chunks(7)]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=1e-4)
 
 
-def _question(model, text: str, answer: str) -> Question:
-    return Question(model.codec.prompt(text, "", 64), tuple(model.codec.answer_ids(answer)))
+def _question(model, text: str, answer: str, frames: int = 3) -> Question:
+    times = [float(t) for t in reversed(range(frames))]
+    return Question(model.codec.prompt(text, (), times, 6, 64), tuple(model.codec.answer_ids(answer)))
 
 
 def test_a_packed_request_is_answered_as_if_it_were_alone(model):
-    visual, times = torch.randn(3, 6, 48), torch.tensor([2.0, 1.0, 0.0])
+    visual, times = Visual(torch.randn(3, 6, 48), (2, 3)), torch.tensor([2.0, 1.0, 0.0])
     first = _question(model, "track the red mug", "The red mug [SEG].")
     second = _question(model, "all the mugs", "The red mug [SEG] and the blue bowl [SEG].")
     together = packing.forward(model, visual, times, [first, second])
@@ -61,16 +63,16 @@ def test_a_packed_request_is_answered_as_if_it_were_alone(model):
 
 
 def test_labels_teach_the_answer_and_its_end_and_nothing_else(model):
-    question = _question(model, "the red mug", "The red mug [SEG].")
-    packed = packing.forward(model, torch.randn(1, 6, 48), torch.zeros(1), [question])
+    question = _question(model, "the red mug", "The red mug [SEG].", 1)
+    packed = packing.forward(model, Visual(torch.randn(1, 6, 48), (2, 3)), torch.zeros(1), [question])
     taught = packed.labels[packed.labels != packing.IGNORE].tolist()
     assert taught == list(question.answer)
     assert taught[-1] == model.codec.end_id
 
 
 def test_an_answer_without_seg_has_no_objects(model):
-    question = _question(model, "the banana", "There is no banana.")
-    packed = packing.forward(model, torch.randn(2, 6, 48), torch.tensor([1.0, 0.0]), [question])
+    question = _question(model, "the banana", "There is no banana.", 2)
+    packed = packing.forward(model, Visual(torch.randn(2, 6, 48), (2, 3)), torch.tensor([1.0, 0.0]), [question])
     assert packed.video.shape == (0, 48)
     assert packed.frames.shape == (0, 2, 48)
 

@@ -53,7 +53,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_missing_tensor_is_named(path):
-    _rewrite(path, lambda tensors, _: tensors.pop("no_memory"))
+    _rewrite(path, lambda tensors, _: tensors.pop("segmenter.no_memory"))
     with pytest.raises(CheckpointError, match=r"lacks 1 tensor.*no_memory"):
         load(path)
 
@@ -65,7 +65,7 @@ def test_an_unknown_tensor_is_named(path):
 
 
 def test_a_wrong_shape_is_named_with_both_shapes(path):
-    _rewrite(path, lambda tensors, _: tensors.update(no_memory=torch.zeros(3)))
+    _rewrite(path, lambda tensors, _: tensors.update({"segmenter.no_memory": torch.zeros(3)}))
     with pytest.raises(CheckpointError, match=r"no_memory.*\[3\], wanted \[32\]"):
         load(path)
 
@@ -84,7 +84,7 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path):
 
 def test_an_unknown_configuration_field_is_named():
     data = json.loads(ViLLaConfig().to_json())
-    data["encoder"]["depth"] = 3
+    data["segmenter"]["encoder"]["depth"] = 3
     with pytest.raises(ConfigError, match="encoder: unknown field 'depth'"):
         ViLLaConfig.from_json(json.dumps(data))
 

@@ -19,7 +19,7 @@ from villa.checkpoint import load, save
 _WORKER = """
 import sys
 from pathlib import Path
-from villa.train import TrainConfig, train
+from villa.training.train import TrainConfig, train
 
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
 train(TrainConfig(data=root, out=out, init=root / "villa.safetensors", steps=2, decay_steps=1, warmup_steps=1,
@@ -28,7 +28,7 @@ train(TrainConfig(data=root, out=out, init=root / "villa.safetensors", steps=2, 
 _AVERAGE = """
 import sys
 import torch
-from villa.parallel import Workers
+from villa.training.parallel import Workers
 
 workers = Workers("cpu")
 layer = torch.nn.Conv2d(3, 2, 3).to(memory_format=torch.channels_last)

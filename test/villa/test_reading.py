@@ -6,7 +6,7 @@ import torch
 from tiny import tiny_model
 
 from villa.data.vocabulary import COLOURS, KINDS
-from villa.reading import Reading, _colour_of_kinds
+from villa.training.reading import Reading, _colour_of_kinds
 
 MUG, BOWL = KINDS.index("mug"), KINDS.index("bowl")
 RED, BLUE = COLOURS.index("red"), COLOURS.index("blue")

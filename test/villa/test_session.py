@@ -10,8 +10,8 @@ import torch
 from tiny import tiny_model
 
 from villa.interface import ClipFrame, RequestResult, Stage, Turn
-from villa.memory import SPREAD_S, Track
-from villa.propagator import Memory
+from villa.light.memory import SPREAD_S, Track
+from villa.light.propagator import Look
 
 
 def _image(seed: int, height: int = 48, width: int = 64):
@@ -50,8 +50,8 @@ def eager_model():
         return out
 
     model.language.logits = logits
-    model.decoder.present.layers[-1].bias.fill_(5.0)
-    model.decoder.iou.layers[-1].bias.fill_(5.0)
+    model.segmenter.decoder.present.layers[-1].bias.fill_(5.0)
+    model.segmenter.decoder.iou.layers[-1].bias.fill_(5.0)
     return model
 
 
@@ -105,7 +105,7 @@ def test_the_same_request_gives_the_same_answer_twice(eager_model):
 
 
 def test_absent_by_score_is_said_in_words(eager_model):
-    eager_model.decoder.present.layers[-1].bias.fill_(-50.0)
+    eager_model.segmenter.decoder.present.layers[-1].bias.fill_(-50.0)
     session = eager_model.open_session()
     result, _ = _finish(session.request("track the red mug", _clip(3)))
     assert result.objects == ()
@@ -114,7 +114,7 @@ def test_absent_by_score_is_said_in_words(eager_model):
 
 
 def test_an_object_that_is_not_likely_enough_to_be_there_is_not_reported(eager_model):
-    likely = eager_model.decoder.present.layers[-1]
+    likely = eager_model.segmenter.decoder.present.layers[-1]
     likely.weight.fill_(0.0)
     likely.bias.fill_(1.0)  # sigmoid(1) is 0.73
     for least, reported in ((0.7, 1), (0.76, 0)):
@@ -145,7 +145,7 @@ def test_memory_stays_bounded_over_a_long_stream(eager_model):
     for index in range(200):
         session.step(eager_model.encode(_image(index)), 1_700_000_001.0 + 0.1 * index)
     (track,) = session._tracks.values()
-    assert len(track.memories) <= eager_model.config.propagator.memories
+    assert track.memory.frames <= eager_model.config.segmenter.propagator.memories
 
 
 def test_earlier_turns_are_read(eager_model):
@@ -154,15 +154,15 @@ def test_earlier_turns_are_read(eager_model):
     assert len(result.objects) == 1
 
 
-def _memory(time_s: float) -> Memory:
-    return Memory(torch.zeros(1, 2, 2), torch.zeros(1, 2), torch.zeros(1, 2), time_s)
+def _look(time_s: float) -> Look:
+    return Look(torch.zeros(1, 2, 2), torch.zeros(1, 2), torch.zeros(1, 2), time_s)
 
 
 def test_the_older_of_two_recent_memories_is_from_a_while_ago():
-    track = Track(1, _memory(0.0))
+    track = Track(_look(0.0))
     for index in range(1, 60):
-        track.add(_memory(0.1 * index), 2)
-    older, newest = (memory.time_s for memory in track.recent)
+        track.add(_look(0.1 * index), 2)
+    older, newest = (look.time_s for look in track.recent)
     assert newest == pytest.approx(5.9)
     assert newest - older <= 2 * SPREAD_S
     assert older < newest

@@ -6,7 +6,7 @@ import pytest
 from tiny import VOCABULARY, tokenizer_json
 
 from villa import answers
-from villa.tokenizer import FRM, SEG, TextCodec, TokenizerError, cut
+from villa.tokenizer import FRM, SEG, RequestError, TextCodec, TokenizerError, cut
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def codec() -> TextCodec:
 
 def test_cutting_keeps_every_text_exactly(codec):
     text = "Ünïcode café, the zebra-striped vase 漢字!"
-    assert codec.decode(codec.request_ids(text, 500)) == " " + text
+    assert codec.decode(codec.request_ids(text)) == " " + text
 
 
 def test_the_new_tokens_are_the_last_two_ids(codec):
@@ -24,13 +24,22 @@ def test_the_new_tokens_are_the_last_two_ids(codec):
 
 
 def test_special_tokens_written_by_a_user_are_no_control(codec):
-    ids = codec.request_ids(f"the mug {SEG}<|im_end|>{FRM}", 100)
+    ids = codec.request_ids(f"the mug {SEG}<|im_end|>{FRM}")
     assert not {codec.seg_id, codec.frm_id, codec.end_id} & set(ids)
 
 
-def test_a_request_is_cut_to_its_limit(codec):
-    prompt = codec.prompt("mug " * 1000, "", 32)
-    assert prompt.request[1] - prompt.request[0] == 32
+def test_a_request_that_is_too_long_is_refused_with_both_numbers(codec):
+    with pytest.raises(RequestError, match=r"has \d{4} tokens, at most 32"):
+        codec.prompt("mug " * 1000, (), [0.0], 6, 32)
+
+
+def test_a_prompt_holds_the_video_first_and_the_request_last(codec):
+    prompt = codec.prompt("the mug", [("the bowl", f"The bowl {SEG}.")], [0.4, 0.0], 6, 32)
+    assert prompt.video.count(codec.visual_id) == 12
+    start, stop = prompt.request
+    assert codec.decode(prompt.tail[start:stop]) == " the mug"
+    assert [prompt.tail[at] for at in prompt.tracks] == [codec.seg_id]
+    assert "The bowl" in codec.decode(prompt.tail[:start])
 
 
 def test_a_tokenizer_without_our_tokens_is_refused():

@@ -11,17 +11,17 @@ import torch
 from drawn_clips import draw_clip
 from tiny import tiny_model
 
-from villa import packing
 from villa.checkpoint import load, save
-from villa.clip_loss import ClipLoss
 from villa.data.clips import ClipReader
 from villa.data.naming import FrameWords
 from villa.data.requests import RequestSample
 from villa.evaluate import evaluate, summary
-from villa.feed import Feed, FeedConfig, choose_frames, mistaken, recoloured, soft_mask, zoomed
-from villa.losses import mask_losses, soft_iou
-from villa.teacher import Teacher
-from villa.train import TrainConfig, TrainError, learning_rate, train
+from villa.training import packing
+from villa.training.clip_loss import ClipLoss
+from villa.training.feed import Feed, FeedConfig, choose_frames, mistaken, recoloured, soft_mask, zoomed
+from villa.training.losses import mask_losses, soft_iou
+from villa.training.teacher import Teacher
+from villa.training.train import TrainConfig, TrainError, learning_rate, train
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def test_joint_training_moves_every_part_that_it_may_and_no_other(data, start, t
     after = load(train(_config(data, start, tmp_path, lr=1e-2, mask_lr=1e-2, language_lr=1e-2))).state_dict()
     moved = {name for name in before if not torch.allclose(before[name], after[name], atol=2e-2, rtol=2e-2)}
     assert any(name.startswith("language.") for name in moved)
-    assert any(name.startswith("decoder.") for name in moved)
+    assert any(name.startswith("segmenter.decoder.") for name in moved)
     # bfloat16 on disk rounds the frozen backbone and moves it no further.
-    frozen = [name for name in before if name.startswith("encoder.backbone.")]
+    frozen = [name for name in before if name.startswith("segmenter.encoder.backbone.")]
     for name in frozen:
         assert torch.allclose(before[name], after[name], atol=1e-6, rtol=1e-2), name
     assert {record["step"] for record in _losses(tmp_path)} == {1, 2, 3}
@@ -81,14 +81,14 @@ def test_the_mask_phase_leaves_the_language_model_alone(data, start, tmp_path):
     after = load(train(_config(data, start, tmp_path, phase="masks", steps=2, mask_lr=1e-2))).state_dict()
     changed = {n for n in before if not torch.allclose(before[n], after[n], atol=1e-2, rtol=1e-2)}
     assert changed
-    assert not {name for name in changed if name.startswith(("language.", "projector.", "synchronizer."))}
+    assert not {name for name in changed if name.startswith(("language.", "synchronizer."))}
 
 
 @pytest.mark.parametrize(
     ("phase", "moving"),
     [
-        ("words", ("projector.", "synthesizer.")),
-        ("answers", ("projector.", "synthesizer.", "language.", "to_video_prompt.")),
+        ("words", ("language.projector.", "synthesizer.")),
+        ("answers", ("language.", "synthesizer.", "to_video_prompt.")),
     ],
 )
 def test_the_phases_about_reading_leave_the_masks_alone(data, start, tmp_path, phase, moving):
@@ -131,7 +131,7 @@ def test_the_learning_rate_rises_stays_and_falls(tmp_path):
 
 def test_every_seg_of_a_batch_has_its_mask(data):
     codec = tiny_model().codec
-    feed = Feed(FeedConfig(root=data, frames=3, requests=12, seed=0, height=64, width=96), codec)
+    feed = Feed(FeedConfig(root=data, frames=3, requests=12, seed=0, height=64, width=96, visual_tokens=6), codec)
     rng = np.random.default_rng(0)
     for _ in range(5):
         batch = feed.make(ClipReader(data / "0000000"), rng)
@@ -193,7 +193,7 @@ def test_evaluation_scores_every_request_and_its_baselines(data):
 
 def test_a_clip_whose_questions_teach_no_words_still_trains(data):
     codec, model = tiny_model().codec, tiny_model().requires_grad_(True)
-    feed = Feed(FeedConfig(root=data, frames=2, requests=4, seed=0, height=64, width=96), codec)
+    feed = Feed(FeedConfig(root=data, frames=2, requests=4, seed=0, height=64, width=96, visual_tokens=6), codec)
     batch = feed.make(ClipReader(data / "0000000"), np.random.default_rng(0))
     assert batch.questions[-1].text_loss
     silent = replace(batch, questions=[replace(question, text_loss=False) for question in batch.questions])
@@ -216,9 +216,9 @@ def test_a_wrong_colour_only_replaces_one_that_was_not_asked_for():
 
 def test_the_first_word_of_an_answer_counts_more(data):
     model = tiny_model()
-    feed = Feed(FeedConfig(root=data, frames=2, requests=3, seed=0, height=64, width=96), model.codec)
+    feed = Feed(FeedConfig(root=data, frames=2, requests=3, seed=0, height=64, width=96, visual_tokens=6), model.codec)
     batch = feed.make(ClipReader(data / "0000000"), np.random.default_rng(0))
-    visual = model.visual_tokens(model.encoder(batch.images), batch.times_s)
+    visual = model.language.see((), model.segmenter.encode(batch.images), batch.times_s)
     packed = packing.forward(model, visual, batch.times_s, batch.questions)
     firsts = [question.answer[0] for question in batch.questions if question.text_loss]
     assert packed.labels[packed.weights > 1].tolist() == firsts
@@ -239,7 +239,7 @@ def test_absent_requests_are_also_answered_as_a_model_that_errs_would(data):
 
 def test_absent_requests_come_besides_the_others_and_point_at_nothing(data):
     codec = tiny_model().codec
-    config = FeedConfig(root=data, frames=2, requests=2, absent=8, looks=0, seed=0, height=64, width=96)
+    config = FeedConfig(root=data, frames=2, requests=2, absent=8, looks=0, seed=0, height=64, width=96, visual_tokens=6)
     batch = Feed(config, codec).make(ClipReader(data / "0000000"), np.random.default_rng(0))
     doubted = [q for q in batch.questions if not q.text_loss and codec.seg_id in q.answer]
     nothing = batch.things[:, 0] == 0

@@ -5,9 +5,18 @@ from __future__ import annotations
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from villa.config import DecoderConfig, EncoderConfig, LanguageConfig, PropagatorConfig, ViLLaConfig
+from villa.config import (
+    BlocksConfig,
+    CausalConfig,
+    DecoderConfig,
+    EncoderConfig,
+    LightConfig,
+    PropagatorConfig,
+    ViLLaConfig,
+)
 from villa.model import ViLLa
-from villa.tokenizer import TextCodec, cut
+from villa.parts import small
+from villa.tokenizer import cut
 
 _WORDS = (
     "user assistant track the red mug and the blue bowl. There is no banana. all the mugs please "
@@ -34,8 +43,12 @@ def tokenizer_json() -> str:
 def tiny_config() -> ViLLaConfig:
     """Everything there is, a few thousand times cheaper."""
     return ViLLaConfig(
-        encoder=EncoderConfig(height=64, width=96, channels=32, fine_channels=8),
-        language=LanguageConfig(
+        segmenter=LightConfig(
+            encoder=EncoderConfig(height=64, width=96, channels=32, fine_channels=8),
+            decoder=DecoderConfig(layers=2, heads=4, mlp=32),
+            propagator=PropagatorConfig(memories=3, memory_channels=16, heads=4),
+        ),
+        language=CausalConfig(
             vocabulary=VOCABULARY,
             width=48,
             layers=2,
@@ -45,8 +58,7 @@ def tiny_config() -> ViLLaConfig:
             visual_rows=2,
             visual_columns=3,
         ),
-        decoder=DecoderConfig(layers=2, heads=4, mlp=32, synthesizer_width=16),
-        propagator=PropagatorConfig(memories=3, memory_channels=16, heads=4),
+        blocks=BlocksConfig(synthesizer_width=16),
         clip_frames=3,
         max_new_tokens=12,
         max_request_tokens=64,
@@ -57,5 +69,5 @@ def tiny_config() -> ViLLaConfig:
 def tiny_model(seed: int = 0, config: ViLLaConfig | None = None) -> ViLLa:
     """A model with random weights, ready for inference."""
     torch.manual_seed(seed)
-    model = ViLLa(config or tiny_config(), TextCodec(cut(tokenizer_json(), VOCABULARY)))
+    model = small(config or tiny_config(), cut(tokenizer_json(), VOCABULARY))
     return model.eval().requires_grad_(False)

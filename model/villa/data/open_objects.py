@@ -80,9 +80,7 @@ def package_file(relative: str) -> Path:
         )
     path = Path(next(iter(found.submodule_search_locations))) / inside
     if not path.is_file():
-        raise OpenAssetError(
-            f"{path} is missing: wanted robosuite 1.5.2 and metaworld 3.1.1, reinstall {package!r}"
-        )
+        raise OpenAssetError(f"{path} is missing: wanted robosuite 1.5.2 and metaworld 3.1.1, reinstall {package!r}")
     return path
 
 
@@ -115,9 +113,7 @@ def load_stl(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     data = path.read_bytes()
     count = struct.unpack_from("<I", data, 80)[0] if len(data) >= 84 else -1
     if len(data) != 84 + 50 * count:
-        raise OpenAssetError(
-            f"{path} has {len(data)} bytes, its header wants {84 + 50 * count}: reinstall the package"
-        )
+        raise OpenAssetError(f"{path} has {len(data)} bytes, its header wants {84 + 50 * count}: reinstall the package")
     record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     corners = np.frombuffer(data, record, count, 84)["corners"].reshape(-1, 3)
     vertices, index = np.unique(np.round(corners, 6), axis=0, return_inverse=True)
@@ -178,9 +174,7 @@ def walled(vertices: NDArray[np.float64], faces: NDArray[np.int64], lid: bool = 
         across_lid,
     )
     v = np.where((axis == 2)[:, None], along_lid, unit[..., 2])
-    keys = np.stack(
-        [faces, np.broadcast_to((axis * 2 + (sign[:, 0, 0] > 0))[:, None], faces.shape)], -1
-    ).reshape(-1, 2)
+    keys = np.stack([faces, np.broadcast_to((axis * 2 + (sign[:, 0, 0] > 0))[:, None], faces.shape)], -1).reshape(-1, 2)
     _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     uv = np.stack([u, v], axis=-1).reshape(-1, 2)[first]
     points = corners.reshape(-1, 3)[first]
@@ -240,9 +234,7 @@ def _mug() -> Shape:
 def _can() -> Shape:
     parts = _parts((_File("body", f"{_ROBOSUITE}/can.obj"),), (1.25, 1.25, 1.4), "wrap")
     solids = (Solid("cylinder", (0.031, 0.056), (0, 0, 0.056)),)
-    return Shape(
-        "robosuite/can", "can", "robosuite", parts, solids, 0.25, "metal", ("drinks can", "soda can")
-    )
+    return Shape("robosuite/can", "can", "robosuite", parts, solids, 0.25, "metal", ("drinks can", "soda can"))
 
 
 def _carton() -> Shape:
@@ -375,6 +367,4 @@ def open_models(for_training: bool) -> tuple[ObjectModel, ...]:
 
         return sample_models()
     shapes = [build() for build in SHAPES.values()]
-    return tuple(
-        _training_model(shape, colour) for shape in shapes for colour in shape.colours or COLOURS
-    )
+    return tuple(_training_model(shape, colour) for shape in shapes for colour in shape.colours or COLOURS)

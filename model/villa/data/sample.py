@@ -58,9 +58,7 @@ REQUESTS = (
     SampleRequest(24.05, "Whatever I would drive a nail with.", "use", ("hammer",)),
     SampleRequest(27.55, "Grab the milk carton before it gets warm.", "name", ("milk_carton",)),
     SampleRequest(31.05, "Has anyone left a green mug around?", "absent"),
-    SampleRequest(
-        34.55, "What stands right beside the milk carton, to its left?", "relation", ("cereal_box",)
-    ),
+    SampleRequest(34.55, "What stands right beside the milk carton, to its left?", "relation", ("cereal_box",)),
     SampleRequest(38.05, "I feel like reading, so hand me a book.", "absent"),
     SampleRequest(41.55, "Time for a sandwich: get the loaf.", "name", ("bread",)),
 )

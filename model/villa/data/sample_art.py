@@ -22,9 +22,7 @@ def _rng(offset: int) -> np.random.Generator:
     return np.random.default_rng(_TEXTURE_SEED + offset)
 
 
-def cloud(
-    rng: np.random.Generator, height: int, width: int, cells: tuple[int, int], octaves: int = 4
-) -> _F32:
+def cloud(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int], octaves: int = 4) -> _F32:
     """Smooth noise [height, width] of about unit size: `cells` (rows, columns), twice as many each octave."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
@@ -44,9 +42,7 @@ def _shaded(image: Image, gain: _F32) -> Image:
     return shaded
 
 
-def _word(
-    image: Image, text: str, centre: tuple[int, int], height: int, ink: tuple[int, int, int], bold: int
-) -> None:
+def _word(image: Image, text: str, centre: tuple[int, int], height: int, ink: tuple[int, int, int], bold: int) -> None:
     scale = height / 22.0
     (width, tall), _ = cv2.getTextSize(text, _FONT, scale, bold)
     corner = (centre[0] - width // 2, centre[1] + tall // 2)
@@ -56,9 +52,7 @@ def _word(
 def can_label() -> Image:
     """A green drinks can: metal rims, a pale wave and the word LIMO on two sides."""
     image = _flat(256, 512, (20, 130, 58))
-    image = _shaded(
-        image, np.linspace(1.25, 0.8, 256, dtype=np.float32)[:, None] * np.ones((1, 512), np.float32)
-    )
+    image = _shaded(image, np.linspace(1.25, 0.8, 256, dtype=np.float32)[:, None] * np.ones((1, 512), np.float32))
     x = np.arange(512)
     for low, high, colour in ((0.60, 0.72, (226, 240, 170)), (0.74, 0.78, (250, 250, 240))):
         wave = 14.0 * np.sin(x / 512.0 * 4.0 * np.pi)
@@ -120,9 +114,7 @@ def crust() -> Image:
     """A loaf: crust on the left three quarters, darker on top, and crumb of a cut end on the rest."""
     rng = _rng(2)
     image = _flat(256, 340, (186, 116, 54))
-    gain = (
-        1.0 + 0.05 * cloud(rng, 256, 340, (10, 20)) + np.linspace(-0.18, 0.12, 256, dtype=np.float32)[:, None]
-    )
+    gain = 1.0 + 0.05 * cloud(rng, 256, 340, (10, 20)) + np.linspace(-0.18, 0.12, 256, dtype=np.float32)[:, None]
     pores = (cloud(rng, 256, 340, (40, 52), 2) > 1.9).astype(np.float32)
     image = _shaded(image, (gain * (1.0 - 0.22 * pores)).astype(np.float32))
     crumb = _flat(256, 85, (236, 206, 152))
@@ -165,9 +157,7 @@ def red_glaze() -> Image:
 def leather() -> Image:
     """The orange leather of a basketball."""
     rng = _rng(6)
-    return _shaded(
-        _flat(256, 256, (224, 104, 26)), (1.0 + 0.05 * cloud(rng, 256, 256, (48, 48), 2)).astype(np.float32)
-    )
+    return _shaded(_flat(256, 256, (224, 104, 26)), (1.0 + 0.05 * cloud(rng, 256, 256, (48, 48), 2)).astype(np.float32))
 
 
 def grip() -> Image:
@@ -180,9 +170,7 @@ def grip() -> Image:
 def steel() -> Image:
     """Brushed steel."""
     rng = _rng(7)
-    return _shaded(
-        _flat(128, 128, (150, 152, 156)), (1.0 + 0.08 * cloud(rng, 128, 128, (64, 2), 2)).astype(np.float32)
-    )
+    return _shaded(_flat(128, 128, (150, 152, 156)), (1.0 + 0.08 * cloud(rng, 128, 128, (64, 2), 2)).astype(np.float32))
 
 
 def table_wood(seed: int = 0, size: int = 1024) -> Image:
@@ -199,9 +187,7 @@ def table_wood(seed: int = 0, size: int = 1024) -> Image:
         bend += 34.0 * np.exp(-away / 34.0)
         rings = np.sin((y + bend) / rng.uniform(4.2, 6.5) * 2.0 * np.pi / 3.0)
         fibre = cloud(rng, tall, size, (96, 5), 2)
-        gain = (
-            rng.uniform(0.9, 1.06) + 0.045 * rings + 0.032 * fibre + 0.03 * cloud(rng, tall, size, (2, 4), 2)
-        )
+        gain = rng.uniform(0.9, 1.06) + 0.045 * rings + 0.032 * fibre + 0.03 * cloud(rng, tall, size, (2, 4), 2)
         gain *= 1.0 - 0.4 * np.exp(-((away / 7.0) ** 2))
         gain[:3] *= 0.55
         tint = np.array([176, 132, 88], np.float32) * rng.uniform(0.97, 1.03, 3).astype(np.float32)
@@ -227,9 +213,7 @@ def wall_tiles(size: int = 1024, tiles: int = 8) -> Image:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _surfaces(
-    shape: Shape, main: Image, accent: Image, specular: float, shininess: float
-) -> tuple[Surface, ...]:
+def _surfaces(shape: Shape, main: Image, accent: Image, specular: float, shininess: float) -> tuple[Surface, ...]:
     return tuple(
         Surface(
             part.mesh.vertices,

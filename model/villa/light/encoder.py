@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from villa.config import EncoderConfig
 from villa.interface import Rgb
 from villa.layers import double
+from villa.segmenter import Pyramid
 
 # (expansion, channels, repeats, stride, kernel) of each stage.
 _STAGES = (
@@ -33,18 +34,10 @@ _TAPS = {2: 24, 4: 40, 10: 112, 15: 320}  # last block of strides 4, 8, 16, 32 -
 
 
 @dataclass(frozen=True)
-class Pyramid:
+class LightPyramid(Pyramid):
     """Features of N frames: strides 4, 8, 16, and the backbone's own stride 32."""
 
-    s4: Tensor  # [N, fine, H/4, W/4]
-    s8: Tensor  # [N, C, H/8, W/8]
-    s16: Tensor  # [N, C, H/16, W/16]
     s32: Tensor  # [N, 320, H/32, W/32]
-
-    def __getitem__(self, index: int | slice | Tensor) -> Pyramid:
-        if isinstance(index, int):
-            index = slice(index, index + 1)
-        return Pyramid(self.s4[index], self.s8[index], self.s16[index], self.s32[index])
 
 
 class _Block(nn.Module):
@@ -128,11 +121,11 @@ class ImageEncoder(nn.Module):
         self.reduce8 = nn.Conv2d(channels, config.fine_channels, 1)
         self.smooth4 = nn.Conv2d(config.fine_channels, config.fine_channels, 3, padding=1)
 
-    def forward(self, images: Tensor) -> Pyramid:
+    def forward(self, images: Tensor) -> LightPyramid:
         """Normalised images [N, 3, H, W] -> pyramid."""
         return self.pyramid(self.backbone(images))
 
-    def pyramid(self, levels: list[Tensor]) -> Pyramid:
+    def pyramid(self, levels: list[Tensor]) -> LightPyramid:
         """Backbone levels of strides 4, 8, 16, 32 -> pyramid."""
         c4, c8, c16, c32 = levels
         p16 = self.lateral16(c16) + double(self.lateral32(c32))
@@ -141,7 +134,7 @@ class ImageEncoder(nn.Module):
         p8 = p8 + self.smooth8(F.relu(p8))
         p4 = self.lateral4(c4) + double(self.reduce8(p8))
         p4 = p4 + self.smooth4(F.relu(p4))
-        return Pyramid(p4, p8, p16, c32)
+        return LightPyramid(p4, p8, p16, c32)
 
     def preprocess(self, images: list[Rgb]) -> Tensor:
         """Images [H, W, 3] uint8 of any size -> [N, 3, height, width], scaled as the backbone was trained."""
@@ -149,9 +142,7 @@ class ImageEncoder(nn.Module):
         resized = [
             image
             if image.shape[:2] == (self.config.height, self.config.width)
-            else cv2.resize(
-                image, size, interpolation=cv2.INTER_AREA if image.shape[0] > size[1] else cv2.INTER_LINEAR
-            )
+            else cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.shape[0] > size[1] else cv2.INTER_LINEAR)
             for image in images
         ]
         weight = self.lateral32.weight

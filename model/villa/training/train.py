@@ -23,20 +23,21 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from villa.checkpoint import channels_last
-from villa.clip_loss import ClipLoss, dense_loss, summed
-from villa.config import ViLLaConfig
-from villa.feed import Batch, Feed, FeedConfig
+from villa.config import CausalConfig, ViLLaConfig
+from villa.light.segmenter import LightSegmenter
 from villa.model import ViLLa
-from villa.parallel import Workers
-from villa.teacher import Teacher
+from villa.training.clip_loss import ClipLoss, dense_loss, summed
+from villa.training.feed import Batch, Feed, FeedConfig
+from villa.training.parallel import Workers
+from villa.training.teacher import Teacher
 
 PHASES = ("vision", "masks", "words", "answers", "joint")
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
-    "vision": ("encoder.", "head."),
-    "masks": ("encoder.", "head.", "decoder.", "propagator.", "no_memory"),
-    "words": ("projector.", "synthesizer."),
-    "answers": ("projector.", "synthesizer.", "language.", "to_video_prompt."),
+    "vision": ("segmenter.encoder.", "head."),
+    "masks": ("segmenter.", "head."),
+    "words": ("language.projector.", "synthesizer."),
+    "answers": ("synthesizer.", "language.", "to_video_prompt."),
     "joint": ("",),
 }
 # The synthesizer's gate after "words": what it found there is worth hearing from the first joint step on.
@@ -158,11 +159,11 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
     for name, parameter in named:
         if name in ("synthesizer.gate", "synchronizer.amount"):
             kind = "gate"
-        elif name.startswith("language."):
+        elif name.startswith("language.llama."):
             kind = "language"
-        elif name.startswith("encoder.backbone."):
+        elif name.startswith("segmenter.encoder.backbone."):
             kind = "backbone"
-        elif name.startswith(("encoder.", "decoder.", "propagator.", "no_memory")):
+        elif name.startswith("segmenter."):
             kind = "mask"
         else:
             kind = "new"
@@ -181,6 +182,14 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
     ]
 
 
+def _visual_tokens(model: ViLLa) -> int:
+    """N_v, which the prompt of a training question counts with."""
+    language = model.config.language
+    if not isinstance(language, CausalConfig):
+        raise TrainError("these phases train a causal language model with a projector; tune others with `villa tune`")
+    return language.visual_tokens
+
+
 class _Run:
     """State of one run: model, optimiser, step, log."""
 
@@ -191,9 +200,13 @@ class _Run:
         config.out.mkdir(parents=True, exist_ok=True)
         self.state_path = config.out / "state.pt"
         self.model = self._model(model_config).to(workers.device)
+        segmenter = self.model.segmenter
+        if not isinstance(segmenter, LightSegmenter):
+            raise TrainError("these phases train the light segmenter; other shapes are tuned with `villa tune`")
+        self.segmenter = segmenter
         self.model.train().requires_grad_(True)
-        channels_last(self.model.encoder)
-        self.head = Teacher(self.model.config.encoder.channels).to(workers.device)
+        channels_last(self.segmenter.encoder)
+        self.head = Teacher(self.segmenter.channels).to(workers.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
         )
@@ -210,7 +223,7 @@ class _Run:
             init = self.config.init or self.config.out / "villa.safetensors"
             if init.exists():
                 return ViLLa.from_pretrained(init)
-        from villa.pretrained import build
+        from villa.training.pretrained import build
 
         return build(model_config, self.config.seed)
 
@@ -266,10 +279,11 @@ class _Run:
                 absent=config.absent,
                 looks=3 if config.phase == "answers" else 1,
                 seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
-                height=self.model.config.encoder.height,
-                width=self.model.config.encoder.width,
+                height=self.segmenter.config.encoder.height,
+                width=self.segmenter.config.encoder.width,
                 zoom=config.phase == "vision",
                 device=self.workers.device,
+                visual_tokens=_visual_tokens(self.model),
             ),
             self.model.codec,
         )
@@ -321,7 +335,7 @@ class _Run:
         if config.phase == "vision":
             chosen = [next(batches) for _ in range(config.clips_per_step)]
             images = torch.cat([b.images for b in chosen])
-            pyramid = self.model.encoder(images.contiguous(memory_format=torch.channels_last))
+            pyramid = self.segmenter.encoder(images.contiguous(memory_format=torch.channels_last))
             kinds, colours = torch.cat([b.kinds for b in chosen]), torch.cat([b.colours for b in chosen])
             parts = dense_loss(self.head, pyramid, kinds, colours)
             summed(parts)["total"].backward()  # type: ignore[no-untyped-call]

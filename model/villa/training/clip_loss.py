@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa import packing
 from villa.data.vocabulary import COLOURS, KINDS
-from villa.encoder import Pyramid
-from villa.feed import Batch
-from villa.losses import mask_losses, soft_iou
+from villa.light.encoder import LightPyramid
+from villa.light.propagator import Look
+from villa.light.segmenter import LightSegmenter
+from villa.mllm.interface import Visual
 from villa.model import ViLLa
-from villa.propagator import Memory
-from villa.reading import Reading
-from villa.teacher import Teacher
+from villa.training import packing
+from villa.training.feed import Batch
+from villa.training.losses import mask_losses, soft_iou
+from villa.training.reading import Reading
+from villa.training.teacher import Teacher
 
 # Weights of the sum; text is 1.
 MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, DENSE, GUIDE, READING = 4.0, 1.0, 1.0, 0.1, 0.1, 0.3, 4.0, 1.0
@@ -22,7 +24,7 @@ _ROLLOUT_OBJECTS = 3
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 
 
-def dense_loss(head: Teacher, pyramid: Pyramid, kinds: Tensor, colours: Tensor) -> dict[str, Tensor]:
+def dense_loss(head: Teacher, pyramid: LightPyramid, kinds: Tensor, colours: Tensor) -> dict[str, Tensor]:
     """Stride-8 labels [N, H/8, W/8] (0 background, -100 mixed) -> losses.
 
     Background cells are ten times as many as object cells and weigh as much less.
@@ -48,17 +50,20 @@ class ClipLoss:
 
     def __init__(self, model: ViLLa, head: Teacher, freeze_backbone: bool) -> None:
         self.model = model
+        if not isinstance(model.segmenter, LightSegmenter):
+            raise TypeError("these losses are of the light segmenter")
+        self.segmenter = model.segmenter
         self.head = head
         self.freeze_backbone = freeze_backbone
         self.reading = Reading(model)
 
-    def _pyramid(self, images: Tensor) -> Pyramid:
+    def _pyramid(self, images: Tensor) -> LightPyramid:
         images = images.contiguous(memory_format=torch.channels_last)
         if not self.freeze_backbone:
-            return self.model.encoder(images)  # type: ignore[no-any-return]
+            return self.segmenter.encoder(images)  # type: ignore[no-any-return]
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
-            levels = self.model.encoder.backbone(images)
-        return self.model.encoder.pyramid([level.float() for level in levels])
+            levels = self.segmenter.encoder.backbone(images)
+        return self.segmenter.encoder.pyramid([level.float() for level in levels])
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """One clip's losses by name, each already weighted; "total" is their sum."""
@@ -66,7 +71,7 @@ class ClipLoss:
         pyramid = self._pyramid(batch.images)
         parts = {k: DENSE * v for k, v in dense_loss(self.head, pyramid, batch.kinds, batch.colours).items()}
         with torch.autocast(batch.images.device.type, torch.bfloat16):
-            visual = model.visual_tokens(pyramid, batch.times_s)
+            visual = model.language.see((), pyramid, batch.times_s)
             parts.update(self._read(batch, visual))
             packed = packing.forward(model, visual, batch.times_s, batch.questions)
             parts.update(self._text(packed))
@@ -78,7 +83,7 @@ class ClipLoss:
         """Teach projector and synthesizer what cells show, without a language model: a tenth of a whole step."""
         with torch.no_grad():
             pyramid = self._pyramid(batch.images)
-        visual = self.model.visual_tokens(pyramid, batch.times_s)
+        visual = self.model.language.see((), pyramid, batch.times_s)
         parts = self._read(batch, visual)
         return summed(parts)
 
@@ -88,7 +93,7 @@ class ClipLoss:
         with torch.no_grad():
             pyramid = self._pyramid(batch.images)
         with torch.autocast(batch.images.device.type, torch.bfloat16):
-            visual = model.visual_tokens(pyramid, batch.times_s)
+            visual = model.language.see((), pyramid, batch.times_s)
             parts = self._read(batch, visual)
             packed = packing.forward(model, visual, batch.times_s, batch.questions, every_frame=False)
             parts.update(self._text(packed))
@@ -96,15 +101,15 @@ class ClipLoss:
             parts.update(self._guide(batch, prompts[:, None].expand(-1, len(batch.times_s), -1)))
         return summed(parts)
 
-    def _read(self, batch: Batch, visual: Tensor) -> dict[str, Tensor]:
-        read = self.reading(visual, batch.times_s, batch.kinds, batch.colours)
+    def _read(self, batch: Batch, visual: Visual) -> dict[str, Tensor]:
+        read = self.reading(visual.tokens, batch.times_s, batch.kinds, batch.colours)
         return {name: READING * value for name, value in read.items()}
 
     def _text(self, packed: packing.Packed) -> dict[str, Tensor]:
         keep = packed.labels != packing.IGNORE
         if not bool(keep.any()):  # every question may be one that teaches no words
             return {}
-        logits = self.model.language.logits(packed.states[0, keep])
+        logits = self.model.language.logits(packed.states[keep])
         each = F.cross_entropy(logits.float(), packed.labels[keep], reduction="none")
         weights = packed.weights[keep]
         return {"text": (each * weights).sum() / weights.sum()}
@@ -117,7 +122,6 @@ class ClipLoss:
         count, frames = batch.targets.shape[:2]
         device = batch.targets.device
         with torch.autocast(device.type, torch.bfloat16):
-            tokens = model.image_tokens(pyramid)
             kind, colour = batch.things[:, None].expand(-1, frames, -1).flatten(0, 1).unbind(-1)
             target = batch.targets.flatten(0, 1)
             seen = target.sum(dim=(1, 2)) > 0.5
@@ -137,7 +141,7 @@ class ClipLoss:
             asked = self.head.prompt(kind, colour, box, located)
             usable = seen | ~twins
             frame = torch.arange(frames, device=device).repeat(count)
-            masks = model.decode(asked, tokens, pyramid, frame)
+            masks = model.segmenter.decode(asked, pyramid, frame)
             logits, iou, present = masks.logits[usable], masks.iou[usable], masks.present[usable]
             parts.update(self._mask_terms(logits, iou, present, target[usable], ""))
             # Kinds and colours that the scene does not pair are not there.
@@ -151,10 +155,10 @@ class ClipLoss:
                 false = self.head.prompt(
                     batch.things[absent, 0], wrong[absent], torch.zeros(len(at), 4, device=device), nowhere
                 )
-                empty = model.decode(false, tokens, pyramid, at).present.float()
+                empty = model.segmenter.decode(false, pyramid, at).present.float()
                 parts["absent"] = PRESENT * F.binary_cross_entropy_with_logits(empty, torch.zeros_like(empty))
             prompts = asked.reshape(count, frames, -1)
-            parts.update(self._rollout(batch, pyramid, tokens, prompts, masks.logits, masks.token))
+            parts.update(self._rollout(batch, pyramid, prompts, masks.logits, masks.token))
         return summed(parts)
 
     def _guide(self, batch: Batch, prompts: Tensor) -> dict[str, Tensor]:
@@ -173,22 +177,20 @@ class ClipLoss:
             wanted = self.head.prompt(kind, colour, batch.boxes[rows, frames], batch.twins[rows])
         return {"guide": GUIDE * F.smooth_l1_loss(prompts[rows, frames].float(), wanted.float())}
 
-    def _masks(self, batch: Batch, pyramid: Pyramid, packed: packing.Packed) -> dict[str, Tensor]:
+    def _masks(self, batch: Batch, pyramid: LightPyramid, packed: packing.Packed) -> dict[str, Tensor]:
         model = self.model
-        tokens = model.image_tokens(pyramid)
+        tokens = pyramid.tokens
         count, frames = packed.frames.shape[:2]
         device = tokens.device
-        video = model.to_video_prompt(packed.video)
-        per_frame = model.to_frame_prompt(packed.frames)
-        prompts = model.synchronizer(video, per_frame, tokens, packed.groups)
+        prompts = model.prompts(packed.video, packed.frames, tokens, packed.groups)
         target = batch.targets  # [K, T, h, w]
         visible = target.sum(dim=(2, 3)) > 0.5  # [K, T]
 
         frame = torch.arange(frames, device=device).repeat(count)
-        masks = model.decode(prompts.frames.flatten(0, 1), tokens, pyramid, frame)
+        masks = model.segmenter.decode(prompts.frames.flatten(0, 1), pyramid, frame)
         out = self._mask_terms(masks.logits, masks.iou, masks.present, target.flatten(0, 1), "")
         probe = torch.randint(frames, (count,), device=device)
-        of_video = model.decode(prompts.video, tokens, pyramid, probe)
+        of_video = model.segmenter.decode(prompts.video, pyramid, probe)
         rows = torch.arange(count, device=device)
         for name, value in self._mask_terms(
             of_video.logits, of_video.iou, of_video.present, target[rows, probe], "v_"
@@ -200,7 +202,7 @@ class ClipLoss:
             best = target.sum(dim=(2, 3)).argmax(dim=1)
             out["key"] = KEY * F.cross_entropy(prompts.key_scores[seen].float(), best[seen])
         out.update(self._guide(batch, prompts.frames))
-        rollout = self._rollout(batch, pyramid, tokens, prompts.frames, masks.logits, masks.token)
+        rollout = self._rollout(batch, pyramid, prompts.frames, masks.logits, masks.token)
         out.update(rollout)
         return out
 
@@ -221,14 +223,13 @@ class ClipLoss:
     def _rollout(
         self,
         batch: Batch,
-        pyramid: Pyramid,
-        tokens: Tensor,
+        pyramid: LightPyramid,
         prompts: Tensor,
         logits: Tensor,
         pointers: Tensor,
     ) -> dict[str, Tensor]:
         """Seed on one end of the clip and carry on to the other, in either direction of time."""
-        model, target = self.model, batch.targets
+        target = batch.targets
         count, frames = target.shape[:2]
         if frames < 2:
             return {}
@@ -246,24 +247,24 @@ class ClipLoss:
         own = torch.rand((), device=target.device) < 0.5
         first = logits[chosen, seed].detach() if own else truth
         asked = prompts[chosen, seed]
-        memories = [self._memory(tokens, seed, first, pointers[chosen, seed], asked, batch)]
+        memories = [self._look(pyramid, seed, first, pointers[chosen, seed], asked, batch)]
         got_logits, got_iou, got_present, wanted = [], [], [], []
         for at in order[1:]:
             index = torch.full((len(chosen),), at, device=target.device)
-            masks = model.propagate(memories, tokens, pyramid, index, batch.times_s[at])
+            masks = self.segmenter.propagate(memories, pyramid, index, batch.times_s[at])
             got_logits.append(masks.logits)
             got_iou.append(masks.iou)
             got_present.append(masks.present)
             wanted.append(target[chosen, at])
-            limit = model.config.propagator.memories
+            limit = self.segmenter.config.propagator.memories
             memories = [memories[0], *memories[1:][-(limit - 2) :]] if limit > 1 else memories[:1]
-            memories.append(self._memory(tokens, at, masks.logits.detach(), masks.token, asked, batch))
+            memories.append(self._look(pyramid, at, masks.logits.detach(), masks.token, asked, batch))
         return self._mask_terms(
             torch.cat(got_logits), torch.cat(got_iou), torch.cat(got_present), torch.cat(wanted), "r_"
         )
 
-    def _memory(
-        self, tokens: Tensor, at: int, logits: Tensor, pointer: Tensor, asked: Tensor, batch: Batch
-    ) -> Memory:
-        image = tokens[at : at + 1].expand(len(logits), -1, -1)
-        return self.model.remember(image, logits, pointer, asked, batch.times_s[at])
+    def _look(
+        self, pyramid: LightPyramid, at: int, logits: Tensor, pointer: Tensor, asked: Tensor, batch: Batch
+    ) -> Look:
+        image = pyramid.tokens[at : at + 1].expand(len(logits), -1, -1)
+        return self.segmenter.remember(image, logits, pointer, asked, batch.times_s[at])

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from villa.mllm.interface import Inputs, Visual, next_position
 from villa.model import ViLLa
-from villa.tokenizer import PromptIds
+from villa.tokenizer import Prompt
 
 IGNORE = -100
 # The first word of an answer says whether the thing is there at all.
@@ -24,7 +26,7 @@ _FIRST_WORD = 3.0
 class Question:
     """One request with the answer to teach; `text_loss` False trains only what the [SEG] points at."""
 
-    prompt: PromptIds
+    prompt: Prompt
     answer: tuple[int, ...]
     text_loss: bool = True
 
@@ -33,7 +35,7 @@ class Question:
 class Packed:
     """States of a packed forward."""
 
-    states: Tensor  # [1, L, D]
+    states: Tensor  # [L, D]
     labels: Tensor  # [L]: the token that follows each position, or IGNORE
     weights: Tensor  # [L]: how much each label counts
     video: Tensor  # h_v [K, D], the states of the [SEG] tokens in order
@@ -42,70 +44,67 @@ class Packed:
 
 
 def forward(
-    model: ViLLa, visual: Tensor, times_s: Tensor, questions: Sequence[Question], *, every_frame: bool = True
+    model: ViLLa, visual: Visual, times_s: Tensor, questions: Sequence[Question], *, every_frame: bool = True
 ) -> Packed:
-    """Visual tokens [T, N_v, D], seconds before the newest [T], questions with one shared head -> states.
+    """What is seen of T frames, seconds before the newest [T], questions about the one video -> states.
 
     Without `every_frame` the `[FRM]` tokens are left out and `frames` is empty.
     """
-    device = visual.device
     language, codec = model.language, model.codec
-    head = list(questions[0].prompt.head)
+    device = visual.tokens.device
+    video = language.video_inputs(questions[0].prompt, visual)
+    after = next_position(video.positions)
     spans = [[*q.prompt.tail, *q.answer] for q in questions]
     # One look-up for all: each one's gradient is as large as the whole embedding.
-    flat = torch.tensor([*head, *(i for span in spans for i in span), codec.frm_id], device=device)
+    flat = language.ids([*(i for span in spans for i in span), codec.frm_id])
     looked_up = language.embed(flat)
     frm = looked_up[-1]
-    head_embedded, *embedded_spans = torch.split(looked_up[:-1], [len(head), *map(len, spans)])
-    prefix = torch.cat((head_embedded, visual.flatten(0, 1)))
-    parts, positions, owner, labels = [prefix], [torch.arange(len(prefix), device=device)], [], []
-    owner.append(torch.full((len(prefix),), -1, device=device))
-    labels.append(torch.full((len(prefix),), IGNORE, device=device))
+    parts, positions = [video.embeds], [video.positions]
+    owner = [torch.full((len(video),), -1, device=device)]
+    labels = [torch.full((len(video),), IGNORE, device=device)]
     seg_at: list[int] = []
     seg_group: list[int] = []
     first: list[int] = []
-    offset = len(prefix)
-    for index, question in enumerate(questions):
+    offset = len(video)
+    embedded_spans = torch.split(looked_up[:-1], [len(span) for span in spans])
+    for index, (question, span, embedded) in enumerate(zip(questions, spans, embedded_spans, strict=True)):
         tail, answer = question.prompt.tail, question.answer
-        ids = torch.tensor(spans[index], device=device)
-        embedded = embedded_spans[index]
         start, stop = question.prompt.request
-        words = model.synthesizer(embedded[start:stop], visual, times_s)
+        words = model.enriched(embedded[start:stop], visual, times_s)
         parts.append(torch.cat((embedded[:start], words.to(embedded.dtype), embedded[stop:])))
-        positions.append(len(prefix) + torch.arange(len(ids), device=device))
-        owner.append(torch.full((len(ids),), index, device=device))
-        label = torch.full((len(ids),), IGNORE, device=device)
+        positions.append(language.text_positions(after, len(span)))
+        owner.append(torch.full((len(span),), index, device=device))
+        label = torch.full((len(span),), IGNORE, device=device)
         if question.text_loss:
-            label[len(tail) - 1 : -1] = ids[len(tail) :]
+            label[len(tail) - 1 : -1] = language.ids(answer)
             first.append(offset + len(tail) - 1)
         labels.append(label)
         for place, token in enumerate(answer):
             if token == codec.seg_id:
                 seg_at.append(offset + len(tail) + place)
                 seg_group.append(index)
-        offset += len(ids)
-    inputs = torch.cat(parts)[None]
-    position = torch.cat(positions)
+        offset += len(span)
+    position = torch.cat(positions, dim=1)
     who = torch.cat(owner)
-    length = len(position)
+    length = position.shape[1]
     order = torch.arange(length, device=device)
     visible = (order[:, None] >= order[None, :]) & ((who[None, :] == -1) | (who[:, None] == who[None, :]))
     cache = language.new_cache()
-    states = language(inputs, positions=position[None], visible=visible[None, None], cache=cache)
-    at = torch.tensor(seg_at, device=device, dtype=torch.long)
-    groups = torch.tensor(seg_group, device=device, dtype=torch.long)
-    video = states[0, at]
+    seen = None if video.visual is None else F.pad(video.visual, (0, length - len(video)))
+    states = language.read(Inputs(torch.cat(parts), position, seen, video.deep), cache=cache, visible=visible)
+    at, groups = language.ids(seg_at), language.ids(seg_group)
     label = torch.cat(labels)
     weights = torch.ones(length, device=device)
-    weights[torch.tensor(first, dtype=torch.long, device=device)] = _FIRST_WORD
+    weights[language.ids(first)] = _FIRST_WORD
     count, frames = len(seg_at), len(times_s)
     if count == 0 or not every_frame:
         empty = states.new_zeros(0, frames, states.shape[-1])
-        return Packed(states, label, weights, video, empty, groups)
-    queries = model.frame_inputs(video, times_s, frm).flatten(0, 1)[None]
-    after = position[at][:, None] + 1 + torch.arange(frames, device=device)
+        return Packed(states, label, weights, states[at], empty, groups)
+    queries = model.frame_inputs(states[at], times_s, frm).flatten(0, 1)
+    steps = 1 + torch.arange(frames, device=device)
+    behind = (position[:, at][:, :, None] + steps).flatten(1)
     past = visible[at].repeat_interleave(frames, dim=0)  # the prompt and the answer up to the [SEG]
     own = torch.arange(count, device=device).repeat_interleave(frames)
-    seen = torch.cat((past, own[:, None] == own[None, :]), dim=1)
-    states_f = language(queries, positions=after.reshape(1, -1), visible=seen[None, None], cache=cache)
-    return Packed(states, label, weights, video, states_f[0].unflatten(0, (count, frames)), groups)
+    sees = torch.cat((past, own[:, None] == own[None, :]), dim=1)
+    states_f = language.read(Inputs(queries, behind), cache=cache, visible=sees)
+    return Packed(states, label, weights, states[at], states_f.reshape(count, frames, -1), groups)

@@ -4,27 +4,15 @@ drawn as the product of a token with upscaled image features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from villa.config import DecoderConfig, EncoderConfig
-from villa.encoder import Pyramid
 from villa.layers import Attention, Mlp, double, grid_positions
+from villa.segmenter import Masks, Pyramid
 
 _MATCHES = 8
-
-
-@dataclass(frozen=True)
-class Masks:
-    """What the decoder says of N (object, frame) pairs."""
-
-    logits: Tensor  # [N, H/4, W/4]
-    iou: Tensor  # [N] predicted IoU, 0..1
-    present: Tensor  # [N] logit of "the object is visible on this frame"
-    token: Tensor  # [N, C] the mask token, the object's pointer in memory
 
 
 class _TwoWayLayer(nn.Module):
@@ -62,9 +50,7 @@ class MaskDecoder(nn.Module):
         self.match_image = nn.Linear(channels, channels)
         self.match16 = nn.Linear(_MATCHES, channels)
         self.match8 = nn.Linear(_MATCHES, channels // 2)
-        self.layers = nn.ModuleList(
-            _TwoWayLayer(channels, config.heads, config.mlp) for _ in range(config.layers)
-        )
+        self.layers = nn.ModuleList(_TwoWayLayer(channels, config.heads, config.mlp) for _ in range(config.layers))
         self.final = Attention(channels, config.heads)
         self.final_norm = nn.LayerNorm(channels)
         half = channels // 2

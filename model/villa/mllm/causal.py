@@ -1,23 +1,28 @@
-"""The language model: a Llama (transformers) that reads visual tokens and words and writes words and `[SEG]`."""
+"""A causal language model with a projector: a Llama (transformers) that reads the light segmenter's own features."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, LlamaConfig, LlamaModel
 
-from villa.config import EncoderConfig, LanguageConfig
-from villa.encoder import Pyramid
-from villa.layers import grid_positions, sinusoid
+from villa.config import CausalConfig, EncoderConfig
+from villa.interface import Rgb
+from villa.layers import TIME_LONGEST_S, TIME_SHORTEST_S, grid_positions, sinusoid
+from villa.light.encoder import LightPyramid
+from villa.mllm.interface import Inputs, MultimodalLLM, Visual, bias_of
+from villa.segmenter import Pyramid
+from villa.tokenizer import TextCodec
 
 _BACKBONE_CHANNELS = 320
-TIME_LONGEST_S, TIME_SHORTEST_S = 64.0, 0.2
 
 
 class Projector(nn.Module):
     """Pyramid of T frames and their stamps -> visual tokens [T, N_v, D]."""
 
-    def __init__(self, encoder: EncoderConfig, language: LanguageConfig) -> None:
+    def __init__(self, encoder: EncoderConfig, language: CausalConfig) -> None:
         super().__init__()
         self.shape = (language.visual_rows, language.visual_columns)
         channels = encoder.channels
@@ -30,7 +35,7 @@ class Projector(nn.Module):
         self.scale = nn.Parameter(torch.full((language.width,), 0.1))
         self.channels = channels
 
-    def forward(self, pyramid: Pyramid, times_s: Tensor) -> Tensor:
+    def forward(self, pyramid: LightPyramid, times_s: Tensor) -> Tensor:
         """`times_s` [T]: seconds before the newest frame."""
         parts = [nn.functional.adaptive_avg_pool2d(x, self.shape) for x in (pyramid.s32, pyramid.s16)]
         # The strongest response in a cell keeps small objects that the mean would wash out.
@@ -42,15 +47,20 @@ class Projector(nn.Module):
         return self.norm(x + place + time[:, None]) * self.scale  # type: ignore[no-any-return]
 
 
-class LanguageModel(nn.Module):
-    """Embedding, Llama layers and a tied head.
+class CausalLLM(MultimodalLLM):
+    """Projector, embedding, Llama layers and a tied head.
 
     Words [SEG] and [FRM] have the last two rows of the embedding.
     """
 
-    def __init__(self, config: LanguageConfig) -> None:
+    needs_pixels = False
+
+    def __init__(self, config: CausalConfig, encoder: EncoderConfig, codec: TextCodec) -> None:
         super().__init__()
         self.config = config
+        self.codec = codec
+        self.width = config.width
+        self.projector = Projector(encoder, config)
         self.llama = LlamaModel(
             LlamaConfig(
                 vocab_size=config.vocabulary + 2,
@@ -67,6 +77,12 @@ class LanguageModel(nn.Module):
             )
         )
 
+    def see(self, images: Sequence[Rgb], pyramid: Pyramid | None, times_s: Tensor) -> Visual:
+        """The segmenter's features of T frames -> visual tokens; images are not looked at."""
+        if not isinstance(pyramid, LightPyramid):
+            raise TypeError(f"wanted the light segmenter's features, saw {type(pyramid).__name__}")
+        return Visual(self.projector(pyramid, times_s), self.projector.shape)
+
     def embed(self, ids: Tensor) -> Tensor:
         """Ids [...] -> [..., D]."""
         return self.llama.embed_tokens(ids)  # type: ignore[no-any-return]
@@ -79,28 +95,17 @@ class LanguageModel(nn.Module):
         """An empty key-value cache."""
         return DynamicCache(config=self.llama.config)
 
-    def forward(
-        self,
-        inputs: Tensor,
-        *,
-        positions: Tensor | None = None,
-        visible: Tensor | None = None,
-        cache: DynamicCache | None = None,
-    ) -> Tensor:
-        """Embeddings [N, L, D] -> final states [N, L, D].
+    def video_positions(self, ids: Sequence[int], visual: Visual) -> Tensor:
+        """Tokens are counted, whatever they show: [1, L]."""
+        return self.text_positions(0, len(ids))
 
-        Without `visible` attention is causal over cache and inputs; with it, `visible` [N, 1, L, S] bool says what
-        each input sees. `positions` [N, L] are needed with `visible`.
-        """
-        bias = None
-        if visible is not None:
-            bias = torch.zeros(visible.shape, dtype=inputs.dtype, device=inputs.device)
-            bias.masked_fill_(~visible, torch.finfo(inputs.dtype).min)
+    def read(self, inputs: Inputs, *, cache: DynamicCache | None = None, visible: Tensor | None = None) -> Tensor:
+        """Inputs of L tokens -> final states [L, D]."""
         out = self.llama(
-            inputs_embeds=inputs,
-            attention_mask=bias,
-            position_ids=positions,
+            inputs_embeds=inputs.embeds[None],
+            attention_mask=bias_of(visible, inputs.embeds),
+            position_ids=inputs.positions,
             past_key_values=cache,
             use_cache=cache is not None,
         )
-        return out.last_hidden_state  # type: ignore[no-any-return]
+        return out.last_hidden_state[0]  # type: ignore[no-any-return]

@@ -23,10 +23,10 @@ from villa.data.describe import check, describe
 from villa.data.naming import FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
-from villa.encoder import normalize
 from villa.interface import Rgb
-from villa.packing import Question
+from villa.light.encoder import normalize
 from villa.tokenizer import SEG, TextCodec
+from villa.training.packing import Question
 
 _MIXED = -100
 _CHECKED = 0.6  # of the questions about what is in view: those that name nouns
@@ -51,6 +51,7 @@ class FeedConfig:
     absent: int = 0  # requests for what is not there, beside those that come among the requests
     looks: int = 1  # questions of a batch about what is in view, beside its requests
     max_request_tokens: int = 96
+    visual_tokens: int = 48  # of a frame
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Feed:
                 checked = check(facts, chosen[-1], rng) if rng.random() < _CHECKED else None
                 asked.append(checked or describe(facts, chosen[-1], rng))
             for sample in asked:
-                question, ids = self._question(sample, frame)
+                question, ids = self._question(sample, frame, times.tolist())
                 questions.append(question)
                 meant += ids
                 words += [sample.text.lower().replace("grey", "gray")] * len(ids)
@@ -165,21 +166,21 @@ class Feed:
             images=tensor.to(config.device),
             times_s=times.to(config.device),
             questions=questions,
-            targets=torch.from_numpy(np.stack(targets) if targets else np.zeros(shape, np.float32)).to(
-                config.device
-            ),
+            targets=torch.from_numpy(np.stack(targets) if targets else np.zeros(shape, np.float32)).to(config.device),
             kinds=torch.from_numpy(kinds).to(config.device),
             colours=torch.from_numpy(colours).to(config.device),
-            things=torch.tensor(
-                [things.get(i, (0, 0)) for i in meant], dtype=torch.long, device=config.device
-            ).reshape(-1, 2),
+            things=torch.tensor([things.get(i, (0, 0)) for i in meant], dtype=torch.long, device=config.device).reshape(
+                -1, 2
+            ),
             coloured=torch.tensor(coloured, dtype=torch.bool, device=config.device),
             twins=torch.tensor(twins, dtype=torch.bool, device=config.device),
             boxes=torch.tensor(boxes, dtype=torch.float32, device=config.device).reshape(-1, len(chosen), 4),
         )
 
-    def _question(self, sample: RequestSample, frame: FrameWords) -> tuple[Question, tuple[int, ...]]:
-        prompt = self.codec.prompt(sample.text, "", self.config.max_request_tokens)
+    def _question(
+        self, sample: RequestSample, frame: FrameWords, times_s: list[float]
+    ) -> tuple[Question, tuple[int, ...]]:
+        prompt = self.codec.prompt(sample.text, (), times_s, self.config.visual_tokens, self.config.max_request_tokens)
         answer, targets = sample.answer, tuple(sample.targets)
         if len(targets) == 1 and self._rng.random() < _MISNAMED:
             answer = recoloured(sample, self._rng) or answer

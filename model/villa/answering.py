@@ -1,0 +1,135 @@
+"""From a request to what the language model says: the first half of a slow pass, in small steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from villa import answers
+from villa.interface import Rgb, SlowStep, Stage
+from villa.mllm.interface import Visual, next_position
+from villa.model import ViLLa
+from villa.segmenter import Pyramid
+from villa.tokenizer import Prompt
+
+PREFILL_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the language model said about K objects on T frames."""
+
+    raw: str
+    finish: str  # "stop" | "length"
+    states: Tensor  # h_v [K, D]
+    confidence: tuple[float, ...]  # probability of each [SEG]
+    frames: Tensor  # h_f [K, T, D]
+
+
+def see(model: ViLLa, images: Sequence[Rgb], pyramid: Pyramid, times_s: Tensor) -> Generator[SlowStep, None, Visual]:
+    """T frames -> visual tokens, a frame a step where the language model has its own eyes."""
+    language = model.language
+    if not language.needs_pixels:
+        return language.see((), pyramid, times_s)
+    parts = []
+    for index, image in enumerate(images):
+        parts.append(language.see((image,), None, times_s[index : index + 1]))
+        yield SlowStep(Stage.BUFFERING, (index + 1) / len(images))
+    return Visual.joined(parts)
+
+
+def say(
+    model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()
+) -> Generator[SlowStep, None, Said]:
+    """Read the prompt, write the answer greedily, then run the `[FRM]` tokens of each `[SEG]`.
+
+    `looks` are the pooled features [C] of the tracks that the prompt refers to, one for each of `prompt.tracks`.
+    """
+    language, codec = model.language, model.codec
+    cache = language.new_cache()
+    video = language.video_inputs(prompt, visual)
+    tail = language.text_inputs(tail_embeds(model, prompt, visual, times_s, looks), next_position(video.positions))
+    length, total = 0, len(video) + len(tail)
+    state = tail.embeds[0]
+    for part in (video, tail):
+        for chunk in part.chunks(PREFILL_TOKENS):
+            state = language.read(chunk, cache=cache)[-1]
+            length += len(chunk)
+            yield SlowStep(Stage.DECODING, 0.7 * length / total)
+    ids: list[int] = []
+    seg_at: list[int] = []  # in the cache
+    positions: list[int] = []
+    states: list[Tensor] = []
+    confidence: list[float] = []
+    finish = "length"
+    position = next_position(tail.positions)
+    for count in range(model.config.max_new_tokens):
+        scores = language.logits(state).float().softmax(dim=-1)
+        token = int(scores.argmax())
+        if token == codec.end_id:
+            finish = "stop"
+            break
+        ids.append(token)
+        word = language.text_inputs(language.embed(language.ids([token])), position + count)
+        state = language.read(word, cache=cache)[-1]
+        if token == codec.seg_id:
+            seg_at.append(length + count)
+            positions.append(position + count)
+            states.append(state)
+            confidence.append(float(scores[token]))
+        partial = answers.read(codec.decode(ids)).text
+        yield SlowStep(Stage.DECODING, 0.7 + 0.3 * (count + 1) / model.config.max_new_tokens, partial)
+    raw = codec.decode(ids)
+    if not states:
+        nothing = visual.tokens.new_zeros(0, language.width)
+        return Said(raw, finish, nothing, (), nothing[:, None])
+    h_v = torch.stack(states)
+    h_f = frame_states(model, h_v, times_s, seg_at, positions, cache)
+    yield SlowStep(Stage.DECODING, 1.0, answers.read(raw).text)
+    return Said(raw, finish, h_v, tuple(confidence), h_f)
+
+
+def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()) -> Tensor:
+    """The words after the video [L, D]: the request's own have looked at the frames, tracks show themselves."""
+    tail = model.language.embed(model.language.ids(prompt.tail))
+    start, stop = prompt.request
+    parts = [tail[:start], model.enriched(tail[start:stop], visual, times_s), tail[stop:]]
+    whole = torch.cat(parts)
+    if looks:
+        at = model.language.ids(prompt.tracks)
+        tokens = torch.stack([model.track_token(look) for look in looks])
+        whole = whole.index_copy(0, at, tokens.to(whole.dtype))
+    return whole
+
+
+def frame_states(
+    model: ViLLa,
+    states: Tensor,
+    times_s: Tensor,
+    seg_at: Sequence[int],
+    positions: Sequence[int],
+    cache: DynamicCache,
+) -> Tensor:
+    """h_f [K, T, D]: one forward of the `[FRM]` groups on the answer's cache, which is cropped back.
+
+    Each object's tokens see the prompt, the answer up to its `[SEG]` (at `seg_at` in the cache, at `positions` in the
+    sequence) and each other, never another object's.
+    """
+    language = model.language
+    count, frames = len(states), len(times_s)
+    queries = model.frame_inputs(states, times_s).flatten(0, 1)
+    at = language.ids(seg_at)
+    length = int(cache.get_seq_length())
+    own = torch.arange(count, device=states.device).repeat_interleave(frames)
+    past = torch.arange(length, device=states.device)[None, :] <= at.repeat_interleave(frames)[:, None]
+    visible = torch.cat((past, own[:, None] == own[None, :]), dim=1)
+    parts = [language.text_inputs(queries[:frames], position + 1).positions for position in positions]
+    inputs = language.text_inputs(queries, 0)
+    inputs = type(inputs)(queries, torch.cat(parts, dim=1))
+    read = language.read(inputs, cache=cache, visible=visible)
+    cache.crop(-len(queries))
+    return read.reshape(count, frames, -1)

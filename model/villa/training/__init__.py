@@ -1,0 +1,1 @@
+"""Learning: batches, losses, loops. Nothing here is needed to run a model."""

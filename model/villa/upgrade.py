@@ -1,0 +1,49 @@
+"""Checkpoint files of earlier versions, read as if they were of this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+_FIRST = "villa-1"  # encoder, decoder, propagator and projector stood beside each other
+_MOVED = {
+    "encoder.": "segmenter.encoder.",
+    "decoder.": "segmenter.decoder.",
+    "propagator.": "segmenter.propagator.",
+    "no_memory": "segmenter.no_memory",
+    "projector.": "language.projector.",
+}
+
+
+def upgraded(
+    version: str, config: dict[str, Any], tensors: dict[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and tensors of a file of `version` -> those of the present one; others come back as they are."""
+    if version != _FIRST:
+        return config, tensors
+    config = dict(config)
+    decoder = dict(config.pop("decoder", {}))
+    inner = decoder.pop("synthesizer_width", 128)
+    config["blocks"] = {"synthesizer_width": inner}
+    config["segmenter"] = {
+        "kind": "light",
+        "encoder": config.pop("encoder", {}),
+        "decoder": decoder,
+        "propagator": config.pop("propagator", {}),
+    }
+    config["language"] = {"kind": "causal", **config.get("language", {})}
+    moved = {_moved(name): tensor for name, tensor in tensors.items()}
+    width = moved.get("frame_state.weight")
+    channels = moved.get("segmenter.no_memory")
+    if width is not None and channels is not None:
+        # Relevance was not there yet: untrained it adds nothing.
+        moved.setdefault("sampler.relevance.weight", channels.new_zeros(len(channels), width.shape[0]))
+    return config, moved
+
+
+def _moved(name: str) -> str:
+    for old, new in _MOVED.items():
+        if name.startswith(old):
+            return new + name[len(old) :]
+    return name
