@@ -1,22 +1,27 @@
-"""From a request to what the language model says: the first half of a slow pass, in small steps."""
+"""From a request to what the language model says about a clip: the first half of a slow pass, in small steps."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
-from villa import answers
-from villa.interface import Rgb, SlowStep, Stage
-from villa.mllm.interface import Visual, next_position
-from villa.model import ViLLa
-from villa.segmenter import Pyramid
+from villa import answers, sampler
+from villa.interface import ClipFrame, Rgb, SlowStep, Stage
+from villa.mllm.interface import Inputs, Visual, next_position
+from villa.model import ViLLa, clip_times
+from villa.segmenter import Pyramid, joined
 from villa.tokenizer import Prompt
 
 PREFILL_TOKENS = 64
+CANDIDATES_PER_FRAME = 4  # at most 4 T_l candidates are looked at
+_THUMBNAIL_PX = (16, 12)
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,96 @@ class Said:
     frames: Tensor  # h_f [K, T, D]
 
 
+@dataclass(frozen=True)
+class Heard:
+    """An answer, and the frames it is about."""
+
+    said: Said
+    answer: answers.Answer
+    chosen: tuple[int, ...]  # of the offered frames, ascending
+    stamps_s: tuple[float, ...]
+    features: list[Pyramid]
+    pyramid: Pyramid  # all of them joined
+
+
+def ask(
+    model: ViLLa,
+    text: str,
+    clip: Sequence[ClipFrame],
+    frames: int,
+    history: Sequence[tuple[str, str]] = (),
+    looks: Sequence[Tensor] = (),
+    *,
+    newest: bool = True,
+) -> Generator[SlowStep, None, Heard]:
+    """Look at no more than `frames` frames of a clip and answer; `newest`: the last frame is always among them.
+
+    `history` are earlier (request, answer) pairs, `looks` the pooled features [C] of the tracks that `[SEG]` stands
+    for in them.
+
+    Raises:
+        ValueError: the clip is empty.
+        RequestError: the request is too long.
+    """
+    if not clip:
+        raise ValueError("the clip holds no frame: wanted at least one")
+    chosen, images = yield from choose(model, text, clip, frames, newest=newest)
+    features: list[Pyramid] = []
+    for done, index in enumerate(chosen):
+        ready = clip[index].features
+        if ready is None or (model.language.needs_pixels and index not in images):
+            images.setdefault(index, clip[index].rgb())
+        features.append(model.encode(images[index]) if ready is None else ready)
+        yield SlowStep(Stage.BUFFERING, (done + 1) / len(chosen))
+    stamps = [clip[index].stamp_s for index in chosen]
+    pyramid = joined(features)
+    ages = clip_times(stamps)
+    times = torch.tensor(ages, dtype=torch.float32, device=model.device)
+    visual = yield from see(model, [images[i] for i in chosen if i in images], pyramid, times)
+    prompt = model.language.prompt(text, history, visual, ages, model.config.max_request_tokens)
+    said = yield from say(model, prompt, visual, times, looks)
+    return Heard(said, answers.read(said.raw), tuple(chosen), tuple(stamps), features, pyramid)
+
+
+def choose(
+    model: ViLLa, text: str, clip: Sequence[ClipFrame], wanted: int, *, newest: bool
+) -> Generator[SlowStep, None, tuple[list[int], dict[int, Rgb]]]:
+    """Indices of the clip frames to use, ascending, and the images already decoded on the way."""
+    images: dict[int, Rgb] = {}
+    if model.config.clip_choice == "first":
+        first = list(range(min(wanted, len(clip))))
+        return (sampler.even(len(clip), len(first)) if newest else first), images
+    candidates = sampler.even(len(clip), min(len(clip), CANDIDATES_PER_FRAME * wanted))
+    if len(candidates) <= wanted:
+        return candidates, images
+    stamps = [clip[index].stamp_s for index in candidates]
+    known = [clip[index].features for index in candidates]
+    descriptors = []
+    for done, (index, features) in enumerate(zip(candidates, known, strict=True)):
+        # Features and thumbnails cannot be compared: it is all of one or all of the other.
+        if all(f is not None for f in known):
+            descriptors.append(model.describe(features))  # type: ignore[arg-type]
+        else:
+            images[index] = clip[index].rgb()
+            descriptors.append(_thumbnail(images[index]))
+        if done % 4 == 3:
+            yield SlowStep(Stage.BUFFERING, 0.0)
+    words = model.language.embed(model.language.ids(model.codec.request_ids(text)))
+    query = words.float().mean(dim=0).to(model.sampler.relevance.weight.dtype)
+    picked = [candidates[i] for i in model.sampler.choose(stamps, np.stack(descriptors), wanted, query)]
+    return picked, {index: images[index] for index in picked if index in images}
+
+
 def see(model: ViLLa, images: Sequence[Rgb], pyramid: Pyramid, times_s: Tensor) -> Generator[SlowStep, None, Visual]:
     """T frames -> visual tokens, a frame a step where the language model has its own eyes."""
     language = model.language
     if not language.needs_pixels:
         return language.see((), pyramid, times_s)
+    height, width = images[-1].shape[:2]  # a camera may have changed its size within the clip
     parts = []
     for index, image in enumerate(images):
-        parts.append(language.see((image,), None, times_s[index : index + 1]))
+        same = image if image.shape[:2] == (height, width) else cv2.resize(image, (width, height))
+        parts.append(language.see((np.asarray(same, np.uint8),), None, times_s[index : index + 1]))
         yield SlowStep(Stage.BUFFERING, (index + 1) / len(images))
     return Visual.joined(parts)
 
@@ -128,8 +215,11 @@ def frame_states(
     past = torch.arange(length, device=states.device)[None, :] <= at.repeat_interleave(frames)[:, None]
     visible = torch.cat((past, own[:, None] == own[None, :]), dim=1)
     parts = [language.text_inputs(queries[:frames], position + 1).positions for position in positions]
-    inputs = language.text_inputs(queries, 0)
-    inputs = type(inputs)(queries, torch.cat(parts, dim=1))
-    read = language.read(inputs, cache=cache, visible=visible)
+    read = language.read(Inputs(queries, torch.cat(parts, dim=1)), cache=cache, visible=visible)
     cache.crop(-len(queries))
     return read.reshape(count, frames, -1)
+
+
+def _thumbnail(rgb: Rgb) -> NDArray[np.float32]:
+    small = cv2.resize(rgb, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray((small - small.mean()).reshape(-1), np.float32)

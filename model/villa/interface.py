@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,11 +138,14 @@ class SegmentationModel(Protocol):
         ...
 
 
-def finish(steps: Generator[SlowStep, None, RequestResult]) -> RequestResult:
+R = TypeVar("R")
+
+
+def finish(steps: Generator[SlowStep, None, R]) -> R:
     """Run a slow pass to its end without anything between its steps."""
     try:
         while True:
             next(steps)
     except StopIteration as done:
-        result: RequestResult = done.value
+        result: R = done.value
         return result

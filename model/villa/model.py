@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from villa.synthesizer import ContextSynthesizer
 from villa.tokenizer import TextCodec
 
 if TYPE_CHECKING:
+    from villa.clip import Segmentation
     from villa.session import StreamSession
 
 _TIME_CHANNELS = 128
@@ -71,6 +72,12 @@ class ViLLa(nn.Module):
         from villa.session import StreamSession
 
         return StreamSession(self)
+
+    def segment(self, video: Sequence[Rgb], text: str, **options: Any) -> Segmentation:
+        """A whole video and a request -> tracklets; see `villa.clip.segment`."""
+        from villa.clip import segment
+
+        return segment(self, video, text, **options)
 
     @property
     def codec(self) -> TextCodec:

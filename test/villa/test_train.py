@@ -239,7 +239,9 @@ def test_absent_requests_are_also_answered_as_a_model_that_errs_would(data):
 
 def test_absent_requests_come_besides_the_others_and_point_at_nothing(data):
     codec = tiny_model().codec
-    config = FeedConfig(root=data, frames=2, requests=2, absent=8, looks=0, seed=0, height=64, width=96, visual_tokens=6)
+    config = FeedConfig(
+        root=data, frames=2, requests=2, absent=8, looks=0, seed=0, height=64, width=96, visual_tokens=6
+    )
     batch = Feed(config, codec).make(ClipReader(data / "0000000"), np.random.default_rng(0))
     doubted = [q for q in batch.questions if not q.text_loss and codec.seg_id in q.answer]
     nothing = batch.things[:, 0] == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,20 +27,20 @@ def told_so_far(record: ActiveRequest, header: FrameHeader, text: str) -> Answer
 
 
 def told_in_full(
-    record: ActiveRequest, header: FrameHeader, result: RequestResult, tracks: Sequence[Track]
+    record: ActiveRequest, header: FrameHeader, result: RequestResult, tracks: Mapping[int, Track]
 ) -> AnswerEvent:
-    """The whole answer; `tracks` are those of the first objects, the others had no room."""
+    """The whole answer; `tracks` by the number of their object, the others had no room."""
     return replace(
         told_so_far(record, header, result.text),
         raw_text=result.raw_text,
-        seg_offsets=result.seg_offsets[: len(tracks)],
-        seg_track_ids=tuple(track.track_id for track in tracks),
+        seg_offsets=tuple(result.seg_offsets[index] for index in tracks),
+        seg_track_ids=tuple(track.track_id for track in tracks.values()),
         is_final=True,
         finish_reason=_FINISH.get(result.finish_reason, FinishReason.UNKNOWN),
     )
 
 
-def tracklets_of(done: SlowPass, answered: Answered, tracks: Sequence[Track], ring: ClipBuffer) -> TrackletsEvent:
+def tracklets_of(done: SlowPass, answered: Answered, tracks: Mapping[int, Track], ring: ClipBuffer) -> TrackletsEvent:
     """The objects over the frames that the model used; frames of that time that it did not use are counted."""
     used = [done.entries[index].frame for index in answered.result.clip_index]
     first_ns, last_ns = used[0].header.stamp_ns, used[-1].header.stamp_ns
@@ -55,6 +55,6 @@ def tracklets_of(done: SlowPass, answered: Answered, tracks: Sequence[Track], ri
         frames_dropped=came - len(used),
         tracklets=tuple(
             Tracklet(track.track_id, track.name, track.meant, tuple(found), tuple(found.values()))
-            for track, found in zip(tracks, answered.objects, strict=False)
+            for track, found in ((track, answered.objects[index]) for index, track in tracks.items())
         ),
     )

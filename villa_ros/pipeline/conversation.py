@@ -26,10 +26,7 @@ class Conversations:
     def history(self, conversation_id: str | None, camera: str, live: Container[int]) -> tuple[Turn, ...]:
         """Earlier turns, oldest first (None: none); keys stay only where they name a live track of this camera."""
         told = () if conversation_id is None else self._known.get(conversation_id, ())
-        return tuple(
-            replace(entry.turn, keys=tuple(key for key in entry.turn.keys if entry.camera == camera and key in live))
-            for entry in told
-        )
+        return tuple(_live(entry.turn, live if entry.camera == camera else ()) for entry in told)
 
     def add(self, conversation_id: str, camera: str, turn: Turn, follow_up: bool) -> None:
         """Remember a turn; one that follows up on nothing begins its conversation anew."""
@@ -46,8 +43,15 @@ class Conversations:
         for told in self._known.values():
             for index, entry in enumerate(told):
                 if entry.camera == camera:
-                    told[index] = replace(entry, turn=replace(entry.turn, keys=()))
+                    told[index] = replace(entry, turn=_live(entry.turn, ()))
 
     def clear(self) -> None:
         """Forget everything."""
         self._known.clear()
+
+
+def _live(turn: Turn, live: Container[int]) -> Turn:
+    """The turn with the keys of live tracks only, each with its place in the answer."""
+    places = turn.offsets if len(turn.offsets) == len(turn.keys) else (len(turn.answer),) * len(turn.keys)
+    kept = [(key, place) for key, place in zip(turn.keys, places, strict=True) if key in live]
+    return replace(turn, keys=tuple(key for key, _ in kept), offsets=tuple(place for _, place in kept))

@@ -20,7 +20,7 @@ from villa_ros.pipeline.stream import ActiveRequest, Stream
 from villa_ros.pipeline.tracks import Track
 
 if TYPE_CHECKING:
-    from villa.interface import SegmentationModel
+    from villa.interface import RequestResult, SegmentationModel
     from villa_ros.pipeline.config import PipelineConfig
     from villa_ros.pipeline.frame import Frame
 
@@ -251,9 +251,10 @@ class Engine(Books):
         if stream.session is None or stream.session is not ended.session:
             return  # that session went with a reset, or nobody else uses it
         if isinstance(outcome, Answered):
-            stream.to_drop |= {found.key for found in outcome.result.objects}
+            # An object that was tracked before goes on for the request it belongs to.
+            stream.to_drop |= {found.key for found in outcome.result.objects} - stream.tracks.keys()
         elif isinstance(outcome, Failure):
-            stream.to_drop |= set(outcome.keys)
+            stream.to_drop |= set(outcome.keys) - stream.tracks.keys()
 
     def _take(self, running: SlowPass, record: ActiveRequest, outcome: SlowOutcome) -> None:
         stream = self._streams[running.camera]
@@ -261,7 +262,7 @@ class Engine(Books):
         if stream.session is None:
             stream.session = running.session
         if isinstance(outcome, Failure):
-            stream.to_drop |= set(outcome.keys)
+            stream.to_drop |= set(outcome.keys) - stream.tracks.keys()
             if outcome.entry is None:
                 self._finish(record, RequestState.FAILED, outcome.code, outcome.message)
             else:
@@ -294,22 +295,19 @@ class Engine(Books):
         """The answer is there: name the tracks, tell everything, begin to track."""
         stream, result, newest = self._streams[done.camera], answered.result, done.entries[-1]
         self._advance(record, RequestState.DECODING)
-        stream.to_drop |= record.retained
+        stream.to_drop |= record.retained - {found.key for found in result.objects}
         record.retained = frozenset()
-        room = self._config.max_objects - len(stream.tracks)
-        kept = result.objects[: max(0, room)]
-        stream.to_drop |= {found.key for found in result.objects[len(kept) :]}
         alone = not stream.tracks
-        new = []
-        for found in kept:
-            label = self._names.label(stream.taken_labels())
-            track = Track(self._names.track_id(), record.request_id, found.key, label, found.name, found.score)
-            stream.tracks[found.key] = track
-            new.append(track)
+        kept, former = self._named(stream, record, result)
         if kept:
             self._advance(record, RequestState.SEGMENTING)
-        self._answer(record, told_in_full(record, newest.frame.header, result, new))
-        turn = Turn(record.request.text.strip(), result.text, tuple(found.key for found in kept))
+        self._answer(record, told_in_full(record, newest.frame.header, result, kept))
+        turn = Turn(
+            record.request.text.strip(),
+            result.text,
+            tuple(result.objects[index].key for index in kept),
+            tuple(result.seg_offsets[index] for index in kept),
+        )
         follow_up = record.request.action == Action.FOLLOW_UP
         self._conversations.add(record.request.conversation_id, done.camera, turn, follow_up)
         if not result.objects:
@@ -319,13 +317,13 @@ class Engine(Books):
             message = f"{len(stream.tracks)} objects are tracked: stop some requests, or raise max_objects"
             self._finish(record, RequestState.FAILED, ErrorCode.BUSY, message)
             return
-        self._outbox.append(tracklets_of(done, answered, new, stream.ring))
+        self._outbox.append(tracklets_of(done, answered, kept, stream.ring))
         if alone:
             last = len(result.clip_index) - 1
             empty = RleMask.empty(newest.frame.height, newest.frame.width)
             told = []
-            for track, found_masks in zip(new, answered.objects, strict=False):
-                mask = found_masks.get(last, empty)
+            for index, track in kept.items():
+                mask = answered.objects[index].get(last, empty)
                 told.append(track.observe(mask, track.meant, 1.0 if mask.area else 0.0, self._config))
             self._outbox.append(stream.tell(newest.frame, told))
             self._plan_catch_up(stream, newest)
@@ -335,6 +333,35 @@ class Engine(Books):
         left_out = len(result.objects) - len(kept)
         message = f"no room for {left_out} more object(s)" if left_out else ""
         self._advance(record, RequestState.TRACKING, message)
+        for request_id in former:
+            if not stream.tracks_of(request_id):
+                message = f"what it tracked goes on for request {record.request_id!r}"
+                self._finish(self._active[request_id], RequestState.SUCCEEDED, message=message)
+
+    def _named(
+        self, stream: Stream, record: ActiveRequest, result: RequestResult
+    ) -> tuple[dict[int, Track], tuple[str, ...]]:
+        """Tracks by the number of their object in the answer, as many as there is room for.
+
+        A thing that is tracked already goes on under its id, from now on for this request; the second part names the
+        requests it was tracked for before.
+        """
+        kept: dict[int, Track] = {}
+        former: dict[str, None] = {}
+        for index, found in enumerate(result.objects):
+            track = stream.tracks.get(found.key)
+            if track is not None and record.request.track:
+                former[track.request_id] = None
+                track.request_id, track.name, track.meant = record.request_id, found.name, found.score
+            elif track is None and len(stream.tracks) < self._config.max_objects:
+                label = self._names.label(stream.taken_labels())
+                track = Track(self._names.track_id(), record.request_id, found.key, label, found.name, found.score)
+                stream.tracks[found.key] = track
+            elif track is None:
+                stream.to_drop.add(found.key)
+                continue
+            kept[index] = track
+        return kept, tuple(former)
 
     def _plan_catch_up(self, stream: Stream, newest: RingEntry) -> None:
         """A few of the frames that came in meanwhile, so that an identity survives the gap."""
