@@ -168,6 +168,7 @@ def _loaded(kind: Any, folder: Path, dtype: torch.dtype, attention: str) -> Any:
             attn_implementation=attention,
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             output_loading_info=True,
         )
     except Exception as error:  # the loaders of transformers raise whatever a damaged file brings up
