@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from villa.adapters import MARK, AdapterError
 from villa.config import CausalConfig, ConfigError, ViLLaConfig
 from villa.mllm.vision_language import VisionLanguageLLM
 from villa.model import ViLLa
@@ -35,18 +36,19 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, is no checkpoint of ours, or does not fit its own configuration."""
 
 
-def save(model: ViLLa, path: Path, dtype: torch.dtype | None = torch.bfloat16) -> None:
+def save(model: ViLLa, path: Path, dtype: torch.dtype | None = torch.bfloat16, *, link: bool = False) -> None:
     """Write `model` to `path`, floating tensors as `dtype` (None: as they are); it appears whole or not at all.
 
-    The small default becomes one file; another model a folder, whose parts are copied once from where they came.
+    The small default becomes one file; another model a folder, whose parts are copied once from where they came, or
+    linked to with `link`.
     """
     if isinstance(model.config.language, CausalConfig):
         metadata = {"format": FORMAT, "config": model.config.to_json(), "tokenizer": model.codec.serialized}
         _write(_plain(model.state_dict(), dtype), path, metadata)
         return
     for name in _PARTS:
-        _save_part(model, name, path / name)
-    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(tuple(_PARTS.values()))}
+        _save_part(model, name, path / name, link=link)
+    own = {name: tensor for name, tensor in model.state_dict().items() if is_own(name)}
     head = {"format": FORMAT, "config": json.loads(model.config.to_json()), "tokens": _new_tokens(model)}
     (path / OWN).mkdir(parents=True, exist_ok=True)
     _write(_plain(own, dtype), path / OWN / "model.safetensors", {"format": FORMAT})
@@ -72,6 +74,11 @@ def load(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> V
     if isinstance(model.config.language, CausalConfig):
         channels_last(model.segmenter.encoder)  # type: ignore[arg-type]
     return model
+
+
+def is_own(name: str) -> bool:
+    """Is this tensor ours, not a published part's?"""
+    return not name.startswith(tuple(_PARTS.values())) or MARK in name
 
 
 def channels_last(module: torch.nn.Module) -> None:
@@ -119,7 +126,7 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLa:
         config = ViLLaConfig.from_dict(head.get("config"))
         sam2 = path / SAM2
         model = from_folders(config, path / MLLM, sam2 if sam2.is_dir() else None, dtype)
-    except (ConfigError, TokenizerError, PartError, json.JSONDecodeError) as error:
+    except (AdapterError, ConfigError, TokenizerError, PartError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     if (seen := _new_tokens(model)) != head.get("tokens"):
         raise CheckpointError(
@@ -127,8 +134,7 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLa:
             f"{head.get('tokens')}: it is another revision of the model"
         )
     tensors, _ = _read(own / "model.safetensors")
-    prefixes = tuple(_PARTS.values())
-    _fill(model, tensors, {name for name in model.state_dict() if not name.startswith(prefixes)}, own)
+    _fill(model, tensors, {name for name in model.state_dict() if is_own(name)}, own)
     return model
 
 
@@ -137,14 +143,18 @@ def _new_tokens(model: ViLLa) -> dict[str, int]:
     return dict(language.added) if isinstance(language, VisionLanguageLLM) else {}
 
 
-def _save_part(model: ViLLa, name: str, folder: Path) -> None:
+def _save_part(model: ViLLa, name: str, folder: Path, *, link: bool) -> None:
     """A part as its maker published it: copied from where it was loaded; made anew where it has no folder."""
     module: Any = getattr(model.language, MLLM, None) if name == MLLM else getattr(model.segmenter, SAM2, None)
     if module is None or (folder / "config.json").is_file():
         return
     source = Path(str(getattr(module, "name_or_path", "")))
     if (source / "config.json").is_file():
-        shutil.copytree(source, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if link:
+            folder.symlink_to(source.resolve(), target_is_directory=True)
+        else:
+            shutil.copytree(source, folder)
         return
     module.save_pretrained(str(folder))
     if isinstance(model.language, VisionLanguageLLM) and name == MLLM:

@@ -122,6 +122,10 @@ class CausalConfig:
         return self.visual_rows * self.visual_columns
 
 
+# Every matrix of a layer, as Qwen2, Qwen3 and Llama name them.
+_LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
 @dataclass(frozen=True)
 class VisionLanguageConfig:
     """A vision-language model from a Hugging Face folder (`mllm/` of a checkpoint).
@@ -137,9 +141,14 @@ class VisionLanguageConfig:
     min_pixels: int = 56 * 56
     timestamps: bool = True  # each frame is preceded by its time, or its number, in words
     system: str = ""  # text of a system turn before the request; empty: none
+    lora_rank: int = 0  # of adapters on the language model; 0: none
+    lora_alpha: int = 0  # 0: twice the rank
+    lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = _LORA_TARGETS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        object.__setattr__(self, "lora_targets", tuple(self.lora_targets))  # JSON has lists
         if self.family not in FAMILIES:
             raise ConfigError(f"language.family is {self.family!r}: known are {', '.join(FAMILIES)}")
 

@@ -6,12 +6,14 @@ Class by class, never `trust_remote_code`, never pickle. What the folder lacks o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from villa import adapters
 from villa.config import CausalConfig, LightConfig, Sam2Config, ViLLaConfig, VisionLanguageConfig
 from villa.light.segmenter import LightSegmenter
 from villa.mllm.causal import CausalLLM
@@ -58,8 +60,23 @@ def from_folders(
             raise PartError("segmenter kind 'sam2' needs the folder of a SAM 2 video or SAM 3 tracker model")
         segmenter = segmenter_of(config.segmenter, sam2, dtype, attention)
     else:
-        segmenter = LightSegmenter(config.segmenter).to(dtype)
-    return ViLLa(config, segmenter, language).to(dtype)
+        segmenter = LightSegmenter(config.segmenter)
+    model = ViLLa(config, segmenter, language)
+    to_type(model, dtype)
+    return model
+
+
+def to_type(model: ViLLa, dtype: torch.dtype) -> None:
+    """Parameters and stored buffers become `dtype`; tables that are computed, not stored, stay as exact as they are.
+
+    Rotary frequencies in bfloat16 would be wrong by a radian a thousand tokens on.
+    """
+    stored = model.state_dict().keys()
+    computed = [(name, buffer) for name, buffer in model.named_buffers() if name not in stored]
+    model.to(dtype)
+    for name, buffer in computed:
+        owner, _, own_name = name.rpartition(".")
+        model.get_submodule(owner).register_buffer(own_name, buffer, persistent=False)
 
 
 def language_of(
@@ -73,6 +90,7 @@ def language_of(
         raise PartError(f"{folder} holds no tokenizer.json: a fast tokenizer is needed, as the hub has it")
     language = own_class(config, _loaded(mllm_class, folder, dtype, attention), tokenizer.read_text("utf-8"))
     language.set_pixels(*_pixels(folder, language.mean, language.std))
+    adapters.add(language, config)
     return language
 
 
@@ -90,8 +108,17 @@ def segmenter_of(config: Sam2Config, folder: Path, dtype: torch.dtype, attention
     return segmenter
 
 
-def from_settings(config: ViLLaConfig, mllm: dict[str, Any], sam2: dict[str, Any] | None, tokenizer: str) -> ViLLa:
-    """Random weights in the shape of pretrained parts: their configurations as plain data, without any folder."""
+def from_settings(
+    config: ViLLaConfig,
+    mllm: dict[str, Any],
+    sam2: dict[str, Any] | None,
+    tokenizer: str,
+    dtype: torch.dtype | None = None,
+) -> ViLLa:
+    """Random weights in the shape of pretrained parts: their configurations as plain data, without any folder.
+
+    The weights come into being on torch's default device. With `dtype`, those of the parts never exist in another type.
+    """
     from transformers import AutoConfig, Sam2VideoModel, Sam3TrackerVideoModel
 
     from villa.sam2.segmenter import Sam2Segmenter
@@ -100,6 +127,7 @@ def from_settings(config: ViLLaConfig, mllm: dict[str, Any], sam2: dict[str, Any
         raise PartError(f"language kind {config.language.kind!r} has no configuration of its own")
     mllm_class, own_class = _classes(config.language.family)
     language = own_class(config.language, mllm_class(_config(AutoConfig, mllm, config.language.family)), tokenizer)
+    adapters.add(language, config.language)
     segmenter: Segmenter
     if isinstance(config.segmenter, Sam2Config):
         settings = dict(sam2 or {})

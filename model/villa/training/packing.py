@@ -44,11 +44,18 @@ class Packed:
 
 
 def forward(
-    model: ViLLa, visual: Visual, times_s: Tensor, questions: Sequence[Question], *, every_frame: bool = True
+    model: ViLLa,
+    visual: Visual,
+    times_s: Tensor,
+    questions: Sequence[Question],
+    *,
+    every_frame: bool = True,
+    recompute: bool = False,
 ) -> Packed:
     """What is seen of T frames, seconds before the newest [T], questions about the one video -> states.
 
-    Without `every_frame` the `[FRM]` tokens are left out and `frames` is empty.
+    Without `every_frame` the `[FRM]` tokens are left out and `frames` is empty. `recompute`: no cache is kept; the
+    `[FRM]` tokens are read behind the whole sequence once more, which gradient checkpointing needs.
     """
     language, codec = model.language, model.codec
     device = visual.tokens.device
@@ -89,9 +96,10 @@ def forward(
     length = position.shape[1]
     order = torch.arange(length, device=device)
     visible = (order[:, None] >= order[None, :]) & ((who[None, :] == -1) | (who[:, None] == who[None, :]))
-    cache = language.new_cache()
+    cache = None if recompute else language.new_cache()
     seen = None if video.visual is None else F.pad(video.visual, (0, length - len(video)))
-    states = language.read(Inputs(torch.cat(parts), position, seen, video.deep), cache=cache, visible=visible)
+    sequence = Inputs(torch.cat(parts), position, seen, video.deep)
+    states = language.read(sequence, cache=cache, visible=visible)
     at, groups = language.ids(seg_at), language.ids(seg_group)
     label = torch.cat(labels)
     weights = torch.ones(length, device=device)
@@ -106,5 +114,15 @@ def forward(
     past = visible[at].repeat_interleave(frames, dim=0)  # the prompt and the answer up to the [SEG]
     own = torch.arange(count, device=device).repeat_interleave(frames)
     sees = torch.cat((past, own[:, None] == own[None, :]), dim=1)
-    states_f = language.read(Inputs(queries, behind), cache=cache, visible=sees)
+    if cache is None:
+        again = Inputs(
+            torch.cat((sequence.embeds, queries.to(sequence.embeds.dtype))),
+            torch.cat((position, behind), dim=1),
+            None if seen is None else F.pad(seen, (0, len(queries))),
+            video.deep,
+        )
+        before = F.pad(visible, (0, len(queries)))
+        states_f = language.read(again, visible=torch.cat((before, sees)))[length:]
+    else:
+        states_f = language.read(Inputs(queries, behind), cache=cache, visible=sees)
     return Packed(states, label, weights, states[at], states_f.reshape(count, frames, -1), groups)

@@ -29,6 +29,7 @@ from villa.model import ViLLa
 from villa.training.clip_loss import ClipLoss, dense_loss, summed
 from villa.training.feed import Batch, Feed, FeedConfig
 from villa.training.parallel import Workers
+from villa.training.schedule import learning_rate
 from villa.training.teacher import Teacher
 
 PHASES = ("vision", "masks", "words", "answers", "joint")
@@ -136,13 +137,6 @@ def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
         return _Run(config, model_config or ViLLaConfig(), workers).go()
     finally:
         workers.close()
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Factor of the learning rates at a step: linear warm-up, flat, linear decay to 0."""
-    rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    left = config.steps - step
-    return rise * min(1.0, left / max(config.decay_steps, 1))
 
 
 def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
@@ -294,7 +288,7 @@ class _Run:
         sums: dict[str, float] = {}
         count = 0
         while self.step < config.steps:
-            factor = learning_rate(self.step, config)
+            factor = learning_rate(self.step, config.steps, config.warmup_steps, config.decay_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
             self.workers.zero(self.parameters)
