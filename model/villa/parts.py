@@ -84,7 +84,7 @@ def language_of(
 ) -> VisionLanguageLLM:
     """A vision-language model from its folder."""
     _settings(folder, (config.family,))
-    mllm_class, own_class = _classes(config.family)
+    mllm_class, own_class = classes(config.family)
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
         raise PartError(f"{folder} holds no tokenizer.json: a fast tokenizer is needed, as the hub has it")
@@ -125,18 +125,34 @@ def from_settings(
 
     if not isinstance(config.language, VisionLanguageConfig):
         raise PartError(f"language kind {config.language.kind!r} has no configuration of its own")
-    mllm_class, own_class = _classes(config.language.family)
-    language = own_class(config.language, mllm_class(_config(AutoConfig, mllm, config.language.family)), tokenizer)
-    adapters.add(language, config.language)
+    mllm_class, own_class = classes(config.language.family)
     segmenter: Segmenter
-    if isinstance(config.segmenter, Sam2Config):
-        settings = dict(sam2 or {})
-        kind = Sam3TrackerVideoModel if settings.get("model_type") == "sam3_tracker_video" else Sam2VideoModel
-        wanted = "sam3_tracker_video" if kind is Sam3TrackerVideoModel else "sam2_video"
-        segmenter = Sam2Segmenter(config.segmenter, kind(_config(AutoConfig, settings, wanted)))
-    else:
-        segmenter = LightSegmenter(config.segmenter)
-    return ViLLa(config, segmenter, language)
+    with _default_type(dtype):
+        language = own_class(config.language, mllm_class(_config(AutoConfig, mllm, config.language.family)), tokenizer)
+        adapters.add(language, config.language)
+        if isinstance(config.segmenter, Sam2Config):
+            settings = dict(sam2 or {})
+            kind = Sam3TrackerVideoModel if settings.get("model_type") == "sam3_tracker_video" else Sam2VideoModel
+            wanted = "sam3_tracker_video" if kind is Sam3TrackerVideoModel else "sam2_video"
+            segmenter = Sam2Segmenter(config.segmenter, kind(_config(AutoConfig, settings, wanted)))
+        else:
+            segmenter = LightSegmenter(config.segmenter)
+    # The blocks begin in float32: what they start from is not computed in bfloat16.
+    model = ViLLa(config, segmenter, language)
+    if dtype is not None:
+        to_type(model, dtype)
+    return model
+
+
+@contextmanager
+def _default_type(dtype: torch.dtype | None) -> Iterator[None]:
+    """Floating tensors that name no type are made as `dtype`."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype or before)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _config(auto: Any, settings: dict[str, Any], kind: str) -> Any:
@@ -144,7 +160,7 @@ def _config(auto: Any, settings: dict[str, Any], kind: str) -> Any:
     return auto.for_model(kind, **values)
 
 
-def _classes(family: str) -> tuple[Any, type[VisionLanguageLLM]]:
+def classes(family: str) -> tuple[Any, type[VisionLanguageLLM]]:
     """The class of transformers and ours."""
     import transformers
 
