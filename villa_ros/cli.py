@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from villa_ros.cli_bench import bench, soak
 from villa_ros.cli_training import data_app, evaluate, train
+from villa_ros.cli_tuning import convert, tune
 from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
 
 app = typer.Typer(
@@ -277,6 +278,8 @@ def info(checkpoint: Checkpoint = "") -> None:
 
 
 app.command("train")(train)
+app.command("tune")(tune)
+app.command("convert")(convert)
 app.command("eval")(evaluate)
 app.command("bench")(bench)
 app.command("soak")(soak)

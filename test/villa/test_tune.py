@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -142,6 +144,43 @@ def test_a_run_that_trains_other_parameters_is_not_continued(data, large, tmp_pa
     tune(_config(data, large, tmp_path, steps=1, trained=("synchronizer.",)))
     with pytest.raises(TuneError, match="choose another --out"):
         tune(_config(data, large, tmp_path, steps=2, trained=("synthesizer.",)))
+
+
+def test_a_checkpoint_without_adapters_gets_some(data, tmp_path):
+    hub = save_parts(tmp_path / "hub", "internvl")
+    plain = from_folders(parts_config("internvl"), *hub, torch.float32)
+    save(plain, tmp_path / "plain", None)
+    path = tune(_config(data, tmp_path / "plain", tmp_path / "out", lora_rank=2, trained=("lora_",)))
+    tuned = load(path)
+    assert tuned.config.language.lora_rank == 2
+    assert any("lora_B" in n and float(p.abs().max()) > 0 for n, p in tuned.named_parameters())
+    with pytest.raises(TuneError, match="adapters of rank 2, wanted 3"):
+        tune(_config(data, path, tmp_path / "other", lora_rank=3))
+
+
+def test_a_model_that_is_trained_whole_has_no_adapters(data, small, tmp_path):
+    with pytest.raises(TuneError, match="trained whole"):
+        tune(_config(data, small, tmp_path, lora_rank=4))
+
+
+def test_two_processes_learn_one_model(data, large, tmp_path):
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from villa.training.tune import TuneConfig, tune\n"
+        "torch.set_num_threads(1)\n"
+        "tune(TuneConfig(data=Path(sys.argv[1]), init=Path(sys.argv[2]), out=Path(sys.argv[3]), steps=3,\n"
+        "    warmup_steps=1, decay_steps=1, log_every=1, mixed=False))\n"
+    )
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [sys.executable, *command, str(data), str(large), str(tmp_path / "out")],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(_curve(tmp_path / "out")) == 3
+    assert load(tmp_path / "out" / "checkpoint").config.language.lora_rank == 4
 
 
 def test_training_nothing_is_refused(data, large, tmp_path):

@@ -22,9 +22,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from villa import adapters
 from villa.adapters import MARK
 from villa.checkpoint import load, save
-from villa.config import CausalConfig
+from villa.config import CausalConfig, VisionLanguageConfig
 from villa.mllm.vision_language import VisionLanguageLLM
 from villa.model import ViLLa
 from villa.segmenter import Segmenter
@@ -73,6 +74,7 @@ class TuneConfig:
     decoder_lr: float = 2e-5
     weight_decay: float = 0.02
     clip_norm: float = 1.0
+    lora_rank: int = 0  # adapters to begin with, where the checkpoint has none
     trained: tuple[str, ...] = ()  # parts of parameter names; none: LARGE or SMALL
     mixed: bool = True  # bfloat16 for what is computed and for frozen weights; trained ones stay float32
     checkpointing: bool = False  # recompute the language model's layers in the backward pass: less memory
@@ -164,12 +166,35 @@ def prepared(config: TuneConfig) -> ViLLa:
     source = last if (last / "villa" / "config.json").is_file() else config.init
     single = config.out / "villa.safetensors"
     model = load(single if single.is_file() else source, config.device, frozen)
+    if config.lora_rank:
+        _adapted(model, config.lora_rank)
     wanted = config.trained or (SMALL if isinstance(model.config.language, CausalConfig) else LARGE)
     for name, parameter in model.named_parameters():
         if any(part in name for part in wanted):
             parameter.data = parameter.data.float()
             parameter.requires_grad_(True)
     return model
+
+
+def _adapted(model: ViLLa, rank: int) -> None:
+    """Give the language model adapters, unless it has some.
+
+    Raises:
+        TuneError: it has others, or is trained whole.
+    """
+    language = model.config.language
+    if not isinstance(language, VisionLanguageConfig) or not isinstance(model.language, VisionLanguageLLM):
+        raise TuneError(f"language kind {language.kind!r} is trained whole: adapters are for vision-language models")
+    if language.lora_rank:
+        if language.lora_rank != rank:
+            raise TuneError(f"the checkpoint has adapters of rank {language.lora_rank}, wanted {rank}")
+        return
+    language = replace(language, lora_rank=rank)
+    adapters.add(model.language, language)
+    model.config = replace(model.config, language=language)
+    model.language.config = language
+    model.requires_grad_(False)
+    model.language.to(model.device)
 
 
 def groups_of(model: ViLLa, config: TuneConfig) -> list[dict[str, Any]]:
