@@ -19,7 +19,8 @@ from villa.model import ViLLa, clip_times
 from villa.segmenter import Pyramid, joined
 from villa.tokenizer import Prompt
 
-PREFILL_TOKENS = 64
+PREFILL_TOKENS = 64  # read in one step on a CPU, so that a fast pass need not wait longer than 100 ms
+PREFILL_TOKENS_GPU = 512
 CANDIDATES_PER_FRAME = 4  # at most 4 T_l candidates are looked at
 _THUMBNAIL_PX = (16, 12)
 
@@ -143,7 +144,7 @@ def say(
     length, total = 0, len(video) + len(tail)
     state = tail.embeds[0]
     for part in (video, tail):
-        for chunk in part.chunks(PREFILL_TOKENS):
+        for chunk in part.chunks(PREFILL_TOKENS if model.device.type == "cpu" else PREFILL_TOKENS_GPU):
             state = language.read(chunk, cache=cache)[-1]
             length += len(chunk)
             yield SlowStep(Stage.DECODING, 0.7 * length / total)
