@@ -12,6 +12,8 @@ import typer
 from rich.markup import escape
 
 from villa_ros.cli_bench import bench, soak
+from villa_ros.cli_models import download
+from villa_ros.cli_models import show as show_config
 from villa_ros.cli_training import data_app, evaluate, train
 from villa_ros.cli_tuning import convert, tune
 from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
@@ -254,8 +256,17 @@ def node(
 
 
 @app.command()
-def info(checkpoint: Checkpoint = "") -> None:
-    """What is installed, where the shipped files are, and what the model is made of."""
+def info(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="CONFIG", help="Name of a configuration, or its JSON file: what it amounts to."),
+    ] = None,
+    checkpoint: Checkpoint = "",
+) -> None:
+    """What is installed, where the shipped files are, and what the model is made of; or a named configuration."""
+    if config is not None:
+        show_config(config)
+        return
     from villa_ros.live_graph import have_ros
     from villa_ros.share import share_path
 
@@ -280,6 +291,7 @@ def info(checkpoint: Checkpoint = "") -> None:
 app.command("train")(train)
 app.command("tune")(tune)
 app.command("convert")(convert)
+app.command("download")(download)
 app.command("eval")(evaluate)
 app.command("bench")(bench)
 app.command("soak")(soak)
