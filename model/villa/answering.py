@@ -73,8 +73,8 @@ def ask(
     features: list[Pyramid] = []
     for done, index in enumerate(chosen):
         ready = clip[index].features
-        if ready is None or (model.language.needs_pixels and index not in images):
-            images.setdefault(index, clip[index].rgb())
+        if index not in images and (ready is None or model.language.needs_pixels):
+            images[index] = clip[index].rgb()
         features.append(model.encode(images[index]) if ready is None else ready)
         yield SlowStep(Stage.BUFFERING, (done + 1) / len(chosen))
     stamps = [clip[index].stamp_s for index in chosen]

@@ -141,6 +141,8 @@ class VisionLanguageConfig:
     min_pixels: int = 56 * 56
     timestamps: bool = True  # each frame is preceded by its time, or its number, in words
     system: str = ""  # text of a system turn before the request; empty: none
+    # States are taken before the last norm: what output_hidden_states of transformers 4.57 gave for Qwen3-VL.
+    state_before_norm: bool = False
     lora_rank: int = 0  # of adapters on the language model; 0: none
     lora_alpha: int = 0  # 0: twice the rank
     lora_dropout: float = 0.0

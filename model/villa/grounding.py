@@ -34,11 +34,6 @@ class Found:
         """The newest clip frame it was seeded on."""
         return max(self.seeds)
 
-    @property
-    def first_seed(self) -> int:
-        """The oldest clip frame it was seeded on."""
-        return min(self.seeds)
-
 
 def gating(model: ViLLa) -> bool:
     """Does a low object score hide a mask?"""
@@ -109,5 +104,5 @@ def pooled(features: Pyramid, logits: Tensor) -> Tensor:
 
 
 def on_cpu(logits: Tensor) -> Logits:
-    """Mask logits [h, w] -> numpy."""
+    """Mask logits [..., h, w] -> numpy."""
     return np.asarray(logits.float().cpu().numpy(), np.float32)

@@ -102,9 +102,10 @@ class StreamSession:
         masks = self._masks_at([track.memory for track in tracks], features, moment)
         present = masks.present.float().sigmoid().tolist()
         quality = masks.iou.float().tolist()
+        drawn = on_cpu(masks.logits)  # one copy from the device for all
         outputs = []
         for row, track in enumerate(tracks):
-            logits = on_cpu(masks.logits[row]) if visible(self._model, present[row]) else None
+            logits = drawn[row] if visible(self._model, present[row]) else None
             track.mask = None if logits is None else logits > 0
             if self._model.config.blocks.track_tokens and logits is not None:
                 track.look = pooled(features, masks.logits[row])

@@ -89,6 +89,8 @@ def villa_config(family: str, *, compatible: bool = True) -> ViLLaConfig:
         language=VisionLanguageConfig(
             family=family,
             timestamps=not compatible,
+            # Its code asks for hidden_states[-1], which the transformers it names gave before the norm here.
+            state_before_norm=family == "qwen3_vl",
             # Sa2VA's bounds, in tokens of 28 x 28 px.
             min_pixels=512 * 28 * 28 if compatible else 56 * 56,
             max_pixels=2048 * 28 * 28 if compatible else 448 * 448,
@@ -242,20 +244,28 @@ def _tokenizer(source: Path, folder: Path) -> dict[str, Any]:
         if (source / name).is_file():
             shutil.copy2(source / name, folder / name)
     if not (folder / "tokenizer.json").is_file():
-        from transformers import AutoTokenizer
-
-        try:
-            AutoTokenizer.from_pretrained(str(source), use_fast=True, local_files_only=True).save_pretrained(
-                str(folder)
-            )
-        except Exception as error:  # whatever a tokenizer of another kind brings up
-            raise ConvertError(
-                f"{source} has no tokenizer.json and none could be made of what it has ({error}): put one there, for "
-                "InternLM2 as transformers' own conversion of InternVL makes it"
-            ) from error
+        _make_tokenizer(source, folder)
     tokenizer: dict[str, Any] = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     _token(tokenizer, SEG)
     return tokenizer
+
+
+def _make_tokenizer(source: Path, folder: Path) -> None:
+    """A tokenizer.json of what older checkpoints have."""
+    from transformers import AutoTokenizer
+
+    cause: object = "there is neither vocab.json nor tokenizer.model"
+    if any((source / name).is_file() for name in ("vocab.json", "tokenizer.model")):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(source), use_fast=True, local_files_only=True)
+            tokenizer.save_pretrained(str(folder))
+            return
+        except Exception as error:  # whatever a tokenizer of another kind brings up
+            cause = error
+    raise ConvertError(
+        f"{source} has no tokenizer.json and none could be made of what it has ({cause}): put one there, for "
+        "InternLM2 as transformers' own conversion of InternVL makes it"
+    )
 
 
 def _token(tokenizer: dict[str, Any], token: str) -> int:

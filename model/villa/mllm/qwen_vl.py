@@ -60,13 +60,13 @@ class Qwen3VL(VisionLanguageLLM):
 
     @staticmethod
     def chat(config: VisionLanguageConfig) -> ChatFormat:
-        """Qwen's chat; a frame is `<1.5 seconds>` and then the image."""
+        """Qwen's chat; a frame is `<1.5 seconds>` and then the image. Without times, as Sa2VA writes it."""
         time = "<{seconds} seconds>" if config.timestamps else ""
         return ChatFormat(
             start=f"<|im_start|>system\n{config.system}<|im_end|>\n" if config.system else "",
             frame_before=f"{time}<|vision_start|>",
             frame_after="<|vision_end|>",
-            video_after="",
+            video_after="" if config.timestamps else "\n",
             words_before="",
         )
 

@@ -108,6 +108,8 @@ class VisionLanguageLLM(MultimodalLLM):
 
     def logits(self, states: Tensor) -> Tensor:
         """States [..., D] -> [..., tokens]; rows that stand for no token can never be chosen."""
+        if self.config.state_before_norm:
+            states = self.text.norm(states)
         scores = self.mllm.get_output_embeddings()(states)[..., : self._seen_tokens]
         missing = self._seen_tokens - scores.shape[-1]
         scores = F.pad(scores, (0, missing)) if missing > 0 else scores
@@ -127,15 +129,21 @@ class VisionLanguageLLM(MultimodalLLM):
 
     def read(self, inputs: Inputs, *, cache: DynamicCache | None = None, visible: Tensor | None = None) -> Tensor:
         """Inputs of L tokens -> final states [L, D]."""
-        out = self.text(
-            inputs_embeds=inputs.embeds[None],
-            attention_mask=bias_of(visible, inputs.embeds),
-            position_ids=self.position_ids(inputs.positions),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **self.extra(inputs),
-        )
-        return out.last_hidden_state[0]  # type: ignore[no-any-return]
+        before: list[Tensor] = []
+        hook = self.text.norm.register_forward_pre_hook(lambda _, given: before.append(given[0]))
+        try:
+            out = self.text(
+                inputs_embeds=inputs.embeds[None],
+                attention_mask=bias_of(visible, inputs.embeds),
+                position_ids=self.position_ids(inputs.positions),
+                past_key_values=cache,
+                use_cache=cache is not None,
+                **self.extra(inputs),
+            )
+        finally:
+            hook.remove()
+        states: Tensor = before[-1] if self.config.state_before_norm else out.last_hidden_state
+        return states[0]
 
     def position_ids(self, positions: Tensor) -> Tensor:
         """Positions [P, L] -> as the language model wants them."""
