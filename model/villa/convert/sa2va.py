@@ -31,6 +31,8 @@ _SEEN_FRAMES = 5  # that Sa2VA's language model looks at: the first ones
 IGNORED = {
     r".*\.rotary_emb\.inv_freq": "computed from the configuration; old transformers saved it",
 }
+# What a family's own chat template says first where nobody says otherwise.
+_SYSTEM = {"qwen2_5_vl": "You are a helpful assistant."}
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
@@ -91,6 +93,7 @@ def villa_config(family: str, *, compatible: bool = True) -> ViLLaConfig:
             timestamps=not compatible,
             # Its code asks for hidden_states[-1], which the transformers it names gave before the norm here.
             state_before_norm=family == "qwen3_vl",
+            system=_SYSTEM.get(family, ""),
             # Sa2VA's bounds, in tokens of 28 x 28 px.
             min_pixels=512 * 28 * 28 if compatible else 56 * 56,
             max_pixels=2048 * 28 * 28 if compatible else 448 * 448,
