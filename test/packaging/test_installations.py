@@ -27,7 +27,7 @@ for part in sys.argv[1:]:
 
 
 def shipped() -> dict[str, Path]:
-    """A file of each folder of the share, by its name in the share."""
+    """A file of each folder of the share, subfolders among them, by its name in the share."""
     wanted = {}
     for name, source in {
         "config": "config",
@@ -37,10 +37,13 @@ def shipped() -> dict[str, Path]:
         "weights": "model/weights",
     }.items():
         files = sorted(path for path in (ROOT / source).rglob("*") if path.is_file() and path.suffix != ".pyc")
-        visible = [path for path in files if not path.name.startswith(".")]
-        if visible:
-            wanted[f"{name}/{visible[0].relative_to(ROOT / source).as_posix()}"] = visible[0]
+        first: dict[Path, Path] = {}
+        for path in files:
+            if not path.name.startswith("."):
+                first.setdefault(path.parent, path)
+        wanted |= {f"{name}/{path.relative_to(ROOT / source).as_posix()}": path for path in first.values()}
     assert any(name.startswith("config/") for name in wanted)
+    assert any(name.startswith("configs/parts/") for name in wanted)
     return wanted
 
 
