@@ -78,7 +78,7 @@ class StreamSession:
             self._tracks.pop(key, None)
 
     def cancel(self) -> None:
-        """End the request at work, if there is one: its next step raises RequestCanceledError. Tracks stay."""
+        """End the request at work, or about to be: its next step raises RequestCanceledError. Tracks stay."""
         self._running += 1
 
     # -- fast pass -----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class StreamSession:
         """Answer `text` about `clip`; see `villa.interface.Session.request`.
 
         Without a clip, the images that were given to `step` are looked at; without a history, the session's own last
-        turns are read (an empty one begins anew).
+        turns are read (an empty one begins anew). A new request cancels one that is still at work.
 
         Raises:
             ValueError: the clip is empty.
@@ -144,23 +144,27 @@ class StreamSession:
             DeviceMemoryError: the device's memory does not hold the pass, not even with half of the frames.
         """
         clip = list(self._ring) if clip is None else clip
-        self._running += 1
-        running = self._running
         read = tuple(self._turns) if history is None else tuple(history)
-        steps = in_steps(lambda frames: self._request(text, clip, read, frames), self._model.config.clip_frames)
-        while True:
-            if self._running != running:
-                steps.close()
-                raise RequestCanceledError(f"the request {text[:60]!r} was canceled")
-            try:
-                yield next(steps)
-            except StopIteration as done:
-                result: RequestResult = done.value
-                self._turns.append(_turn(text, result))
-                return result
-            except GeneratorExit:
-                steps.close()
-                raise
+        self._running += 1
+        return self._until_canceled(text, clip, read, self._running)
+
+    def _until_canceled(
+        self, text: str, clip: Sequence[ClipFrame], history: Sequence[Turn], running: int
+    ) -> Generator[SlowStep, None, RequestResult]:
+        steps = in_steps(lambda frames: self._request(text, clip, history, frames), self._model.config.clip_frames)
+        try:
+            while True:
+                if self._running != running:
+                    raise RequestCanceledError(f"the request {text[:60]!r} was canceled")
+                try:
+                    step = next(steps)
+                except StopIteration as done:
+                    result: RequestResult = done.value
+                    self._turns.append(_turn(text, result))
+                    return result
+                yield step
+        finally:
+            steps.close()
 
     def _request(
         self, text: str, clip: Sequence[ClipFrame], history: Sequence[Turn], frames: int

@@ -14,15 +14,16 @@ from villa_ros.pipeline.answers import told_in_full, told_so_far, tracklets_of
 from villa_ros.pipeline.books import Books
 from villa_ros.pipeline.clip_buffer import Ingested, RingEntry, spread
 from villa_ros.pipeline.events import Event, TrackState
+from villa_ros.pipeline.naming import name_tracks
 from villa_ros.pipeline.passes import Answered, Failure, Looked, SlowOutcome, SlowPass, look
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.stream import ActiveRequest, Stream
-from villa_ros.pipeline.tracks import Track
 
 if TYPE_CHECKING:
-    from villa.interface import RequestResult, SegmentationModel
+    from villa.interface import SegmentationModel
     from villa_ros.pipeline.config import PipelineConfig
     from villa_ros.pipeline.frame import Frame
+    from villa_ros.pipeline.tracks import Track
 
 
 class Engine(Books):
@@ -298,7 +299,7 @@ class Engine(Books):
         stream.to_drop |= record.retained - {found.key for found in result.objects}
         record.retained = frozenset()
         alone = not stream.tracks
-        kept, former = self._named(stream, record, result)
+        kept, former = name_tracks(stream, record, result, self._names, self._config.max_objects)
         if kept:
             self._advance(record, RequestState.SEGMENTING)
         self._answer(record, told_in_full(record, newest.frame.header, result, kept))
@@ -337,31 +338,6 @@ class Engine(Books):
             if not stream.tracks_of(request_id):
                 message = f"what it tracked goes on for request {record.request_id!r}"
                 self._finish(self._active[request_id], RequestState.SUCCEEDED, message=message)
-
-    def _named(
-        self, stream: Stream, record: ActiveRequest, result: RequestResult
-    ) -> tuple[dict[int, Track], tuple[str, ...]]:
-        """Tracks by the number of their object in the answer, as many as there is room for.
-
-        A thing that is tracked already goes on under its id, from now on for this request; the second part names the
-        requests it was tracked for before.
-        """
-        kept: dict[int, Track] = {}
-        former: dict[str, None] = {}
-        for index, found in enumerate(result.objects):
-            track = stream.tracks.get(found.key)
-            if track is not None and record.request.track:
-                former[track.request_id] = None
-                track.request_id, track.name, track.meant = record.request_id, found.name, found.score
-            elif track is None and len(stream.tracks) < self._config.max_objects:
-                label = self._names.label(stream.taken_labels())
-                track = Track(self._names.track_id(), record.request_id, found.key, label, found.name, found.score)
-                stream.tracks[found.key] = track
-            elif track is None:
-                stream.to_drop.add(found.key)
-                continue
-            kept[index] = track
-        return kept, tuple(former)
 
     def _plan_catch_up(self, stream: Stream, newest: RingEntry) -> None:
         """A few of the frames that came in meanwhile, so that an identity survives the gap."""
