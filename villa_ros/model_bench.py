@@ -37,9 +37,6 @@ CLIP_FRAMES = 8  # that a request is made about
 FULL_AFTER = 18  # carried frames after which the memory of every family is as full as it gets
 REQUEST = "follow the red mug that stands left of the carton"
 _PERIOD_S = 0.1
-# Parts of a segmenter that see every frame, of both families.
-_HOT = ("encoder", "propagator", "sam2.vision_encoder", "sam2.memory_attention", "sam2.memory_encoder")
-
 T = TypeVar("T")
 
 
@@ -146,7 +143,7 @@ class _Run:
         if isinstance(named.config.language, CausalConfig):  # as a checkpoint of it is loaded
             channels_last(self.model.segmenter.encoder)  # type: ignore[arg-type]
         if options.compile:
-            _compile(self.model)
+            self.model.compile_fast_pass()
         rng = np.random.default_rng(0)
         self.images: list[Rgb] = [rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(CLIP_FRAMES)]
         self.clip: list[ClipFrame] = [
@@ -357,10 +354,3 @@ class _Words:
 
         at, position = [self.length - 1], [self.position - 1]
         return frame_states(self.model, self.state[None], self.times_s, at, position, self.cache)
-
-
-def _compile(model: ViLLa) -> None:
-    """torch.compile of what runs on every frame."""
-    for name, module in model.segmenter.named_modules():
-        if name in _HOT:
-            module.compile()

@@ -88,7 +88,7 @@ def notes(results: Sequence[ModelBench]) -> list[str]:
     """What the numbers hold for, and how they stand to the aims."""
     first = results[0]
     lines = [
-        f"{first.device}, {first.threads} threads, torch {first.torch}"
+        f"{first.device}, {first.threads} thread{'s' if first.threads > 1 else ''}, torch {first.torch}"
         f"{', compiled' if first.compiled else ''}; random weights, 640x480, clips of 8 frames; "
         f"memory {first.peak_kind}"
     ]

@@ -79,6 +79,12 @@ class ViLLa(nn.Module):
 
         return segment(self, video, text, **options)
 
+    def compile_fast_pass(self) -> None:
+        """torch.compile what sees every frame. The first frames then take as long as the compiler does."""
+        for name, module in self.segmenter.named_modules():
+            if name in self.segmenter.every_frame:
+                module.compile()
+
     @property
     def codec(self) -> TextCodec:
         """The language model's words."""

@@ -96,6 +96,7 @@ class Segmenter(nn.Module, ABC):
 
     channels: int  # C
     mask_grid: tuple[int, int]  # (rows, columns) of mask logits
+    every_frame: tuple[str, ...] = ()  # names of the modules that see every frame
 
     @abstractmethod
     def preprocess(self, images: Sequence[Rgb]) -> Tensor:

@@ -300,3 +300,20 @@ def test_a_long_prompt_is_read_in_steps_between_which_others_may_run(begin):
         pass
     assert decoding >= 2
     assert PREFILL_TOKENS <= 64
+
+
+def test_a_compiled_fast_pass_gives_the_same_masks(begin):
+    model = begin(TWO)
+    session, other = model.open_session(), model.open_session()
+    for each in (session, other):
+        finish(each.request("both", clip(3)))
+    expected = other.step(image(7), 1_700_000_001.0)
+    compiled = []
+    for name, module in model.segmenter.named_modules():
+        if name in model.segmenter.every_frame:
+            # What torch.compile would take; the compiler itself needs minutes.
+            module.compile(backend="eager")
+            compiled.append(name)
+    assert sorted(compiled) == sorted(model.segmenter.every_frame)
+    for mine, whole in zip(session.step(image(7), 1_700_000_001.0), expected, strict=True):
+        assert mine.present_score == pytest.approx(whole.present_score, abs=1e-4)

@@ -22,6 +22,8 @@ _SURE = 0.5  # predicted IoU times presence that a look needs to be remembered
 class LightSegmenter(Segmenter):
     """EfficientNet-Lite0 pyramid, a two-layer mask decoder and a memory of at most `memories` frames."""
 
+    every_frame = ("encoder", "decoder", "propagator.encoder", "propagator.attention")
+
     def __init__(self, config: LightConfig) -> None:
         super().__init__()
         self.config = config

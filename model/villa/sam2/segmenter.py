@@ -39,6 +39,8 @@ class Sam2Pyramid(Pyramid):
 class Sam2Segmenter(Segmenter):
     """`Sam2VideoModel` or `Sam3TrackerVideoModel` with a decoder of its own for the prompts of a language model."""
 
+    every_frame = ("sam2.vision_encoder", "sam2.memory_attention", "sam2.mask_decoder", "sam2.memory_encoder")
+
     pixel_mean: Tensor
     pixel_std: Tensor
 
