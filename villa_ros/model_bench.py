@@ -6,6 +6,7 @@ seen, and memories are filled before the fast pass is timed. What the masks look
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ import numpy as np
 
 from villa_ros.machine import device_of, free_bytes, name_of, peak_bytes
 from villa_ros.model_report import ModelBench, Timed
+from villa_ros.process_setup import PARENT_VARIABLE, end_with_parent
 
 if TYPE_CHECKING:
     import torch
@@ -97,13 +99,20 @@ def measure_apart(named: NamedConfig, options: Options) -> ModelBench:
         ModelBenchError: as `measure`, or the process was killed.
         DeviceError: there is no such device.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(os.getpid(),)) as pool:
         try:
             return pool.submit(measure, named, options).result()
         except BrokenProcessPool as error:
             raise ModelBenchError(
                 f"the process that measured {named.name} was killed, most likely for want of memory"
             ) from error
+
+
+def _begin(parent: int) -> None:
+    """A benchmark that is killed leaves no process with gigabytes of weights behind."""
+    os.environ[PARENT_VARIABLE] = str(parent)
+    end_with_parent()
 
 
 class _Run:
@@ -333,11 +342,12 @@ class _Words:
 
     def read(self, chunk: int = 0) -> None:
         """The whole prompt, at most `chunk` tokens at a time; 0: as many as the slow pass takes."""
-        from villa.answering import PREFILL_TOKENS
+        from villa.answering import PREFILL_TOKENS, PREFILL_TOKENS_GPU
 
+        usual = PREFILL_TOKENS if self.model.device.type == "cpu" else PREFILL_TOKENS_GPU
         self.cache = self.model.language.new_cache()
         for part in self.parts:
-            for piece in part.chunks(chunk or PREFILL_TOKENS):
+            for piece in part.chunks(chunk or usual):
                 self.state = self.model.language.read(piece, cache=self.cache)[-1]
 
     def say_one(self) -> None:

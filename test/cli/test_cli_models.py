@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -346,6 +347,28 @@ def test_wrong_wishes_are_told(arguments: tuple[str, ...], code: int, wanted: st
     assert seen == code
     assert wanted in " ".join(complained.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_benchmark_leaves_no_process_behind(config: Path, tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil", reason="no psutil: pip install -r requirements/test.txt")
+    command = [sys.executable, "-m", "villa_ros.cli", "bench", "--models", str(config), "--device", "cpu"]
+    endless = ["--repeats", "1000000", "--budget", "600", "--out", str(tmp_path / "out")]
+    bench = subprocess.Popen([*command, *endless], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120.0
+        measuring: list[object] = []
+        while not measuring and bench.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+            children = psutil.Process(bench.pid).children()
+            measuring = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    finally:
+        bench.kill()
+        bench.wait(10.0)
+    assert measuring, "no process of its own was begun"
+    _, alive = psutil.wait_procs(measuring, timeout=60.0)
+    for process in alive:
+        process.kill()
+    assert not alive
 
 
 def test_aims_are_told_beside_what_was_measured_and_never_fail() -> None:
