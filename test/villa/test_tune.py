@@ -110,6 +110,14 @@ def test_a_large_model_learns_adapters_and_blocks_and_nothing_else(data, large, 
         assert (path / part / "model.safetensors").read_bytes() == (large / part / "model.safetensors").read_bytes()
 
 
+def test_nothing_of_a_published_part_learns(data, large, tmp_path):
+    model = prepared(_config(data, large, tmp_path))
+    learns = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert learns
+    assert all(is_own(name) for name in learns)
+    assert any(name.startswith("sampler.") for name in learns)
+
+
 def test_a_large_model_s_loss_falls(data, large, tmp_path):
     tune(
         _config(

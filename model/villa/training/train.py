@@ -29,7 +29,7 @@ from villa.model import ViLLa
 from villa.training.clip_loss import ClipLoss, dense_loss, summed
 from villa.training.feed import Batch, Feed, FeedConfig
 from villa.training.parallel import Workers
-from villa.training.schedule import learning_rate
+from villa.training.schedule import set_rates
 from villa.training.teacher import Teacher
 
 PHASES = ("vision", "masks", "words", "answers", "joint")
@@ -288,9 +288,7 @@ class _Run:
         sums: dict[str, float] = {}
         count = 0
         while self.step < config.steps:
-            factor = learning_rate(self.step, config.steps, config.warmup_steps, config.decay_steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["base_lr"] * factor
+            set_rates(self.optimizer, self.step, config.steps, config.warmup_steps, config.decay_steps)
             self.workers.zero(self.parameters)
             for parts in self._parts(batches, losses):
                 count += 1

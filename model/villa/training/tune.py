@@ -32,9 +32,9 @@ from villa.segmenter import Segmenter
 from villa.training.answer_loss import AnswerLoss, Asked, TuneBatch, TuneLosses
 from villa.training.expressions import Expression, Expressions, Video
 from villa.training.parallel import Workers
-from villa.training.schedule import learning_rate
+from villa.training.schedule import set_rates
 
-# What a large model learns; parts of parameter names.
+# What a large model learns: beginnings of parameter names, and the mark of adapters anywhere in them.
 LARGE = (
     MARK,
     "language.new_",
@@ -168,12 +168,16 @@ def prepared(config: TuneConfig) -> ViLLa:
     model = load(single if single.is_file() else source, config.device, frozen)
     if config.lora_rank:
         _adapted(model, config.lora_rank)
-    wanted = config.trained or (SMALL if isinstance(model.config.language, CausalConfig) else LARGE)
+    usual = SMALL if isinstance(model.config.language, CausalConfig) else LARGE
     for name, parameter in model.named_parameters():
-        if any(part in name for part in wanted):
+        if any(part in name for part in config.trained) if config.trained else _usual(name, usual):
             parameter.data = parameter.data.float()
             parameter.requires_grad_(True)
     return model
+
+
+def _usual(name: str, parts: tuple[str, ...]) -> bool:
+    return any(name.startswith(part) or (part == MARK and MARK in name) for part in parts)
 
 
 def _adapted(model: ViLLa, rank: int) -> None:
@@ -292,9 +296,7 @@ class _Run:
         sums: dict[str, float] = {}
         count = 0
         while self.step < config.steps:
-            factor = learning_rate(self.step, config.steps, config.warmup_steps, config.decay_steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["base_lr"] * factor
+            factor = set_rates(self.optimizer, self.step, config.steps, config.warmup_steps, config.decay_steps)
             self.workers.zero(self.parameters)
             for _ in range(config.videos_per_step):
                 for name, value in self._backward(next(batches)).items():
