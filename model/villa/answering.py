@@ -100,10 +100,11 @@ def choose(
         return candidates, images
     stamps = [clip[index].stamp_s for index in candidates]
     known = [clip[index].features for index in candidates]
+    # Features and thumbnails cannot be compared: it is all of one or all of the other.
+    encoded = all(features is not None for features in known)
     descriptors = []
     for done, (index, features) in enumerate(zip(candidates, known, strict=True)):
-        # Features and thumbnails cannot be compared: it is all of one or all of the other.
-        if all(f is not None for f in known):
+        if encoded:
             descriptors.append(model.describe(features))  # type: ignore[arg-type]
         else:
             images[index] = clip[index].rgb()

@@ -8,9 +8,9 @@ from functools import partial
 
 import torch
 
-from villa import answers, masks
+from villa import masks
 from villa.answering import Heard, ask
-from villa.grounding import Found, ground, memory_of, on_cpu, visible
+from villa.grounding import Found, ground, memory_of, on_cpu, visible, words_of
 from villa.interface import ClipFrame, Logits, Rgb, SlowStep, finish
 from villa.masks import RleMask
 from villa.model import ViLLa
@@ -68,8 +68,7 @@ def segment(
     heard, found = finish(in_steps(lambda frames: _found(model, text, clip, frames, history), model.config.clip_frames))
     with torch.inference_mode():
         tracklets = _carried(model, clip, heard, found, progress)
-    words = answers.ABSENT if len(heard.said.states) and not found else heard.answer.text
-    return Segmentation(words, heard.said.raw, heard.said.finish, heard.chosen, tuple(tracklets))
+    return Segmentation(words_of(heard, found), heard.said.raw, heard.said.finish, heard.chosen, tuple(tracklets))
 
 
 def _found(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from villa import answers
 from villa.answering import Heard
 from villa.interface import Logits, SlowStep, Stage
 from villa.model import ViLLa, key_frame
@@ -87,6 +88,11 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
             )
         )
     return found
+
+
+def words_of(heard: Heard, found: Sequence[Found]) -> str:
+    """The answer in words; a name without an object is not an answer."""
+    return answers.ABSENT if len(heard.said.states) and not found else heard.answer.text
 
 
 def memory_of(model: ViLLa, found: Found) -> Memory:

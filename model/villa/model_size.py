@@ -136,13 +136,12 @@ def size_of(named: NamedConfig) -> Size:
 
 def _rows(model: ViLLa) -> Iterator[Row]:
     """Parts in the order in which they are used; a tied weight counts once."""
-    from villa.training.tune import LARGE, SMALL
+    from villa.training.tune import learns
 
-    learns = SMALL if isinstance(model.config.language, CausalConfig) else LARGE
     counts: dict[tuple[str, str, bool], int] = {}
     for name, parameter in model.named_parameters():
         part, what = _place(name)
-        trained = any(name.startswith(start) or (start == MARK and MARK in name) for start in learns)
+        trained = learns(name, model.config)
         counts[part, what, trained] = counts.get((part, what, trained), 0) + parameter.numel()
     order = list(dict.fromkeys(_PLACES.values()))
     order.insert(order.index(("language model", _LAYERS)) + 1, ("language model", _ADAPTERS))

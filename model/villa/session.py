@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from villa import answers
 from villa.answering import ask
-from villa.grounding import Found, ground, memory_of, on_cpu, pooled, visible
+from villa.grounding import Found, ground, memory_of, on_cpu, pooled, visible, words_of
 from villa.interface import (
     ClipFrame,
     ObjectResult,
@@ -188,10 +187,8 @@ class StreamSession:
             ObjectResult(key, thing.name, thing.score, thing.key, thing.logits)
             for key, thing in zip(keys, found, strict=True)
         )
-        # A name without an object is not an answer.
-        words = answers.ABSENT if len(heard.said.states) and not found else heard.answer.text
         return RequestResult(
-            text=words,
+            text=words_of(heard, found),
             raw_text=heard.said.raw,
             seg_offsets=tuple(heard.answer.offsets[thing.number] for thing in found),
             finish_reason=heard.said.finish,

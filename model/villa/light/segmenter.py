@@ -67,11 +67,10 @@ class LightSegmenter(Segmenter):
         looks = self.remember(pyramid.tokens[frame], masks.logits, masks.token, prompt, times)
         return [Track(split(looks, row)) for row in range(len(moments))]
 
-    def join(self, memories: Sequence[Memory]) -> Memory:
+    def join(self, memories: Sequence[Track]) -> Memory:
         """One object's seeds on several frames -> one memory; the newest ones stay."""
-        tracks = [memory for memory in memories if isinstance(memory, Track)]
-        whole = tracks[0].copy()
-        for other in tracks[1:]:
+        whole = memories[0].copy()
+        for other in memories[1:]:
             for look in other.looks:
                 whole.add(look, self.config.propagator.memories - 1)
         return whole

@@ -7,7 +7,8 @@ tokenizer already has (a converted checkpoint's `[SEG]`) keeps its own row.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -130,8 +131,7 @@ class VisionLanguageLLM(MultimodalLLM):
     def read(self, inputs: Inputs, *, cache: DynamicCache | None = None, visible: Tensor | None = None) -> Tensor:
         """Inputs of L tokens -> final states [L, D]."""
         before: list[Tensor] = []
-        hook = self.text.norm.register_forward_pre_hook(lambda _, given: before.append(given[0]))
-        try:
+        with self._before_norm(before):
             out = self.text(
                 inputs_embeds=inputs.embeds[None],
                 attention_mask=bias_of(visible, inputs.embeds),
@@ -140,10 +140,20 @@ class VisionLanguageLLM(MultimodalLLM):
                 use_cache=cache is not None,
                 **self.extra(inputs),
             )
+        states: Tensor = before[-1] if before else out.last_hidden_state
+        return states[0]
+
+    @contextmanager
+    def _before_norm(self, states: list[Tensor]) -> Iterator[None]:
+        """Put what goes into the last norm into `states`, where that is what counts."""
+        if not self.config.state_before_norm:
+            yield
+            return
+        hook = self.text.norm.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+        try:
+            yield
         finally:
             hook.remove()
-        states: Tensor = before[-1] if self.config.state_before_norm else out.last_hidden_state
-        return states[0]
 
     def position_ids(self, positions: Tensor) -> Tensor:
         """Positions [P, L] -> as the language model wants them."""

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from villa import adapters
 from villa.adapters import MARK
 from villa.checkpoint import load, save
-from villa.config import CausalConfig, VisionLanguageConfig
+from villa.config import CausalConfig, ViLLaConfig, VisionLanguageConfig
 from villa.mllm.vision_language import VisionLanguageLLM
 from villa.model import ViLLa
 from villa.segmenter import Segmenter
@@ -168,15 +168,16 @@ def prepared(config: TuneConfig) -> ViLLa:
     model = load(single if single.is_file() else source, config.device, frozen)
     if config.lora_rank:
         _adapted(model, config.lora_rank)
-    usual = SMALL if isinstance(model.config.language, CausalConfig) else LARGE
     for name, parameter in model.named_parameters():
-        if any(part in name for part in config.trained) if config.trained else _usual(name, usual):
+        if any(part in name for part in config.trained) if config.trained else learns(name, model.config):
             parameter.data = parameter.data.float()
             parameter.requires_grad_(True)
     return model
 
 
-def _usual(name: str, parts: tuple[str, ...]) -> bool:
+def learns(name: str, config: ViLLaConfig) -> bool:
+    """Is the parameter of this name trained where nothing else is asked for?"""
+    parts = SMALL if isinstance(config.language, CausalConfig) else LARGE
     return any(name.startswith(part) or (part == MARK and MARK in name) for part in parts)
 
 
