@@ -62,10 +62,11 @@ def download(
     if not wanted:
         usage(f"{named.name} is not made of published parts: it ships with villa_ros, or is trained by `villa train`")
     _licences(named)
-    from villa.hub import LOCK, HubError, fetch
+    from villa.hub import LOCK, HubError, fetch, read_lock
 
     with expected(HubError, OSError):
         _quiet()
+        before = read_lock(folder)
         locked = fetch(wanted, folder, update=update, endpoint=os.environ.get("HF_ENDPOINT") or None)
     for name, part in locked.items():
         revision = part.revision or "revision not known, put there by hand"
@@ -79,10 +80,11 @@ def download(
             soft_wrap=True,
         )
         return
-    _assembled(named, folder)
+    changed = [name for name, part in locked.items() if name in before and before[name].files != part.files]
+    _assembled(named, folder, changed)
 
 
-def _assembled(named: NamedConfig, folder: Path) -> None:
+def _assembled(named: NamedConfig, folder: Path, changed: list[str]) -> None:
     from villa.adapters import AdapterError
 
     with expected(AdapterError, OSError, ValueError):
@@ -92,6 +94,13 @@ def _assembled(named: NamedConfig, folder: Path) -> None:
             made = assemble(named, folder)
     if not made:
         out.print(f"model:  {folder / 'villa'} was there already and is left as it is", markup=False, soft_wrap=True)
+        if changed:
+            out.print(
+                f"[yellow]It was made over other files of {' and '.join(changed)}: what it learnt on those need not "
+                "hold any more. Delete it and run the same command to begin anew, or run `villa tune` again.[/]",
+                highlight=False,
+                soft_wrap=True,
+            )
         return
     out.print(f"model:  {folder}", highlight=False, markup=False, soft_wrap=True)
     out.print(

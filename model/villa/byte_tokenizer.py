@@ -22,12 +22,13 @@ _SPECIAL = {
     "internvl": ("<img>", "</img>", "<IMG_CONTEXT>"),
     "smolvlm": ("<fake_token_around_image>", "<global-img>", "<image>", "<end_of_utterance>"),
 }
-_IMAGE = {
+IMAGE_TOKEN = {
     "qwen3_vl": "<|image_pad|>",
     "qwen2_5_vl": "<|image_pad|>",
     "internvl": "<IMG_CONTEXT>",
     "smolvlm": "<image>",
 }
+FAMILIES = tuple(_SPECIAL)
 # Fields of a configuration that hold the id of a token; None: the family's image token.
 _ID_FIELDS = {
     "image_token_id": None,
@@ -44,7 +45,12 @@ def byte_tokenizer(config: ViLLaConfig) -> str:
         # Ids that no text becomes, but that a model with random weights may say.
         fill = [f"Ġ{number:x}" for number in range(wanted - len(_alphabet()) - len(_CHAT))]
         return cut(_serialized([*_alphabet(), *_CHAT, *fill], _CHAT), wanted)
-    return _serialized(_alphabet(), (*_CHAT, *_SPECIAL[config.language.family]))
+    return family_tokenizer(config.language.family)
+
+
+def family_tokenizer(family: str, *more: str) -> str:
+    """Tokenizer JSON for a family of vision-language models; `more` special tokens come last."""
+    return _serialized(_alphabet(), (*_CHAT, *_SPECIAL[family], *more))
 
 
 def with_ids_of(settings: dict[str, Any], family: str, serialized: str) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def with_ids_of(settings: dict[str, Any], family: str, serialized: str) -> dict[
     changed = dict(settings)
     for field, token in _ID_FIELDS.items():
         if field in settings:
-            name = token or _IMAGE[family]
+            name = token or IMAGE_TOKEN[family]
             changed[field] = tokenizer.token_to_id(name)
             if changed[field] is None:
                 raise ConfigError(f"the tokenizer has no token {name!r}, which {family} models need for {field}")

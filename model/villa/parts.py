@@ -18,6 +18,7 @@ from villa.config import CausalConfig, LightConfig, Sam2Config, ViLLaConfig, Vis
 from villa.light.segmenter import LightSegmenter
 from villa.mllm.causal import CausalLLM
 from villa.model import ViLLa
+from villa.pixels import PixelNorm
 from villa.segmenter import Segmenter
 from villa.tokenizer import TextCodec
 
@@ -89,7 +90,7 @@ def language_of(
     if not tokenizer.is_file():
         raise PartError(f"{folder} holds no tokenizer.json: a fast tokenizer is needed, as the hub has it")
     language = own_class(config, _loaded(mllm_class, folder, dtype, attention), tokenizer.read_text("utf-8"))
-    language.set_pixels(*_pixels(folder, language.mean, language.std))
+    language.pixel_norm = PixelNorm(*_pixels(folder, language.mean, language.std))
     adapters.add(language, config)
     return language
 
@@ -103,8 +104,7 @@ def segmenter_of(config: Sam2Config, folder: Path, dtype: torch.dtype, attention
     kinds: dict[str, Any] = {"sam2_video": Sam2VideoModel, "sam3_tracker_video": Sam3TrackerVideoModel}
     settings = _settings(folder, tuple(kinds))
     segmenter = Sam2Segmenter(config, _loaded(kinds[settings["model_type"]], folder, dtype, attention))
-    mean, std = (tuple(float(x) for x in buffer.flatten()) for buffer in (segmenter.pixel_mean, segmenter.pixel_std))
-    segmenter.set_pixels(*_pixels(folder, mean, std))
+    segmenter.pixel_norm = PixelNorm(*_pixels(folder, segmenter.mean, segmenter.std))
     return segmenter
 
 

@@ -138,8 +138,9 @@ def test_another_revision_on_the_hub_is_refused_until_it_is_accepted(
     assert "--update" in message
     assert (out / "villa.lock.json").read_text() == lock
     assert not (out / "mllm" / "tokenizer_config.json").exists()
-    code, _, complained = villa("download", config, "--out", out, "--update")
+    code, said, complained = villa("download", config, "--out", out, "--update")
     assert code == 0, complained
+    assert "was made over other files of mllm:" in said
     assert lock_of(out)["mllm"]["revision"] == hub.repositories[MLLM].revision
     assert (out / "mllm" / "tokenizer_config.json").read_bytes() == b"{}"
     assert not (out / "mllm" / "generation_config.json").exists()
@@ -156,8 +157,9 @@ def test_a_file_that_was_changed_on_the_disk_is_refused_and_put_right_by_an_upda
     code, _, complained = villa("download", config, "--out", out)
     assert code == 1
     assert f"sam2/{name} has SHA-256" in "".join(complained.split("\n"))
-    code, _, complained = villa("download", config, "--out", out, "--update")
+    code, said, complained = villa("download", config, "--out", out, "--update")
     assert code == 0, complained
+    assert "made over other files" not in said
     assert (out / "sam2" / name).read_bytes() == right
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_model
-from tiny_parts import FAMILIES, IMAGE_TOKEN, parts_config, parts_model, tokenizer_json
+from tiny_parts import parts_config, parts_model
 from transformers import Qwen2VLImageProcessorPil
 
 from villa.answering import frame_states, say, tail_embeds
+from villa.byte_tokenizer import FAMILIES, IMAGE_TOKEN, family_tokenizer
 from villa.interface import ClipFrame, finish
 from villa.mllm.interface import Inputs, Visual, next_position
 from villa.mllm.qwen_vl import patched
@@ -296,7 +297,7 @@ def test_a_token_that_the_folder_already_knows_keeps_its_row():
     from villa.parts import from_settings
 
     model = from_settings(
-        parts_config("internvl"), mllm_settings("internvl"), sam2_settings(), tokenizer_json("internvl", SEG)
+        parts_config("internvl"), mllm_settings("internvl"), sam2_settings(), family_tokenizer("internvl", SEG)
     )
     assert list(model.language.added) == ["[FRM]"]
     row = model.language.embed(torch.tensor(model.codec.seg_id))

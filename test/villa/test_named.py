@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import tiny_config
-from tiny_parts import FAMILIES, mllm_settings, parts_config, parts_model, sam2_settings, tokenizer_json
+from tiny_parts import mllm_settings, parts_config, parts_model, sam2_settings
 
 from villa import model_size, named
+from villa.byte_tokenizer import FAMILIES, family_tokenizer
 from villa.config import CausalConfig, ConfigError, ViLLaConfig, VisionLanguageConfig
 from villa.tokenizer import SEG, TokenizerError
 
@@ -165,7 +166,7 @@ def test_a_model_is_built_in_its_type_and_answers(family: str, dtype: torch.dtyp
 @pytest.mark.parametrize("family", FAMILIES)
 def test_image_tokens_have_the_ids_of_the_tokenizer_in_use(family: str, tmp_path: Path) -> None:
     config = named.read(write(tmp_path, family), CONFIGS)
-    for tokenizer in (None, tokenizer_json(family, "<one>", "<more>")):
+    for tokenizer in (None, family_tokenizer(family, "<one>", "<more>")):
         model = named.build(config, tokenizer)
         words = model.codec.plain("<image>" if family == "smolvlm" else "<IMG_CONTEXT><|image_pad|>")
         assert model.language.mllm.config.image_token_id in words
@@ -175,7 +176,7 @@ def test_image_tokens_have_the_ids_of_the_tokenizer_in_use(family: str, tmp_path
 def test_a_tokenizer_of_another_family_is_refused_by_the_token_it_lacks(tmp_path: Path) -> None:
     config = named.read(write(tmp_path, "smolvlm"), CONFIGS)
     with pytest.raises((ConfigError, TokenizerError), match="<image>"):
-        named.build(config, tokenizer_json("internvl"))
+        named.build(config, family_tokenizer("internvl"))
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

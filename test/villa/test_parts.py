@@ -11,8 +11,9 @@ import torch
 from answering_models import clip, says
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tiny_parts import FAMILIES, parts_config, parts_model, save_parts, tokenizer_json
+from tiny_parts import parts_config, parts_model, save_parts
 
+from villa.byte_tokenizer import FAMILIES, family_tokenizer
 from villa.checkpoint import CheckpointError, load, save
 from villa.config import ConfigError, ViLLaConfig, VisionLanguageConfig
 from villa.interface import finish
@@ -220,13 +221,13 @@ def test_a_damaged_file_is_named(folder):
 
 
 def test_a_tokenizer_of_another_revision_is_refused_with_both_ids(folder):
-    (folder / "mllm" / "tokenizer.json").write_text(tokenizer_json("qwen3_vl", "<|extra|>"))
+    (folder / "mllm" / "tokenizer.json").write_text(family_tokenizer("qwen3_vl", "<|extra|>"))
     with pytest.raises(CheckpointError, match=r"new tokens the ids .*another revision"):
         load(folder)
 
 
 def test_a_tokenizer_without_the_familys_tokens_is_refused(folder):
-    data = json.loads(tokenizer_json("qwen3_vl"))
+    data = json.loads(family_tokenizer("qwen3_vl"))
     data["added_tokens"] = [t for t in data["added_tokens"] if t["content"] != "<|im_end|>"]
     (folder / "mllm" / "tokenizer.json").write_text(json.dumps(data))
     with pytest.raises(CheckpointError, match=r"no token '<\|im_end\|>'"):
@@ -285,7 +286,7 @@ def test_pixels_are_normalised_as_the_folder_says(hub, tmp_path):
     mllm = shutil.copytree(hub[0], tmp_path / "mllm")
     (mllm / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1]}))
     model = from_folders(parts_config(), mllm, hub[1], torch.float32)
-    assert model.language.pixel_mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert model.language.pixel_norm.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert isinstance(model.config.language, VisionLanguageConfig)
 
 

@@ -6,36 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer
 
+from villa.byte_tokenizer import IMAGE_TOKEN, family_tokenizer
 from villa.config import BlocksConfig, Sam2Config, ViLLaConfig, VisionLanguageConfig
 from villa.model import ViLLa
 from villa.parts import from_settings
-
-SPECIAL = {
-    "qwen3_vl": ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
-    "qwen2_5_vl": ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
-    "internvl": ["<img>", "</img>", "<IMG_CONTEXT>"],
-    "smolvlm": ["<fake_token_around_image>", "<global-img>", "<image>", "<end_of_utterance>"],
-}
-FAMILIES = tuple(SPECIAL)
-IMAGE_TOKEN = {
-    "qwen3_vl": "<|image_pad|>",
-    "qwen2_5_vl": "<|image_pad|>",
-    "internvl": "<IMG_CONTEXT>",
-    "smolvlm": "<image>",
-}
-_WORDS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-
-
-def tokenizer_json(family: str, *more: str) -> str:
-    """Bytes and special tokens: enough to read and write anything."""
-    vocabulary = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([*_WORDS, *SPECIAL[family], *more])
-    return tokenizer.to_str()
 
 
 def _llama_like(kind: str, rows: int) -> dict[str, Any]:
@@ -53,7 +29,7 @@ def _llama_like(kind: str, rows: int) -> dict[str, Any]:
 
 def mllm_settings(family: str) -> dict[str, Any]:
     """Configuration of a tiny vision-language model; its embedding has spare rows, as published ones do."""
-    tokenizer = Tokenizer.from_str(tokenizer_json(family))
+    tokenizer = Tokenizer.from_str(family_tokenizer(family))
     rows = tokenizer.get_vocab_size() + 11
     image = tokenizer.token_to_id(IMAGE_TOKEN[family])
     if family in ("qwen3_vl", "qwen2_5_vl"):
@@ -213,7 +189,7 @@ def parts_model(family: str = "qwen3_vl", seed: int = 0, sam: str = "sam2_video"
     """A ViLLa of tiny parts with random weights, ready for inference."""
     torch.manual_seed(seed)
     config = parts_config(family, **changes)
-    model = from_settings(config, mllm_settings(family), sam2_settings(sam), tokenizer_json(family))
+    model = from_settings(config, mllm_settings(family), sam2_settings(sam), family_tokenizer(family))
     shaken(model.segmenter.sam2, seed + 1)
     shaken(model.language.mllm, seed + 2)
     if model.segmenter.own_decoder is not None:
@@ -227,6 +203,6 @@ def save_parts(folder: Path, family: str = "qwen3_vl", seed: int = 0) -> tuple[P
     model = parts_model(family, seed)
     mllm, sam2 = folder / "mllm", folder / "sam2"
     model.language.mllm.save_pretrained(mllm)
-    (mllm / "tokenizer.json").write_text(tokenizer_json(family))
+    (mllm / "tokenizer.json").write_text(family_tokenizer(family))
     model.segmenter.sam2.save_pretrained(sam2)
     return mllm, sam2

@@ -20,6 +20,7 @@ from transformers import DynamicCache
 from villa.config import VisionLanguageConfig
 from villa.interface import Rgb
 from villa.mllm.interface import Inputs, MultimodalLLM, Visual, bias_of
+from villa.pixels import PixelNorm
 from villa.segmenter import Pyramid
 from villa.tokenizer import ChatFormat, TextCodec, with_tokens
 
@@ -32,8 +33,6 @@ class VisionLanguageLLM(MultimodalLLM):
 
     mean: tuple[float, ...]  # of pixels in 0..1, where the folder does not say
     std: tuple[float, ...]
-    pixel_mean: Tensor
-    pixel_std: Tensor
 
     def __init__(self, config: VisionLanguageConfig, mllm: Any, tokenizer: str) -> None:
         """`mllm` is the family's ForConditionalGeneration class, `tokenizer` its tokenizer.json."""
@@ -49,12 +48,7 @@ class VisionLanguageLLM(MultimodalLLM):
         rows = torch.zeros(len(added), self.width)
         self.new_rows = nn.Parameter(rows.clone())
         self.new_heads = nn.Parameter(rows)
-        self.set_pixels(self.mean, self.std)
-
-    def set_pixels(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Mean and deviation that pixels in 0..1 are normalised with."""
-        self.register_buffer("pixel_mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
+        self.pixel_norm = PixelNorm(self.mean, self.std)
 
     @torch.no_grad()
     def start_rows(self) -> None:
@@ -96,7 +90,7 @@ class VisionLanguageLLM(MultimodalLLM):
         size = self.frame_size(raw.shape[2], raw.shape[3])
         if tuple(raw.shape[2:]) != size:
             raw = F.interpolate(raw, size, mode="bicubic", antialias=True, align_corners=False).round().clamp(0, 255)
-        normal = (raw / 255 - self.pixel_mean) / self.pixel_std
+        normal: Tensor = self.pixel_norm(raw)
         return normal.to(self.new_rows.dtype)
 
     def embed(self, ids: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from villa.config import Sam2Config
 from villa.interface import Rgb
+from villa.pixels import PixelNorm
 from villa.sam2.memory import Look, Sam2Memory, grouped
 from villa.segmenter import Masks, Memory, Moment, Pyramid, Segmenter
 
@@ -26,6 +27,9 @@ NO_OBJECT = -1024.0  # mask logits where the object is not visible, as SAM 2 has
 _LEVELS = 3  # strides 4, 8, 16; the SAM 3 tracker's encoder gives one more
 # Logits of a mask that is given, not drawn: SAM 2's scale and bias.
 _GIVEN_SCALE, _GIVEN_BIAS = 20.0, -10.0
+# Mean and deviation of pixels, where a folder does not say.
+_SAM2_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_SAM3_PIXELS = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,6 @@ class Sam2Segmenter(Segmenter):
 
     every_frame = ("sam2.vision_encoder", "sam2.memory_attention", "sam2.mask_decoder", "sam2.memory_encoder")
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(self, config: Sam2Config, sam2: Any) -> None:
         super().__init__()
         self.config = config
@@ -57,13 +58,9 @@ class Sam2Segmenter(Segmenter):
         # Tuned to the prompts of words; the propagator keeps the original, which its memory was trained with.
         self.own_decoder: Any = None if config.share_decoder else copy.deepcopy(self.sam2.mask_decoder)
         is_sam3 = "sam3" in str(settings.model_type)
-        self.set_pixels(*(((0.5,) * 3, (0.5,) * 3) if is_sam3 else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))))
+        self.mean, self.std = _SAM3_PIXELS if is_sam3 else _SAM2_PIXELS
+        self.pixel_norm = PixelNorm(self.mean, self.std)
         self._constant: dict[str, Tensor] = {}
-
-    def set_pixels(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Mean and deviation that pixels in 0..1 are normalised with."""
-        self.register_buffer("pixel_mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
 
     @property
     def decoder(self) -> Any:
@@ -89,7 +86,7 @@ class Sam2Segmenter(Segmenter):
                     raw, self.image_size, mode=self.config.fill_resize, antialias=True, align_corners=False
                 )
             frames.append(raw.round().clamp(0, 255))
-        normal = (torch.cat(frames) / 255 - self.pixel_mean) / self.pixel_std
+        normal: Tensor = self.pixel_norm(torch.cat(frames))
         return normal.to(self.dtype)
 
     def encode(self, images: Tensor) -> Sam2Pyramid:
