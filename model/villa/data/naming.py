@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from villa.data.clips import ClipFacts, ObjectFacts, View
-from villa.data.phrases import THINGS, USES
-from villa.data.vocabulary import COLOURS, KIND
+from villa.data.happenings import Happenings, happenings
+from villa.data.phrases import THINGS
+from villa.data.uses import USES
+from villa.data.vocabulary import COLOURS, KIND, MATERIALS
 
 SMALLEST_TARGET_PX = 40  # at 320x240; scaled with the image
 _CUT_OFF = 0.8  # an object of which more than this is covered is too hard to name
@@ -40,7 +43,9 @@ class Thing:
 class FrameWords:
     """One frame sorted into what can be meant and what stands in the way of an unambiguous request."""
 
-    def __init__(self, facts: ClipFacts, index: int) -> None:
+    def __init__(self, facts: ClipFacts, index: int, since: int = 0) -> None:
+        """`since` is the first frame of what the viewer saw happen up to frame `index`."""
+        self.facts, self.index, self.since = facts, index, since
         smallest = SMALLEST_TARGET_PX * facts.width * facts.height / (320 * 240)
         things = [Thing(item, view) for item, view in zip(facts.objects, facts.frames[index], strict=True)]
         ever = {view.id for frame in facts.frames for view in frame if view.visible_px > 0}
@@ -49,6 +54,11 @@ class FrameWords:
         clear = {thing.id for thing in shown}
         self.blocking = [thing for thing in things if thing.id in ever and thing.id not in clear]
         self.all = [*self.things, *self.blocking]
+
+    @cached_property
+    def happened(self) -> Happenings:
+        """What happened up to this frame."""
+        return happenings(self.facts, self.since, self.index)
 
     def said(self, noun: str) -> tuple[list[Thing], bool]:
         """The things that a noun means, and whether nothing else could be meant by it."""
@@ -87,6 +97,13 @@ class FrameWords:
         """The same for what something is for."""
         meant = [thing for thing in self.all if use in thing.facts.uses]
         doubtful = [t for t in self.all if t not in meant and t.facts.kind in USES[use].maybe]
+        visible = [thing for thing in self.things if thing in meant]
+        return visible, not doubtful and len(visible) == len(meant)
+
+    def made_of(self, material: str) -> tuple[list[Thing], bool]:
+        """The same for what something is made of."""
+        meant = [thing for thing in self.all if thing.facts.kind in MATERIALS[material].kinds]
+        doubtful = [thing for thing in self.all if thing.facts.kind in MATERIALS[material].maybe]
         visible = [thing for thing in self.things if thing in meant]
         return visible, not doubtful and len(visible) == len(meant)
 

@@ -66,10 +66,24 @@ def next_to(a: View, b: View) -> Holds:
     return Holds.YES if gap < 0.15 else Holds.NO if gap > 0.24 else Holds.UNCLEAR
 
 
-RELATIONS: dict[str, tuple[Callable[[View, View], Holds], tuple[str, ...]]] = {
-    "left of": (left_of, ("left of", "to the left of", "on the left of", "on the left side of")),
-    "right of": (right_of, ("right of", "to the right of", "on the right of", "on the right side of")),
-    "behind": (behind, ("behind", "in back of")),
-    "in front of": (in_front_of, ("in front of", "just in front of")),
-    "next to": (next_to, ("next to", "beside", "close to", "right by", "by")),
+RELATIONS: dict[str, Callable[[View, View], Holds]] = {
+    "left of": left_of,
+    "right of": right_of,
+    "behind": behind,
+    "in front of": in_front_of,
+    "next to": next_to,
 }
+
+
+def between(a: View, b: View, c: View) -> Holds:
+    """`a` stands between `b` and `c`: near the line from one middle to the other, and not at its ends."""
+    start, end, at = (tuple(view.position_m[:2]) for view in (b, c, a))
+    way = (end[0] - start[0], end[1] - start[1])
+    length = (way[0] ** 2 + way[1] ** 2) ** 0.5
+    if length < 0.12:  # too close for anything to be between them
+        return Holds.NO
+    along = ((at[0] - start[0]) * way[0] + (at[1] - start[1]) * way[1]) / length**2
+    aside = abs((at[0] - start[0]) * way[1] - (at[1] - start[1]) * way[0]) / length
+    if 0.2 < along < 0.8 and aside < 0.22 * length:
+        return Holds.YES
+    return Holds.NO if along < 0.0 or along > 1.0 or aside > 0.5 * length else Holds.UNCLEAR

@@ -78,3 +78,22 @@ _KINDS = (
 
 KINDS = tuple(kind.name for kind in _KINDS)
 KIND = {kind.name: kind for kind in _KINDS}
+
+
+@dataclass(frozen=True)
+class Material:
+    """A material that a kind of object has for every viewer; `maybe` are kinds that may be of it as well."""
+
+    kinds: tuple[str, ...]
+    maybe: tuple[str, ...]
+
+
+MATERIALS = {
+    "metal": Material(
+        ("can", "pan", "pot", "moka pot"),
+        ("hammer", "tray", "bowl", "mug", "cup", "plate", "bottle", "basket", "caddy", "vase", "cylinder", "jar"),
+    ),
+    "wicker": Material(("basket",), ("tray", "caddy", "box")),
+    "paper": Material(("book",), ("box", "carton", "can", "cup")),
+    "cardboard": Material(("box", "carton"), ("book", "block", "brick", "cylinder")),
+}

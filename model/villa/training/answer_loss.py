@@ -33,6 +33,7 @@ class Asked:
     text: str
     answer: str
     ordered: bool
+    history: tuple[tuple[str, str], ...] = ()  # earlier requests and answers
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class AnswerLoss:
             visual = language.see(batch.images, pyramid, times)
         questions = [
             packing.Question(
-                language.prompt(a.text, (), visual, times.tolist(), model.config.max_request_tokens),
+                language.prompt(a.text, a.history, visual, times.tolist(), model.config.max_request_tokens),
                 tuple(model.codec.answer_ids(a.answer)),
             )
             for a in batch.asked

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa import answers
 from villa.interface import Rgb
 
 META = "meta_expressions*.json"
@@ -37,6 +38,13 @@ class Expression:
     text: str
     masks: tuple[str, ...]  # ids of what it means; none: nothing there
     answer: str | None = None  # an answer with one [SEG] for each mask, in order; None: not said
+    key: str = ""  # in its video
+    # Only the project's own benchmark says what follows; see `villa.data.benchmark`.
+    kind: str = ""
+    asked_at: int | None = None  # frame at which it is asked live; None: about the whole video
+    after: str | None = None  # key of the request that it follows up on
+    choices: tuple[str, ...] = ()
+    choice: int | None = None  # index of the right one
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,15 @@ class Video:
     frames: tuple[Path, ...]
     expressions: tuple[Expression, ...]
     fps: float
+
+    def before(self, expression: Expression) -> tuple[tuple[str, str], ...]:
+        """Requests and answers that an expression follows up on, oldest first, as a session remembers them."""
+        turns: list[tuple[str, str]] = []
+        by_key = {item.key: item for item in self.expressions}
+        while expression.after is not None and len(turns) < len(by_key):
+            expression = by_key[expression.after]
+            turns.insert(0, (expression.text, answers.read(expression.answer or "").text))
+        return tuple(turns)
 
 
 class Expressions:
@@ -111,11 +128,18 @@ class Expressions:
             raise ExpressionsError(f"{where}: wanted 'expressions', saw {type(asked).__name__}")
         frames = tuple(str(f) for f in entry["frames"])
         expressions = tuple(
-            self._expression(f"{where}, expression {key!r}", value, len(frames)) for key, value in asked.items()
+            self._expression(f"{where}, expression {key!r}", str(key), value, len(frames))
+            for key, value in asked.items()
         )
+        keys = {expression.key for expression in expressions}
+        for expression in expressions:
+            if expression.after is not None and expression.after not in keys:
+                raise ExpressionsError(
+                    f"{where}, expression {expression.key!r}: comes after {expression.after!r}, which is not there"
+                )
         return Video(name, self._paths(where, name, frames), expressions, float(entry.get("fps", 6.0)))
 
-    def _expression(self, where: str, value: Any, frames: int) -> Expression:
+    def _expression(self, where: str, key: str, value: Any, frames: int) -> Expression:
         if not isinstance(value, dict) or not isinstance(value.get("exp"), str) or not value["exp"].strip():
             raise ExpressionsError(f"{where}: wanted 'exp', the words")
         identities = value.get("anno_id", [])
@@ -131,7 +155,23 @@ class Expressions:
         answer = value.get("answer")
         if answer is not None and str(answer).count("[SEG]") != len(ids):
             raise ExpressionsError(f"{where}: the answer has {str(answer).count('[SEG]')} [SEG] for {len(ids)} masks")
-        return Expression(value["exp"].strip(), ids, None if answer is None else str(answer))
+        asked_at, after = value.get("asked_at"), value.get("after")
+        if asked_at is not None and not (isinstance(asked_at, int) and 0 <= asked_at < frames):
+            raise ExpressionsError(f"{where}: asked_at is {asked_at!r}, the video has {frames} frames")
+        choices, choice = tuple(map(str, value.get("choices", ()))), value.get("choice")
+        if bool(choices) != (choice is not None) or (choices and choice not in range(len(choices))):
+            raise ExpressionsError(f"{where}: choice is {choice!r} of {len(choices)} choices")
+        return Expression(
+            value["exp"].strip(),
+            ids,
+            None if answer is None else str(answer),
+            key,
+            str(value.get("kind", "")),
+            asked_at,
+            None if after is None else str(after),
+            choices,
+            choice,
+        )
 
     def _paths(self, where: str, name: str, frames: tuple[str, ...]) -> tuple[Path, ...]:
         for folder in _FRAMES:

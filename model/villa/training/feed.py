@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from villa import answers
 from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.describe import check, describe
 from villa.data.naming import FrameWords
@@ -136,8 +137,8 @@ class Feed:
         words: list[str] = []
         if config.requests:
             frame = FrameWords(facts, chosen[-1])
-            asked = sample_requests(facts, chosen[-1], rng, config.requests)
-            asked += sample_requests(facts, chosen[-1], rng, config.absent, ("absent",))
+            asked = sample_requests(facts, chosen[-1], rng, config.requests, since=chosen[0])
+            asked += sample_requests(facts, chosen[-1], rng, config.absent, ("absent",), since=chosen[0])
             for _ in range(config.looks):
                 checked = check(facts, chosen[-1], rng) if rng.random() < _CHECKED else None
                 asked.append(checked or describe(facts, chosen[-1], rng))
@@ -180,7 +181,10 @@ class Feed:
     def _question(
         self, sample: RequestSample, frame: FrameWords, times_s: list[float]
     ) -> tuple[Question, tuple[int, ...]]:
-        prompt = self.codec.prompt(sample.text, (), times_s, self.config.visual_tokens, self.config.max_request_tokens)
+        config = self.config
+        # As a session remembers them: without marks.
+        history = [(turn.request, answers.read(turn.answer).text) for turn in sample.history]
+        prompt = self.codec.prompt(sample.text, history, times_s, config.visual_tokens, config.max_request_tokens)
         answer, targets = sample.answer, tuple(sample.targets)
         if len(targets) == 1 and self._rng.random() < _MISNAMED:
             answer = recoloured(sample, self._rng) or answer

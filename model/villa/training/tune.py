@@ -123,7 +123,7 @@ class Clips(IterableDataset[TuneBatch]):
         picked = rng.choice(len(video.expressions), count, replace=False)
         asked, targets = [], []
         for expression in (video.expressions[int(i)] for i in picked):
-            asked.append(question(expression))
+            asked.append(replace(question(expression), history=video.before(expression)))
             for identity in expression.masks:
                 drawn = [self.data.mask(identity, i, images[n].shape[:2]) for n, i in enumerate(chosen)]
                 targets.append(np.stack([_shrunk(mask, self.grid) for mask in drawn]))

@@ -1,0 +1,122 @@
+"""What happened is read off where things were, and asked for only where it singles one thing out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tables import film, thing
+
+from villa.data.clips import EventFacts
+from villa.data.happenings import happenings, screen_of
+from villa.data.requests import RequestSample, sample_requests
+from villa.data.wordings import HELD_OUT, TRAINED
+
+FRAMES = 16
+MUG, BOOK, PAN = thing(1, "mug", "red"), thing(2, "book", "blue"), thing(3, "pan", "black")
+OTHER = thing(4, "mug", "green")
+
+
+def rests(x: float, y: float = 0.1):
+    return [(x, y, 0.05)] * FRAMES
+
+
+def slides(first: int, last: int, x0: float = -0.3, x1: float = -0.1):
+    share = np.clip((np.arange(FRAMES) - first) / (last - first), 0, 1)
+    return [(x0 + float(s) * (x1 - x0), 0.1, 0.05) for s in share]
+
+
+def falls(at: int, x: float = 0.0):
+    return [(x, 0.1, 0.45 if t < at else 0.05) for t in range(FRAMES)]
+
+
+def lifted(x: float = 0.0):
+    return [(x, 0.1, 0.05 + 0.15 * float(np.sin(np.pi * t / (FRAMES - 1)))) for t in range(FRAMES)]
+
+
+def asked(facts, word: str, kind: str = "time", count: int = 120, **more) -> list[RequestSample]:
+    samples = sample_requests(facts, FRAMES - 1, np.random.default_rng(0), count, (kind,), **more)
+    return [sample for sample in samples if word in sample.plain]
+
+
+def test_moves_falls_and_lifts_are_told_apart() -> None:
+    facts = film((MUG, BOOK, PAN, OTHER), (slides(2, 8), falls(5), lifted(0.2), rests(0.4)))
+    seen = happenings(facts, 0, FRAMES - 1)
+    assert seen.moved == {1, 2, 3}
+    assert (seen.fell, seen.lifted, seen.still) == ({2}, {3}, {4})
+    assert seen.moves[0].object_id == 3
+
+
+def test_what_happened_before_the_first_seen_frame_did_not_happen() -> None:
+    facts = film((MUG, BOOK), (falls(3), rests(0.3)))
+    assert happenings(facts, 0, FRAMES - 1).fell == {1}
+    assert happenings(facts, 8, FRAMES - 1).still == {1, 2}
+
+
+@pytest.mark.parametrize("wording", [TRAINED, HELD_OUT])
+def test_the_one_that_fell_is_meant(wording) -> None:
+    facts = film((MUG, BOOK, PAN), (slides(2, 8), falls(5), rests(0.3)))
+    samples = [s for w in wording.happened["fell"] for s in asked(facts, w.format(n="").strip(), wording=wording)]
+    assert samples
+    assert {s.targets for s in samples} == {(2,)}
+    assert {s.answer for s in samples} == {"The blue book [SEG]."}
+
+
+def test_two_that_fell_single_nothing_out() -> None:
+    facts = film((MUG, BOOK, PAN), (falls(3, -0.3), falls(9), rests(0.3)))
+    assert not asked(facts, "fell")
+    assert {s.targets for s in asked(facts, "moved first")} == {(1,)}
+    assert {s.targets for s in asked(facts, "moved last")} == {(2,)}
+
+
+def test_moves_that_begin_together_have_no_order() -> None:
+    facts = film((MUG, BOOK, PAN), (slides(3, 8), slides(4, 9, 0.0, 0.2), rests(0.4)))
+    assert not asked(facts, "first")
+
+
+def test_a_slight_move_leaves_open_who_moved() -> None:
+    facts = film((MUG, BOOK), (slides(3, 8), [(0.3 + 0.002 * t, 0.1, 0.05) for t in range(FRAMES)]))
+    assert not asked(facts, "moved")
+
+
+def test_the_arm_pushed_what_moved_by_it_and_not_what_it_missed() -> None:
+    pushed = (EventFacts("arm", 1, 2, 8),)
+    facts = film((MUG, BOOK), (slides(2, 8), rests(0.3)), pushed)
+    assert {s.targets for s in asked(facts, "arm")} == {(1,)}
+    missed = film((MUG, BOOK), (rests(-0.3), rests(0.3)), pushed)
+    assert not asked(missed, "arm")
+    assert {s.answer for s in asked(missed, "arm", "absent", 400)} <= {
+        f"There is no {noun} that was pushed by the arm." for noun in ("thing", "object", "item")
+    }
+    assert asked(missed, "arm", "absent", 400)
+
+
+def test_of_two_alike_the_one_that_stayed_is_meant() -> None:
+    facts = film((MUG, OTHER, BOOK), (slides(2, 8), rests(0.1), rests(0.3)))
+    samples = asked(facts, "did not move")
+    assert samples
+    assert {s.targets for s in samples} == {(OTHER.id,)}
+
+
+def test_what_was_behind_another_thing_is_found_by_that_thing() -> None:
+    behind = [(-0.2 + 0.4 * t / (FRAMES - 1), 0.4, 0.05) for t in range(FRAMES)]
+    hidden = [(1, t) for t in (6, 7, 8, 9)]
+    facts = film((MUG, BOOK, PAN), (behind, rests(0.0, 0.0), rests(0.4)), (EventFacts("occluded", 1, 6, 9),), hidden)
+    assert screen_of(facts, 1, 7) == 2
+    samples = asked(facts, "behind the book")
+    assert samples
+    assert {s.targets for s in samples} == {(1,)}
+    assert {s.targets for s in asked(facts, "hidden")} == {(1,)}
+
+
+def test_who_is_out_of_sight_at_the_end_leaves_open_who_was_hidden() -> None:
+    hidden = [(1, t) for t in range(12, FRAMES)] + [(2, t) for t in (4, 5, 6)]
+    events = (EventFacts("occluded", 2, 4, 6), EventFacts("occluded", 1, 12, FRAMES - 1))
+    facts = film((MUG, BOOK, PAN), (rests(-0.3), rests(0.0), rests(0.4)), events, hidden)
+    assert not asked(facts, "hidden")
+
+
+def test_nothing_fell_is_an_answer() -> None:
+    facts = film((MUG, BOOK), (slides(2, 8), rests(0.3)))
+    samples = asked(facts, "fell", "absent", 400)
+    assert samples
+    assert all(not s.targets and s.answer.startswith("There is no") for s in samples)
