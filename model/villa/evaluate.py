@@ -1,145 +1,290 @@
-"""Scores of a model on rendered clips: J&F by kind of request, absent requests, and two baselines.
+"""Scores of a model on videos with expressions: masks, words for what is not there, identities, and plain baselines.
 
-Every number is made the way a user would get it: the words go in, text is generated, masks come from the session.
+Every number is made the way a user would get it: words go in, text is generated, masks come out. An expression about
+the whole video is answered by `segment`; one that is asked at a frame by a session that has seen what came before and
+carries its masks on from there.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from villa import masks
-from villa.data.clips import ClipReader, list_clips
-from villa.data.requests import sample_requests
-from villa.interface import ClipFrame, RequestResult, SegmentationModel, finish
-from villa.metrics import j_and_f
+from villa.clip import Segmentation
+from villa.data.benchmark import OPENING
+from villa.identity_metrics import IdentityScores, identity_scores
+from villa.interface import ClipFrame, RequestResult, Rgb, SegmentationModel, Session, Turn, finish
+from villa.metrics import boundary_accuracy, j_and_f, region_similarity
+from villa.training.expressions import Expression, Expressions, Video
 
 Mask = NDArray[np.bool_]
+Track = list[Mask | None]  # one a frame
 _NEUTRAL = "the object"
+_COVERED_FRAMES = 4  # a cover that a track has to live through
+_SAME_IOU = 0.5  # of a track that is on its object
+_RETURNED_FRAMES = 3  # that are looked at after it came back
+
+
+class EvaluatedModel(SegmentationModel, Protocol):
+    """What is evaluated: streams and whole videos."""
+
+    def segment(
+        self, video: Sequence[Rgb], text: str, *, fps: float = ..., history: Sequence[tuple[str, str]] = ...
+    ) -> Segmentation:
+        """A whole video and a request -> tracklets; see `villa.clip.segment`."""
+        ...
 
 
 @dataclass(frozen=True)
 class Score:
-    """One request about one clip; J&F is 0..1, over the frames the model looked at."""
+    """One expression. J, F and J&F are 0..1, means over frames, of all that is meant together."""
 
-    clip: str
+    video: str
+    key: str
     kind: str
     request: str
     wanted: str
     answer: str
-    absent: bool
-    correct_absence: bool  # nothing segmented exactly when nothing is there
-    jf: float
-    jf_words_ignored: float
-    jf_largest: float
+    absent: bool  # nothing is meant
+    answered: bool  # something was segmented
+    j: float
+    f: float
+    baselines: dict[str, float]  # J&F
+    identity: IdentityScores
+    # A track that was on its object found it again after a full cover; None: none was covered, or none was on it.
+    kept: bool | None
+    first_mask_s: float = field(compare=False)
+
+    @property
+    def jf(self) -> float:
+        """Mean of J and F."""
+        return (self.j + self.f) / 2
+
+    @property
+    def right(self) -> bool:
+        """Is something segmented exactly when something is meant?"""
+        return self.answered != self.absent
+
+
+@dataclass(frozen=True)
+class _Answer:
+    text: str
+    raw_text: str
+    tracks: list[Track]
+    seconds: float
+    turn: Turn | None = None  # in a session
 
 
 def evaluate(
-    model: SegmentationModel,
+    model: EvaluatedModel,
     root: Path,
-    requests_per_clip: int = 6,
-    frames: int = 8,
-    seed: int = 0,
+    *,
     limit: int | None = None,
+    requests: int | None = None,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Score]:
-    """Model, folder of clips -> one score a request, in a fixed order for a fixed seed.
+    """Model, a split's folder -> one score an expression, in the folder's order.
+
+    Args:
+        model: What is scored.
+        root: Folder with `meta_expressions.json`.
+        limit: Only the first so many videos.
+        requests: Only the first so many expressions of a video.
+        seed: Of the baseline that chooses at random.
+        progress: Told (videos done, videos).
 
     Raises:
-        FileNotFoundError: no clips there.
+        ExpressionsError: the folder is not in the format.
     """
-    folders = list_clips(root)[:limit]
-    if not folders:
-        raise FileNotFoundError(f"no clips under {root}: make some with `villa data build`")
+    data = Expressions(root)
+    videos = data.videos[:limit]
     scores: list[Score] = []
-    for done, folder in enumerate(folders):
-        scores += _clip(model, ClipReader(folder), requests_per_clip, frames, seed)
+    for done, video in enumerate(videos):
+        scores += _Video(model, data, video, np.random.default_rng([seed, done])).scores(requests)
         if progress is not None:
-            progress(done + 1, len(folders))
+            progress(done + 1, len(videos))
     return scores
 
 
-def summary(scores: list[Score]) -> dict[str, dict[str, float]]:
-    """Means by kind of request and over all present requests; absence as accuracy."""
-    table: dict[str, dict[str, float]] = {}
-    for kind in sorted({s.kind for s in scores}):
-        table[kind] = _means([s for s in scores if s.kind == kind])
-    table["all"] = _means(scores)
-    return table
+class _Video:
+    """One video, decoded once, with the true masks of its objects."""
 
+    def __init__(self, model: EvaluatedModel, data: Expressions, video: Video, rng: np.random.Generator) -> None:
+        self.model, self.video, self.rng = model, video, rng
+        self.frames = [data.rgb(video, t) for t in range(len(video.frames))]
+        shape = self.frames[0].shape[:2]
+        self.shape: tuple[int, int] = (shape[0], shape[1])
+        self.truth: dict[str, Track] = {
+            identity: [data.mask(identity, t, self.shape) for t in range(len(self.frames))]
+            for identity in video.objects
+        }
+        self.features: dict[int, Any] = {}
+        self.openings: dict[str, _Answer] = {}
+        self.ignored: dict[int | None, _Answer] = {}
 
-def save(scores: list[Score], path: Path) -> None:
-    """Scores and their summary as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"summary": summary(scores), "scores": [asdict(s) for s in scores]}, indent=1))
+    def scores(self, requests: int | None) -> Iterator[Score]:
+        scored = [expression for expression in self.video.expressions if expression.kind != OPENING]
+        for expression in scored[:requests]:
+            yield self._score(expression)
 
-
-def _means(scores: list[Score]) -> dict[str, float]:
-    present = [s for s in scores if not s.absent]
-    absent = [s for s in scores if s.absent]
-    row = {"requests": float(len(scores))}
-    if present:
-        row["jf"] = float(np.mean([s.jf for s in present]))
-        row["words_ignored"] = float(np.mean([s.jf_words_ignored for s in present]))
-        row["largest"] = float(np.mean([s.jf_largest for s in present]))
-        row["answered"] = float(np.mean([s.correct_absence for s in present]))
-    if absent:
-        row["absent_accuracy"] = float(np.mean([s.correct_absence for s in absent]))
-    return row
-
-
-def _clip(model: SegmentationModel, clip: ClipReader, count: int, frames: int, seed: int) -> Iterator[Score]:
-    """The newest frame is the clip's last but a few, so that motion has happened."""
-    rng = np.random.default_rng([seed, clip.facts.seed])
-    last = int(rng.integers(min(frames, len(clip)) - 1, len(clip)))
-    indices = list(range(max(0, last - frames + 1), last + 1))
-    images = {i: clip.rgb(i) for i in indices}
-    features = {i: model.encode(images[i]) for i in indices}
-    offered = [ClipFrame(i / clip.facts.fps, lambda i=i: images[i], features[i]) for i in indices]  # type: ignore[misc]
-
-    def ask(text: str) -> RequestResult:
-        return finish(model.open_session().request(text, offered))
-
-    truth = {i: clip.mask(i) for i in indices}
-    areas = np.bincount(truth[last].ravel(), minlength=2)
-    areas[0] = 0  # the background is no object
-    largest = int(areas.argmax())
-    ignored = ask(_NEUTRAL)
-    for sample in sample_requests(clip.facts, last, rng, count):
-        result = ask(sample.text)
-        looked = [indices[i] for i in result.clip_index]
-        wanted = [np.isin(truth[i], sample.targets) for i in looked]
-        biggest = [truth[i] == largest for i in looked]
-        empty = not result.objects
-        yield Score(
-            clip=clip.folder.name,
-            kind=sample.kind,
-            request=sample.text,
-            wanted=sample.answer,
-            answer=result.raw_text,
-            absent=not sample.targets,
-            correct_absence=empty == (not sample.targets),
-            jf=_mean_jf(_union(result, clip), wanted),
-            jf_words_ignored=_mean_jf(_union(ignored, clip), wanted),
-            jf_largest=_mean_jf(biggest, wanted),
+    def _score(self, expression: Expression) -> Score:
+        answer = self._ask(expression)
+        # A session's masks begin where it was asked.
+        asked = expression.asked_at
+        begin = 0 if asked is None else asked
+        true = [self.truth[identity][begin:] for identity in expression.masks]
+        mine = [track[begin:] for track in answer.tracks]
+        wanted, got = self._union(true, begin), self._union(mine, begin)
+        return Score(
+            video=self.video.name,
+            key=expression.key,
+            kind=expression.kind,
+            request=expression.text,
+            wanted=expression.answer or "",
+            answer=answer.raw_text,
+            absent=not expression.masks,
+            answered=bool(answer.tracks),
+            j=float(np.mean([region_similarity(a, b) for a, b in zip(got, wanted, strict=True)])),
+            f=float(np.mean([boundary_accuracy(a, b) for a, b in zip(got, wanted, strict=True)])),
+            baselines=self._baselines(expression, wanted, begin),
+            identity=identity_scores(true, mine),
+            kept=None if asked is None else _kept(true, mine),
+            first_mask_s=answer.seconds,
         )
 
+    def _union(self, tracks: Sequence[Sequence[Mask | None]], begin: int) -> list[Mask]:
+        union = [np.zeros(self.shape, np.bool_) for _ in range(len(self.frames) - begin)]
+        for track in tracks:
+            for t, mask in enumerate(track):
+                if mask is not None:
+                    union[t] |= mask
+        return union
 
-def _union(result: RequestResult, clip: ClipReader) -> list[Mask]:
-    """All objects of an answer together, one mask for each frame looked at."""
-    shape = (clip.facts.height, clip.facts.width)
-    union = [np.zeros(shape, np.bool_) for _ in result.clip_index]
-    for thing in result.objects:
-        for at, logits in enumerate(thing.logits):
-            if logits is not None:
-                union[at] |= masks.from_logits(logits, *shape)
-    return union
+    def _baselines(self, expression: Expression, wanted: Sequence[Mask], begin: int) -> dict[str, float]:
+        """J&F of the true mask of the largest object, of as many random ones as are meant, and of words ignored."""
+        if not expression.masks:
+            return {}
+        at = len(self.frames) - 1 if expression.asked_at is None else expression.asked_at
+        area = {identity: np.count_nonzero(track[at]) for identity, track in self.truth.items()}  # type: ignore[arg-type]
+        largest = max(area, key=lambda identity: (area[identity], identity))
+        visible = sorted(identity for identity in area if area[identity]) or sorted(area)
+        drawn = self.rng.choice(visible, min(len(expression.masks), len(visible)), replace=False)
+        if expression.asked_at not in self.ignored:
+            neutral = Expression(_NEUTRAL, (), asked_at=expression.asked_at)
+            self.ignored[expression.asked_at] = self._ask(neutral)
+        tracks = {
+            "words_ignored": [track[begin:] for track in self.ignored[expression.asked_at].tracks],
+            "largest": [self.truth[largest][begin:]],
+            "random": [self.truth[str(identity)][begin:] for identity in drawn],
+        }
+        return {
+            name: float(np.mean([j_and_f(a, b) for a, b in zip(self._union(own, begin), wanted, strict=True)]))
+            for name, own in tracks.items()
+        }
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def _ask(self, expression: Expression) -> _Answer:
+        if expression.asked_at is None:
+            return self._of_video(expression)
+        session = self.model.open_session()
+        turns: list[Turn] = []
+        for before in self.video.chain(expression):
+            turns.append(self._in_session(session, before, turns)[1])
+        result, _, seconds = self._in_session(session, expression, turns)
+        return _Answer(result.text, result.raw_text, self._carried(session, expression, result), seconds)
+
+    def _of_video(self, expression: Expression) -> _Answer:
+        history = []
+        for before in self.video.chain(expression):
+            if before.key not in self.openings:
+                self.openings[before.key] = self._of_video(before)
+            history.append((before.text, self.openings[before.key].text))
+        start = time.monotonic()
+        seen = self.model.segment(self.frames, expression.text, fps=self.video.fps, history=history)
+        seconds = time.monotonic() - start
+        tracks: list[Track] = [
+            [None if mask is None else masks.decode(mask) for mask in tracklet.masks] for tracklet in seen.tracklets
+        ]
+        return _Answer(seen.text, seen.raw_text, tracks, seconds)
+
+    def _in_session(
+        self, session: Session, expression: Expression, turns: Sequence[Turn]
+    ) -> tuple[RequestResult, Turn, float]:
+        at = expression.asked_at or 0
+        clip = [
+            ClipFrame(t / self.video.fps, self.frames[t].copy, self._features(t))  # as a live node has them
+            for t in range(at + 1)
+        ]
+        start = time.monotonic()
+        result = finish(session.request(expression.text, clip, turns))
+        seconds = time.monotonic() - start
+        keys = tuple(thing.key for thing in result.objects)
+        return result, Turn(expression.text, result.text, keys, result.seg_offsets), seconds
+
+    def _carried(self, session: Session, expression: Expression, result: RequestResult) -> list[Track]:
+        at = expression.asked_at or 0
+        tracks: dict[int, Track] = {}
+        for thing in result.objects:
+            track: Track = [None] * len(self.frames)
+            newest = thing.logits[-1]
+            track[at] = None if newest is None else masks.from_logits(newest, *self.shape)
+            tracks[thing.key] = track
+        session.drop([key for key in session.keys if key not in tracks])  # what only an earlier turn meant
+        for t in range(at + 1, len(self.frames) if tracks else 0):
+            for output in session.step(self._features(t), t / self.video.fps):
+                if output.key in tracks and output.logits is not None:
+                    tracks[output.key][t] = masks.from_logits(output.logits, *self.shape)
+        return list(tracks.values())
+
+    def _features(self, t: int) -> Any:
+        if t not in self.features:
+            self.features[t] = self.model.encode(self.frames[t])
+        return self.features[t]
 
 
-def _mean_jf(mine: list[Mask], truth: list[Mask]) -> float:
-    return float(np.mean([j_and_f(a, b) for a, b in zip(mine, truth, strict=True)]))
+def _kept(true: Sequence[Sequence[Mask | None]], mine: Sequence[Sequence[Mask | None]]) -> bool | None:
+    """Were all objects that went under full cover and came back found again by the track that was on them before?"""
+    verdicts = []
+    for thing in true:
+        gap = _cover(thing)
+        if gap is None:
+            continue
+        before, after = slice(0, gap[0]), slice(gap[1] + 1, gap[1] + 2 + _RETURNED_FRAMES)
+        on_it = [track for track in mine if _mean_iou(track[before], thing[before]) >= _SAME_IOU]
+        if on_it:
+            # One frame to come back: it shows a sliver at first.
+            verdicts.append(_mean_iou(on_it[0][after][1:], thing[after][1:]) >= _SAME_IOU)
+    return all(verdicts) if verdicts else None
+
+
+def _cover(thing: Sequence[Mask | None]) -> tuple[int, int] | None:
+    """First and last frame of the first long cover that is followed by more frames in view."""
+    seen = [mask is not None and bool(mask.any()) for mask in thing]
+    start = None
+    for t, visible in enumerate(seen):
+        if not visible and start is None and t and seen[t - 1]:
+            start = t
+        elif visible and start is not None:
+            if t - start >= _COVERED_FRAMES and t + 1 < len(seen):
+                return start, t - 1
+            start = None
+    return None
+
+
+def _mean_iou(mine: Sequence[Mask | None], true: Sequence[Mask | None]) -> float:
+    """Mean IoU over the frames on which the object is in view."""
+    values = [
+        0.0 if a is None else region_similarity(a, b)
+        for a, b in zip(mine, true, strict=True)
+        if b is not None and b.any()
+    ]
+    return float(np.mean(values)) if values else 0.0

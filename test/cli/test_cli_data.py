@@ -9,11 +9,14 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from test_cli import FakeModel, villa
+from test_cli import villa
 
 from villa.checkpoint import save
-from villa.evaluate import Score
+from villa.data.benchmark import annotate
+from villa.data.splits import SPLITS
+from villa.evaluate import Score, evaluate
 from villa.model import ViLLa
+from villa_ros.cli_training import SplitName
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "villa"))
 
@@ -25,41 +28,53 @@ from tiny import tiny_model
 def clips(tmp_path: Path) -> Path:
     for seed in (1, 2):
         draw_clip(tmp_path / "clips" / f"{seed:07d}", seed)
+    annotate(tmp_path / "clips", SPLITS["val"])
     return tmp_path / "clips"
 
 
-def test_eval_scores_every_clip_and_writes_what_it_prints(clips: Path, tmp_path: Path, fake_model: FakeModel) -> None:
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    save(tiny_model(), tmp_path / "villa.safetensors", torch.float32)
+    return tmp_path
+
+
+def test_eval_scores_every_clip_and_writes_what_it_prints(clips: Path, tmp_path: Path, checkpoint: Path) -> None:
     file = tmp_path / "scores" / "eval.json"
-    code, told, complained = villa("eval", "--data", clips, "--requests", "3", "--frames", "4", "--out", file)
+    given = ("eval", "--data", clips, "--checkpoint", checkpoint, "--requests", "3", "--out", file)
+    code, told, complained = villa(*given)
     assert code == 0, complained
     content = json.loads(file.read_text())
-    assert {score["clip"] for score in content["scores"]} == {"0000001", "0000002"}
-    assert "all" in content["summary"]
-    for kind in content["summary"]:
-        assert kind in told
+    assert [score["video"] for score in content["scores"]] == ["0000001"] * 3 + ["0000002"] * 3
+    assert content["rows"][-1]["kind"] == "all"
+    for row in content["rows"]:
+        assert row["kind"] in told
 
 
-def test_eval_with_a_least_presence_of_its_own(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tiny_model(), tmp_path / "villa.safetensors", torch.float32)
+def test_eval_with_a_least_presence_of_its_own(
+    clips: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     used: list[float] = []
 
-    def scored(model: ViLLa, *_: object) -> list[Score]:
+    def scored(model: ViLLa, data: Path, **more: object) -> list[Score]:
         used.append(model.config.least_presence)
-        return []
+        return evaluate(model, data, limit=1, requests=1)
 
     monkeypatch.setattr("villa.evaluate.evaluate", scored)
-    monkeypatch.setattr("villa.evaluate.summary", lambda scores: {"all": {"requests": 0.0}})
-    given = ("eval", "--data", clips, "--checkpoint", tmp_path, "--out", tmp_path / "eval.json")
+    given = ("eval", "--data", clips, "--checkpoint", checkpoint, "--out", tmp_path / "eval.json")
     assert villa(*given)[0] == 0
     assert villa(*given, "--least-presence", "0.7")[0] == 0
     assert used == [tiny_model().config.least_presence, 0.7]
 
 
-def test_eval_of_a_folder_without_clips_says_how_to_make_some(tmp_path: Path, fake_model: FakeModel) -> None:
+def test_eval_of_a_folder_without_clips_says_how_to_make_some(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "empty").mkdir()
-    code, _, complained = villa("eval", "--data", tmp_path / "empty", "--out", tmp_path / "eval.json")
+    code, _, complained = villa("eval", "--data", tmp_path / "empty", "--checkpoint", checkpoint)
     assert code == 1
     assert "villa data build" in complained
+
+
+def test_the_command_knows_every_split() -> None:
+    assert [name.value for name in SplitName] == list(SPLITS)
 
 
 def test_show_lists_the_objects_and_draws_their_masks(clips: Path) -> None:

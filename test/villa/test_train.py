@@ -15,7 +15,6 @@ from villa.checkpoint import load, save
 from villa.data.clips import ClipReader
 from villa.data.naming import FrameWords
 from villa.data.requests import RequestSample
-from villa.evaluate import evaluate, summary
 from villa.training import packing
 from villa.training.clip_loss import ClipLoss
 from villa.training.feed import Feed, FeedConfig, choose_frames, mistaken, recoloured, soft_mask, zoomed
@@ -177,18 +176,6 @@ def test_a_perfect_mask_costs_little_and_scores_one():
     assert float(sum(good)) < 0.02 * float(sum(bad))
     assert float(soft_iou((target * 2 - 1) * 12, target)) == 1.0
     assert float(soft_iou(torch.full((1, 16, 24), -1.0), torch.zeros(1, 16, 24))) == 1.0
-
-
-def test_evaluation_scores_every_request_and_its_baselines(data):
-    scores = evaluate(tiny_model(), data, requests_per_clip=4, frames=3)
-    again = evaluate(tiny_model(), data, requests_per_clip=4, frames=3)
-    assert scores == again
-    assert len(scores) == 8
-    table = summary(scores)
-    assert table["all"]["requests"] == 8
-    for score in scores:
-        assert 0 <= score.jf <= 1
-        assert 0 <= score.jf_largest <= 1
 
 
 def test_a_clip_whose_questions_teach_no_words_still_trains(data):

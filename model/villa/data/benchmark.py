@@ -92,6 +92,7 @@ def _annotated(split: Split, folder: Path) -> tuple[dict[str, Any], dict[str, An
         "height": facts.height,
         "width": facts.width,
         "frames": [f"{t:04d}" for t in range(len(clip))],
+        "objects": list(masks),
         "expressions": _expressions(folder, facts, split),
     }
     return video, masks

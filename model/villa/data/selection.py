@@ -28,9 +28,17 @@ def _make(kind: str, rng: np.random.Generator, models: Sequence[ObjectModel], co
     return procedural.make(kind, rng, colour)
 
 
-def choose_objects(count: int, rng: np.random.Generator, models: Sequence[ObjectModel] = ()) -> list[ObjectModel]:
-    """`count` objects; `models` are finished models, the rest is made from random numbers."""
+def choose_objects(
+    count: int, rng: np.random.Generator, models: Sequence[ObjectModel] = (), *, all_finished: bool = False
+) -> list[ObjectModel]:
+    """`count` objects; `models` are finished models, the rest is made from random numbers.
+
+    `all_finished`: half of the objects are finished models, no two the same.
+    """
     chosen: list[ObjectModel] = []
+    if all_finished and models:
+        picked = rng.permutation(len(models))[: (count + 1) // 2]
+        chosen = [models[int(index)] for index in picked]
     while len(chosen) < count:
         twins = [
             item
@@ -45,7 +53,7 @@ def choose_objects(count: int, rng: np.random.Generator, models: Sequence[Object
             another = str(rng.choice(others)) if others and rng.random() < 0.85 else like.colour
             chosen.append(_make(like.kind, rng, models, another))
             continue
-        if models and rng.random() < 0.18:
+        if models and not all_finished and rng.random() < 0.18:
             # By source first: one of them has far more entries than the other.
             source = str(rng.choice(sorted({item.source for item in models})))
             group = [item for item in models if item.source == source]

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from villa.data.objects import ObjectModel
 from villa.data.wordings import HELD_OUT, TRAINED, Wording
+
+if TYPE_CHECKING:
+    from villa.data.objects import ObjectModel
 
 # Whole objects that no training or validation clip ever shows; `test-unseen-object` asks for these alone.
 UNSEEN_OBJECTS = frozenset(

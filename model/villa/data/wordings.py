@@ -33,6 +33,7 @@ class Wording:
     what_happened: Mapping[str, tuple[str, ...]]  # whole requests that name no thing
     further: Mapping[str, tuple[str, ...]]  # follow-ups, by what they add
     uses: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)  # requests, phrases
+    bare: bool = True  # may a thing be named without a sentence around it?
 
 
 TRAINED = Wording(
@@ -308,4 +309,5 @@ HELD_OUT = Wording(
         "nail": (("this picture needs to be hung up, what drives the pin in",), ("equipment to drive pins in",)),
         "tidy": (("these pencils lie all over the place",), ("storage for pencils",)),
     },
+    bare=False,  # bare names are the same in any words
 )

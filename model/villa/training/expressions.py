@@ -55,15 +55,20 @@ class Video:
     frames: tuple[Path, ...]
     expressions: tuple[Expression, ...]
     fps: float
+    objects: tuple[str, ...]  # mask ids of all things that are known
+
+    def chain(self, expression: Expression) -> tuple[Expression, ...]:
+        """What an expression follows up on, oldest first."""
+        by_key = {item.key: item for item in self.expressions}
+        earlier: list[Expression] = []
+        while expression.after is not None and len(earlier) < len(by_key):
+            expression = by_key[expression.after]
+            earlier.insert(0, expression)
+        return tuple(earlier)
 
     def before(self, expression: Expression) -> tuple[tuple[str, str], ...]:
-        """Requests and answers that an expression follows up on, oldest first, as a session remembers them."""
-        turns: list[tuple[str, str]] = []
-        by_key = {item.key: item for item in self.expressions}
-        while expression.after is not None and len(turns) < len(by_key):
-            expression = by_key[expression.after]
-            turns.insert(0, (expression.text, answers.read(expression.answer or "").text))
-        return tuple(turns)
+        """Requests and answers that an expression follows up on, as a session remembers them: without marks."""
+        return tuple((turn.text, answers.read(turn.answer or "").text) for turn in self.chain(expression))
 
 
 class Expressions:
@@ -137,7 +142,11 @@ class Expressions:
                 raise ExpressionsError(
                     f"{where}, expression {expression.key!r}: comes after {expression.after!r}, which is not there"
                 )
-        return Video(name, self._paths(where, name, frames), expressions, float(entry.get("fps", 6.0)))
+        asked_for = sorted({identity for expression in expressions for identity in expression.masks})
+        objects = tuple(map(str, entry.get("objects", asked_for)))
+        if unknown := [identity for identity in objects if identity not in self._masks]:
+            raise ExpressionsError(f"{where}: object {unknown[0]!r} is not in {MASKS}")
+        return Video(name, self._paths(where, name, frames), expressions, float(entry.get("fps", 6.0)), objects)
 
     def _expression(self, where: str, key: str, value: Any, frames: int) -> Expression:
         if not isinstance(value, dict) or not isinstance(value.get("exp"), str) or not value["exp"].strip():
@@ -186,7 +195,8 @@ def _one(root: Path, pattern: str) -> Path:
     found = sorted(root.glob(pattern))
     if len(found) != 1:
         seen = ", ".join(path.name for path in found) or "none"
-        raise ExpressionsError(f"{root}: wanted one file {pattern}, saw {seen}: name the one to read")
+        advice = "name the one to read" if found else "give a split's folder, as `villa data build` makes them"
+        raise ExpressionsError(f"{root}: wanted one file {pattern}, saw {seen}: {advice}")
     return found[0]
 
 

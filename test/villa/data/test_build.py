@@ -21,6 +21,7 @@ from villa.data.build import build, clip_hash, make_clip
 from villa.data.clips import ClipError, ClipFacts, ClipReader, list_clips
 from villa.data.scene import SceneConfig
 from villa.data.sources import AssetError, resolve_sources
+from villa.data.splits import SPLITS
 
 pytestmark = pytest.mark.render
 
@@ -64,11 +65,11 @@ def test_masks_hold_exactly_what_the_facts_say(clips: list[ClipReader]) -> None:
 
 def test_a_group_drawn_together_covers_what_each_covers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     needs_rendering()
-    grouped = make_clip("train", 47, SMALL, (), (), False)[0]
+    grouped = make_clip(SPLITS["train"], 47, SMALL, (), (), False)[0]
     monkeypatch.setattr(
         "villa.data.render._apart", lambda scene, frame, middle: [[i + 1] for i in range(len(scene.objects))]
     )
-    alone = make_clip("train", 47, SMALL, (), (), False)[0]
+    alone = make_clip(SPLITS["train"], 47, SMALL, (), (), False)[0]
     assert [v.amodal_px for f in grouped.frames for v in f] == [v.amodal_px for f in alone.frames for v in f]
 
 

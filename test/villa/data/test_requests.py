@@ -234,7 +234,7 @@ def test_no_sentence_kept_for_tests_is_among_those_for_training() -> None:
     def sentences(wording):
         for name in wording.__dataclass_fields__:
             value = getattr(wording, name)
-            for part in value.values() if isinstance(value, dict) else [value]:
+            for part in value.values() if isinstance(value, dict) else [value] if isinstance(value, tuple) else []:
                 for item in part:
                     yield from [item] if isinstance(item, str) else item
 
