@@ -106,6 +106,7 @@ def evaluate(
 
     with _rendering("scoring"), expected(OSError, ValueError):
         import pycocotools  # noqa: F401 - told before the model loads
+
         from villa.evaluate import EvaluatedModel
         from villa.evaluate import evaluate as run
         from villa.model import ViLLa
@@ -150,7 +151,7 @@ def build(
         from villa.data.splits import split_of
 
         about = split_of(split.value)
-        config = SceneConfig(frames=frames or about.frames, fps=fps)
+        config = SceneConfig(frames=frames or about.frames, fps=fps, story=about.story)
         report = run(folder, split.value, count, first_seed, workers, config, assets or None, depth)
     out.print(
         f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s, "

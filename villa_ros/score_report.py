@@ -15,10 +15,8 @@ def score_table(rows: Sequence[Row], title: str) -> Table:
     """A row for each kind of request, and one for all; a dash where there is nothing to take a mean of."""
     baselines = list(dict.fromkeys(name for row in rows for name in row.baselines))
     names = [name.replace("_", " ") for name in baselines]
-    table = Table(
-        Column("kind", min_width=11), "requests", "J&F", "95 %", "refused", "absent", "HOTA", "switches", "kept", "first mask", *names,
-        title=title,
-    )  # fmt: skip
+    measures = ("requests", "J&F", "95 %", "refused", "absent", "HOTA", "switches", "kept", "first mask")
+    table = Table(Column("kind", min_width=11), *measures, *names, title=title)
     for row in rows:
         spread = "-" if row.jf_low is None or row.jf_high is None else f"{row.jf_low:.3f}-{row.jf_high:.3f}"
         table.add_row(

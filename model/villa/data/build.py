@@ -26,7 +26,7 @@ from villa.data.selection import choose_objects
 from villa.data.splits import Split, allowed, split_of
 from villa.data.vocabulary import KIND
 
-GENERATOR = 4  # raise it when the same seed would give another picture
+GENERATOR = 5  # raise it when the same seed would give another picture
 _SMALLEST_SEEN_PX = 40
 
 
@@ -224,7 +224,7 @@ def build(
     first = about.first_seed if seed0 is None else seed0
     folder = Path(out) / split
     folder.mkdir(parents=True, exist_ok=True)
-    settings = config or SceneConfig(frames=about.frames)
+    settings = config or SceneConfig(frames=about.frames, story=about.story)
     jobs = [
         _Job(str(folder / f"{seed:07d}"), about, seed, settings, chosen, depth)
         for seed in range(first, first + count)

@@ -1,4 +1,4 @@
-"""What moves in a clip: pushes, drops, carries, slides behind something, and a panel that passes in front."""
+"""What moves in a clip: pushes, by an arm or by themselves, drops, carries, slides behind something, passing panels."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.data.arm import ARM, arm_path, clear_direction, facing
 from villa.data.objects import ObjectModel
 from villa.data.physics import mujoco
 from villa.data.view import CameraPath
 
 F64 = NDArray[np.float64]
-KINDS_OF_MOTION = ("pushed", "dropped", "carried", "behind", "occluder")
-_ODDS = (0.3, 0.13, 0.15, 0.2, 0.22)
+KINDS_OF_MOTION = ("pushed", "dropped", "carried", "behind", "occluder", ARM)
+_ODDS = (0.2, 0.15, 0.15, 0.17, 0.18, 0.15)
+PANEL = "panel"
+LONGEST_S = 3.2  # a motion takes no longer, however long the clip is
+_PACE_S = 4.0  # a long clip has about one motion in so many
+_ORDERED = 0.65  # of the clips with several motions of objects: they begin clearly one after the other
+_APART_FRAMES = 4
+_FEWEST_FRAMES = 12  # of a clip in which motions can have an order
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Motion:
     """One motion over frames first..last (inclusive).
 
     `path` [N, 3] m has one point a frame of the clip: where the object's origin or the panel's middle is to be.
-    For a drop it is where the object is held until `last`.
+    For a drop it is where the object is held until `last`. `tool` is the arm's path, where one pushes.
     """
 
     kind: str
@@ -33,6 +40,7 @@ class Motion:
     path: F64
     quaternion: F64 = field(default_factory=lambda: np.array([1.0, 0.0, 0.0, 0.0]))
     size: F64 = field(default_factory=lambda: np.zeros(3))
+    tool: F64 | None = None
 
 
 def _ease(frames: int, first: int, last: int) -> F64:
@@ -40,37 +48,48 @@ def _ease(frames: int, first: int, last: int) -> F64:
     return share * share * (3 - 2 * share)
 
 
-def _span(frames: int, rng: np.random.Generator) -> tuple[int, int]:
+def _span(begin: int, frames: int, rng: np.random.Generator) -> tuple[int, int]:
+    """First and last frame of a motion within `frames` frames from `begin` on."""
     first = int(rng.integers(0, max(1, frames // 4)))
-    last = min(frames - 1, first + int(rng.integers(max(2, frames // 2), frames)))
-    return first, last
+    last = min(frames - 1, first + int(rng.integers(max(2, frames // 2), max(3, frames))))
+    return begin + first, begin + last
 
 
 def _on_table(point: F64) -> F64:
     return np.array([np.clip(point[0], -0.42, 0.42), np.clip(point[1], -0.32, 0.32), *point[2:]])
 
 
-def _panel(camera: CameraPath, frames: int, rng: np.random.Generator) -> Motion:
-    first, last = 0, frames - 1
+def _panel(camera: CameraPath, frames: int, begin: int, span: int, rng: np.random.Generator) -> Motion:
+    """A panel that passes in front of the camera over `span` frames, and in one of three clips comes back."""
     share = float(rng.uniform(0.45, 0.65))  # of the way from the camera to where it looks
     distance = float(np.linalg.norm(camera.position[0])) * share
     width, height = rng.uniform(0.05, 0.13) * distance / 0.5, rng.uniform(0.15, 0.4) * distance / 0.5
     half_view = distance * camera.width / 2.0 / camera.focal_px + width
     side = float(rng.choice([-1, 1]))
-    part = np.clip((np.arange(frames) - frames * 0.08) / (frames * 0.84), 0, 1)
+    part = np.clip((np.arange(frames) - begin - span * 0.08) / (span * 0.84), 0, 1)
     if rng.random() < 0.4:  # in, and back again
         part = 1.0 - np.abs(2.0 * part - 1.0)
     across = side * half_view * (2.0 * part - 1.0)
-    right, up, back = camera.rotation[0].T
-    middle = camera.position[0] - back * distance + up * rng.uniform(-0.25, 0.1) * distance
+    right, up, back = camera.rotation[begin].T
+    middle = camera.position[begin] - back * distance + up * rng.uniform(-0.25, 0.1) * distance
     path = middle + across[:, None] * right
+    return Motion("occluder", -1, 0, frames - 1, path, _turned(camera, begin), np.array([width, height, 0.004]))
+
+
+def _turned(camera: CameraPath, frame: int) -> F64:
     quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, camera.rotation[0].reshape(-1))
-    return Motion("occluder", -1, first, last, path, quaternion, np.array([width, height, 0.004]))
+    mujoco.mju_mat2Quat(quaternion, camera.rotation[frame].reshape(-1))
+    return quaternion
 
 
 def _behind(
-    objects: Sequence[ObjectModel], places: F64, camera: CameraPath, frames: int, rng: np.random.Generator
+    objects: Sequence[ObjectModel],
+    places: F64,
+    camera: CameraPath,
+    frames: int,
+    span: tuple[int, int],
+    used: set[int],
+    rng: np.random.Generator,
 ) -> Motion | None:
     """A smaller object slides behind a taller one, as the camera sees it."""
     tall = [i for i, item in enumerate(objects) if item.height > 0.07]
@@ -81,59 +100,138 @@ def _behind(
     if not movers:
         return None
     mover = int(rng.choice(movers))
-    away = places[screen] - camera.position[0, :2]
+    if mover in used:
+        return None
+    away = places[screen] - camera.position[span[0], :2]
     away /= np.linalg.norm(away)
     across = np.array([-away[1], away[0]]) * rng.choice([-1, 1])
     gap = objects[screen].radius + objects[mover].radius + 0.015
     middle = places[screen] + away * gap
     reach = float(rng.uniform(0.14, 0.24))
-    first, last = 0, frames - 1
-    part = _ease(frames, first, last - 1)
+    part = _ease(frames, span[0], span[1] - 1)
     ends = (_on_table(middle - across * reach), _on_table(middle + across * reach))
     path = np.zeros((frames, 3))
     path[:, :2] = ends[0] + part[:, None] * (ends[1] - ends[0])
     path[:, 2] = 0.004
-    return Motion("behind", mover, first, last, path)
+    return Motion("behind", mover, *span, path)
 
 
 def plan_motions(
-    objects: Sequence[ObjectModel], places: F64, camera: CameraPath, frames: int, rng: np.random.Generator
+    objects: Sequence[ObjectModel],
+    places: F64,
+    camera: CameraPath,
+    frames: int,
+    rng: np.random.Generator,
+    fps: float = 5.0,
 ) -> list[Motion]:
-    """One or two motions of different objects; with a moving camera sometimes none."""
-    count = int(rng.integers(0, 3)) if camera.moves != "still" else int(rng.integers(1, 3))
-    chosen = rng.choice(KINDS_OF_MOTION, size=count, replace=False, p=_ODDS)
+    """Up to three motions of different objects, in long clips one for every few seconds; at most one arm and one panel.
+
+    With a moving camera there are sometimes none.
+    """
+    span = min(frames, max(2, round(LONGEST_S * fps)))
+    slots = max(1, round(frames / fps / _PACE_S)) if frames > span else 1
+    ordered = frames >= _FEWEST_FRAMES and bool(rng.random() < _ORDERED)
     motions: list[Motion] = []
     used: set[int] = set()
-    for kind in chosen:
-        if kind == "occluder":
-            motions.append(_panel(camera, frames, rng))
-            continue
-        if kind == "behind":
-            planned = _behind(objects, places, camera, frames, rng)
-            if planned is not None and planned.subject not in used:
-                motions.append(planned)
-                used.add(planned.subject)
-            continue
-        free = [index for index in range(len(objects)) if index not in used]
-        if not free:
-            continue
-        subject = int(rng.choice(free))
-        used.add(subject)
-        first, last = _span(frames, rng)
-        start = np.array([*places[subject], 0.002])
-        turn = rng.uniform(0, 2 * np.pi)
-        goal = start.copy()
-        goal[:2] = _on_table(start[:2] + rng.uniform(0.1, 0.28) * np.array([np.cos(turn), np.sin(turn)]))
-        if kind == "dropped":
-            last = int(rng.integers(1, max(2, frames // 2)))
-            path = np.tile([*start[:2], rng.uniform(0.12, 0.9)], (frames, 1))
-            motions.append(Motion("dropped", subject, 0, last, path))
-            continue
-        path = start + _ease(frames, first, last)[:, None] * (goal - start)
-        if kind == "carried":
-            path[:, 2] += rng.uniform(0.05, 0.22) * np.sin(np.pi * _ease(frames, first, last))
-        motions.append(Motion(str(kind), subject, first, last, path))
+    for slot in range(slots):
+        # Several in one short clip; one after the other in a long one.
+        low = int(camera.moves == "still")
+        count = int(rng.integers(low, low + 3)) if slots == 1 else 1
+        begin = 0 if slots == 1 else min(round(slot * frames / slots), frames - span)
+        done = {motion.kind for motion in motions if motion.kind in ("occluder", ARM)}
+        odds = np.array([0.0 if kind in done else share for kind, share in zip(KINDS_OF_MOTION, _ODDS, strict=True)])
+        for kind in rng.choice(KINDS_OF_MOTION, size=count, replace=False, p=odds / odds.sum()):
+            window = (begin, span)
+            movers = [motion for motion in motions if motion.subject >= 0 and motion.first >= begin]
+            if ordered and movers:
+                late = movers[-1].first + _APART_FRAMES - begin
+                window = (begin + late, span - late) if span - late >= _APART_FRAMES else window
+            motion = _planned(str(kind), objects, places, camera, frames, window, used, rng)
+            if motion is not None:
+                motions.append(motion)
+                used.add(motion.subject)
     return motions
+
+
+def _planned(
+    kind: str,
+    objects: Sequence[ObjectModel],
+    places: F64,
+    camera: CameraPath,
+    frames: int,
+    window: tuple[int, int],
+    used: set[int],
+    rng: np.random.Generator,
+) -> Motion | None:
+    """A motion of a kind that begins and ends within `window`, (begin, length); None where it finds no room."""
+    begin, length = window
+    if kind == "occluder":
+        return _panel(camera, frames, begin, length, rng)
+    first, last = _span(begin, length, rng)
+    if kind == "behind":
+        whole = (begin, begin + length - 1)
+        return _behind(objects, places, camera, frames, whole, used, rng)
+    free = [index for index in range(len(objects)) if index not in used]
+    if not free:
+        return None
+    subject = int(rng.choice(free))
+    start = np.array([*places[subject], 0.002])
+    if kind == "dropped":
+        last = begin + int(rng.integers(1, max(2, length // 2)))
+        path = np.tile([*start[:2], rng.uniform(0.12, 0.9)], (frames, 1))
+        return Motion("dropped", subject, 0, last, path)
+    way = float(rng.uniform(0.1, 0.28))
+    if kind == ARM:
+        direction = clear_direction(objects, places, subject, way, rng)
+        if direction is None:
+            return None
+        goal = start + way * np.array([*direction, 0.0])
+        path = start + _ease(frames, first, last)[:, None] * (goal - start)
+        tool = arm_path(path, direction, objects[subject], first, last)
+        return Motion(ARM, subject, first, last, path, facing(direction), tool=tool)
+    turn = rng.uniform(0, 2 * np.pi)
+    goal = start.copy()
+    goal[:2] = _on_table(start[:2] + way * np.array([np.cos(turn), np.sin(turn)]))
+    path = start + _ease(frames, first, last)[:, None] * (goal - start)
+    if kind == "carried":
+        path[:, 2] += rng.uniform(0.05, 0.22) * np.sin(np.pi * _ease(frames, first, last))
+    return Motion(kind, subject, first, last, path)
+
+
+def plan_cover(
+    objects: Sequence[ObjectModel], places: F64, camera: CameraPath, frames: int, rng: np.random.Generator
+) -> list[Motion]:
+    """A panel comes before one object, stays so long that it is lost from sight, and leaves; the object may slide.
+
+    For a camera that stands still, and clips of at least 40 frames.
+    """
+    subject = int(rng.choice([i for i, item in enumerate(objects) if item.height < 0.2] or range(len(objects))))
+    item = objects[subject]
+    come, stay, leave = int(rng.integers(10, 16)), int(rng.integers(6, 12)), int(rng.integers(3, 6))
+    slides = bool(rng.random() < 0.4)
+    way = float(rng.uniform(0.05, 0.1)) if slides else 0.0
+    share = float(rng.uniform(0.55, 0.7))
+    eye = camera.position[0]
+    target = np.array([*places[subject], item.height / 2])
+    right = camera.rotation[0][:, 0]
+    at = eye + share * (target - eye)
+    half = np.array([item.radius + way + 0.03, 0.5 * item.height + 0.5 * item.radius + 0.03]) * share * 1.2
+    out = float(np.linalg.norm(at - eye)) * camera.width / camera.focal_px + 2 * half[0]
+    side = float(rng.choice([-1, 1]))
+    frame = np.arange(frames)
+    share_in = np.clip((frame - (come - 4)) / 4, 0, 1)
+    share_out = np.clip((frame - (come + stay)) / leave, 0, 1)
+    across = side * out * (1 - share_in) - float(rng.choice([-1, 1])) * side * out * share_out
+    path = at + across[:, None] * right
+    panel = Motion("occluder", -1, 0, frames - 1, path, _turned(camera, 0), np.array([half[0], half[1], 0.004]))
+    if not slides:
+        return [panel]
+    start = np.array([*places[subject], 0.002])
+    level = np.array([right[0], right[1]]) / np.linalg.norm(right[:2])
+    goal = start.copy()
+    goal[:2] = _on_table(start[:2] + way * float(rng.choice([-1, 1])) * level)
+    move = start + _ease(frames, come + 1, come + stay - 1)[:, None] * (goal - start)
+    return [panel, Motion("pushed", subject, come + 1, come + stay - 1, move)]
 
 
 class Mover:
@@ -155,8 +253,14 @@ class Mover:
             if motion.subject >= 0:
                 position, _ = self._address(motion)
                 data.qpos[position : position + 3] = motion.path[0]
-            else:
-                data.mocap_pos[0] = motion.path[0]
+            self._show(data, motion, 0, 0.0)
+
+    def _show(self, data: Any, motion: Motion, frame: int, part: float) -> None:
+        """Put panel or arm where it is `part` of the way from a frame to the next one."""
+        name, path = (PANEL, motion.path) if motion.subject < 0 else (ARM, motion.tool)
+        if path is not None:
+            following = path[min(frame + 1, len(path) - 1)]
+            data.mocap_pos[int(self._model.body(name).mocapid[0])] = (1 - part) * path[frame] + part * following
 
     def settle(self, data: Any, steps: int) -> None:
         """Let everything come to rest, with what is moved or held kept at its start."""
@@ -174,13 +278,11 @@ class Mover:
 
     def _guide(self, data: Any, frame: int, part: float) -> None:
         for motion in self._motions:
-            if not motion.first <= frame <= motion.last:
+            self._show(data, motion, frame, part)
+            if motion.subject < 0 or not motion.first <= frame <= motion.last:
                 continue
             following = min(frame + 1, len(motion.path) - 1)
             goal = (1 - part) * motion.path[frame] + part * motion.path[following]
-            if motion.subject < 0:
-                data.mocap_pos[0] = goal
-                continue
             position, velocity = self._address(motion)
             error = goal - data.qpos[position : position + 3]
             if motion.kind in ("dropped", "carried"):

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.data.motion import Motion, plan_motions
+from villa.data.arm import ARM, add_arm
+from villa.data.motion import PANEL, Motion, plan_cover, plan_motions
 from villa.data.objects import COLLISION_GROUP, ObjectModel, add_texture
 from villa.data.palette import backdrop
 from villa.data.physics import mujoco
 from villa.data.view import CameraPath, plan_camera
 
-PANEL = "panel"
+# "hidden": something is fully covered for a while and comes back into view.
+STORIES = ("any", "hidden")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class SceneConfig:
     fps: float = 5.0  # of simulated time
     objects: tuple[int, int] = (4, 9)  # fewest and most
     timestep_s: float = 0.004
+    story: str = "any"  # one of STORIES
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.story not in STORIES:
+            raise ValueError(f"story {self.story!r}: wanted one of {', '.join(STORIES)}")
 
     @property
     def steps_per_frame(self) -> int:
@@ -203,11 +211,18 @@ def compose(
         quaternion, z = _tilt(item, rng)
         body.pos = [*place, z]
         body.quat = quaternion
-    camera = plan_camera(config.frames, config.width, config.height, rng)
-    motions = plan_motions(kept, np.asarray(places), camera, config.frames, rng)
+    covered = config.story == "hidden"
+    camera = plan_camera(config.frames, config.width, config.height, rng, still=covered)
+    if covered:
+        motions = plan_cover(kept, np.asarray(places), camera, config.frames, rng)
+    else:
+        motions = plan_motions(kept, np.asarray(places), camera, config.frames, rng, config.fps)
     for motion in motions:
         if motion.kind == "occluder":
             _add_panel(spec, motion, rng)
+        elif motion.kind == ARM and motion.tool is not None:
+            # Not where it is parked: the compiler's extent, and with it the near clipping plane, would reach there.
+            add_arm(spec, motion.tool[motion.first], motion.quaternion, rng)
     fixed = spec.worldbody.add_camera(name="camera", fovy=camera.fovy_deg)
     fixed.pos = camera.position[0]
     return Scene(spec.compile(), tuple(kept), camera, tuple(motions), table, shadows)

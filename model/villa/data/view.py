@@ -46,8 +46,8 @@ def look_at(position: F64, target: F64, roll: float = 0.0) -> F64:
     return np.stack([cos * right + sin * up, cos * up - sin * right, back], axis=1)
 
 
-def plan_camera(frames: int, width: int, height: int, rng: np.random.Generator) -> CameraPath:
-    """A random view of the table from a robot's height; it moves in about four of ten clips."""
+def plan_camera(frames: int, width: int, height: int, rng: np.random.Generator, *, still: bool = False) -> CameraPath:
+    """A random view of the table from a robot's height; unless `still`, it moves in about four of ten clips."""
     fovy = float(rng.uniform(40.0, 62.0))
     # A narrow lens stands further back, so that objects keep their size range.
     reach = 0.52 / np.tan(np.radians(fovy) / 2.0)
@@ -57,7 +57,8 @@ def plan_camera(frames: int, width: int, height: int, rng: np.random.Generator) 
     target = np.array([rng.uniform(-0.05, 0.05), rng.uniform(-0.04, 0.06), rng.uniform(0.0, 0.06)])
     roll = float(rng.normal(0.0, 0.02))
     moves = str(rng.choice(["still", "orbit", "travel", "zoom"], p=[0.58, 0.2, 0.16, 0.06]))
-    start, length = int(rng.integers(0, max(1, frames // 3))), int(rng.integers(frames // 2, frames + 1))
+    moves = "still" if still else moves
+    start, length = int(rng.integers(0, max(1, frames // 3))), max(1, int(rng.integers(frames // 2, frames + 1)))
     share = np.clip((np.arange(frames) - start) / length, 0.0, 1.0)
     share = share * share * (3 - 2 * share)
     swing = float(rng.choice([-1, 1]) * rng.uniform(0.25, 0.65)) if moves == "orbit" else 0.0

@@ -1,0 +1,90 @@
+"""A plain robot arm that comes into the picture, pushes one object and draws back.
+
+It is seen by the camera and has no mask: to requests it is no object. It does not touch: what it pushes is guided along
+a path, and the arm keeps right behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from villa.data.objects import ObjectModel
+from villa.data.physics import mujoco
+
+F64 = NDArray[np.float64]
+ARM = "arm"
+RISE = 0.75  # of the forearm, for each metre back from the gripper
+_APPROACH_FRAMES = 4
+_APPROACH_M, _APPROACH_RISE_M = 0.3, 0.18  # back and up from where it touches
+_REACH_M = 0.9  # length of the forearm on the ground
+_PARKED = np.array([0.0, 0.0, -40.0])  # below the floor
+_FINGERS_M = 0.012  # half the depth of the gripper, and some air
+_DIRECTIONS = 12  # tried
+
+
+def clear_direction(
+    objects: Sequence[ObjectModel], places: F64, subject: int, way_m: float, rng: np.random.Generator
+) -> F64 | None:
+    """A direction [x, y] in which the subject can be pushed `way_m` and the arm behind it stays clear; None: none."""
+    others = [index for index in range(len(objects)) if index != subject]
+    for angle in rng.permutation(_DIRECTIONS) * 2 * np.pi / _DIRECTIONS + rng.uniform(0, 2 * np.pi):
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        goal = places[subject] + way_m * direction
+        if abs(goal[0]) > 0.42 or abs(goal[1]) > 0.32 or direction[1] < -0.55:  # towards the camera hides too much
+            continue
+        if all(_clear_of(objects[i], places[i], objects[subject], places[subject], direction, way_m) for i in others):
+            return direction
+    return None
+
+
+def _clear_of(other: ObjectModel, place: F64, subject: ObjectModel, start: F64, direction: F64, way_m: float) -> bool:
+    gap = place - start
+    along, aside = float(gap @ direction), abs(float(gap[0] * direction[1] - gap[1] * direction[0]))
+    if -0.02 < along < way_m + subject.radius + other.radius and aside < subject.radius + other.radius:
+        return False  # in the way of what is pushed
+    back = -along - subject.radius
+    under = other.height > 0.02 + RISE * max(0.0, back - other.radius)
+    return not (back > -other.radius and aside < other.radius + 0.05 and under)
+
+
+def arm_path(path: F64, direction: F64, subject: ObjectModel, first: int, last: int) -> F64:
+    """Where the gripper is [N, 3] m while the subject follows `path` [N, 3] m over frames first..last."""
+    back = np.array([-direction[0], -direction[1], 0.0])
+    touch = subject.radius + _FINGERS_M
+    height = float(np.clip(0.45 * subject.height, 0.015, 0.06))
+    out = np.tile(_PARKED, (len(path), 1))
+    for frame in range(len(path)):
+        away = max(first - frame, frame - last, 0) / _APPROACH_FRAMES
+        if away <= 1.0:
+            out[frame] = path[frame] + back * (touch + _APPROACH_M * away)
+            out[frame, 2] = height + _APPROACH_RISE_M * away
+    return out
+
+
+def facing(direction: F64) -> F64:
+    """Quaternion w x y z that turns the arm's x axis into a direction [x, y]."""
+    yaw = float(np.arctan2(direction[1], direction[0]))
+    return np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
+
+
+def add_arm(spec: Any, at: F64, quaternion: F64, rng: np.random.Generator) -> None:
+    """Add the arm: its origin is the middle of the gripper, its x axis the direction of the push."""
+    body = spec.worldbody.add_body(name=ARM, mocap=True)
+    body.pos, body.quat = at, quaternion
+    gray, dark = float(rng.uniform(0.55, 0.8)), float(rng.uniform(0.12, 0.25))
+
+    def part(shape: Any, shade: float, size: Sequence[float], **place: Sequence[float]) -> None:
+        rgba = [shade, shade, shade * 1.03, 1.0]
+        body.add_geom(type=shape, size=size, rgba=rgba, contype=0, conaffinity=0, group=0, **place)
+
+    capsule, box = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_BOX
+    wrist, elbow = (-0.06, 0.0, 0.05), (-_REACH_M, 0.0, 0.05 + RISE * (_REACH_M - 0.06))
+    part(box, dark, (0.006, 0.034, 0.016), pos=(0.0, 0.0, 0.0))  # the plate that pushes
+    part(box, dark, (0.016, 0.022, 0.013), pos=(-0.022, 0.0, 0.006))
+    part(capsule, gray, (0.02, 0.0, 0.0), fromto=(-0.03, 0.0, 0.01, *wrist))
+    part(capsule, dark, (0.027, 0.0, 0.0), fromto=(wrist[0], -0.02, wrist[2], wrist[0], 0.02, wrist[2]))
+    part(capsule, gray, (0.03, 0.0, 0.0), fromto=(*wrist, *elbow))

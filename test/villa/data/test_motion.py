@@ -1,0 +1,155 @@
+"""What moves in a clip: motions have an order, an end, and an arm that stays with what it pushes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco", reason="scenes need MuJoCo")
+
+from rendering import needs_rendering
+
+from villa.data import procedural
+from villa.data.arm import ARM
+from villa.data.build import make_clip
+from villa.data.happenings import happenings
+from villa.data.motion import LONGEST_S, Motion, plan_motions
+from villa.data.objects import COLLISION_GROUP
+from villa.data.render import render
+from villa.data.scene import Scene, SceneConfig, compose
+from villa.data.splits import SPLITS
+from villa.data.view import plan_camera
+
+TRAIN = SPLITS["train"]
+SMALL = SceneConfig(width=160, height=120, frames=16)
+
+
+def plan(seed: int, frames: int = 16) -> list[Motion]:
+    rng = np.random.default_rng(seed)
+    kinds = ("mug", "bowl", "book", "can", "bottle", "block")
+    objects = [procedural.make(kind, rng) for kind in kinds]
+    places = np.array([(-0.3, -0.15), (0.0, -0.15), (0.3, -0.15), (-0.3, 0.15), (0.0, 0.15), (0.3, 0.15)])
+    return plan_motions(objects, places, plan_camera(frames, 320, 240, rng), frames, rng)
+
+
+def scene(seed: int, config: SceneConfig) -> Scene:
+    rng = np.random.default_rng(seed)
+    return compose([procedural.make(kind, rng) for kind in ("mug", "bowl", "can", "block")], config, rng)
+
+
+def test_no_object_has_two_motions_and_there_is_one_arm_and_one_panel_at_most() -> None:
+    for seed in range(120):
+        motions = plan(seed, frames=16 if seed % 2 else 120)
+        subjects = [motion.subject for motion in motions]
+        assert len(subjects) == len(set(subjects))
+        assert sum(motion.kind == ARM for motion in motions) <= 1
+
+
+def test_every_kind_of_motion_comes_and_most_pairs_have_an_order() -> None:
+    kinds: set[str] = set()
+    apart = pairs = 0
+    for seed in range(150):
+        motions = [motion for motion in plan(seed) if motion.subject >= 0]
+        kinds |= {motion.kind for motion in motions}
+        for one, other in combinations(motions, 2):
+            # A drop is held until its last frame.
+            begins = [m.last if m.kind == "dropped" else m.first for m in (one, other)]
+            pairs += 1
+            apart += abs(begins[0] - begins[1]) >= 3
+    assert kinds == {"pushed", "dropped", "carried", "behind", ARM}
+    assert pairs > 40
+    assert apart > 0.45 * pairs
+
+
+def test_motions_of_long_clips_take_no_longer_than_those_of_short_ones() -> None:
+    longest = round(LONGEST_S * 5.0)
+    late = 0
+    for seed in range(40):
+        for motion in plan(seed, frames=120):
+            assert 0 <= motion.first <= motion.last < 120
+            assert motion.path.shape == (120, 3)
+            if motion.kind not in ("occluder", "dropped"):
+                assert motion.last - motion.first < longest
+                late += motion.first > 40
+    assert late > 20
+
+
+def test_the_arm_touches_what_it_pushes_and_comes_and_goes() -> None:
+    seen = 0
+    for seed in range(200):
+        for motion in plan(seed, frames=40):
+            if motion.kind != ARM:
+                continue
+            seen += 1
+            assert motion.tool is not None
+            gap = np.linalg.norm((motion.tool - motion.path)[:, :2], axis=1)
+            during = slice(motion.first, motion.last + 1)
+            assert np.ptp(gap[during]) < 1e-9
+            assert gap[during].max() < 0.15
+            direction = motion.path[motion.last] - motion.path[motion.first]
+            assert ((motion.path - motion.tool)[during] @ direction > 0).all()  # always behind it
+            far = [t for t in range(40) if t < motion.first - 4 or t > motion.last + 4]
+            assert all(motion.tool[t, 2] < -1 for t in far)
+    assert seen > 15
+
+
+@pytest.mark.render
+def test_the_arm_is_in_the_picture_and_in_no_mask() -> None:
+    needs_rendering()
+    found = 0
+    for seed in range(60, 100):
+        planned = scene(seed, SMALL)
+        if not any(motion.kind == ARM for motion in planned.motions):
+            continue
+        found += 1
+        frames = list(render(planned, SMALL))
+        arm = int(planned.model.body(ARM).id)
+        planned.model.geom_group[planned.model.geom_bodyid == arm] = COLLISION_GROUP  # which no camera sees
+        without = list(render(planned, SMALL))
+        drawn = 0
+        for one, other in zip(frames, without, strict=True):
+            # What the arm covers is missing from masks, and nothing is added to them.
+            assert np.isin(one.instance, (0, *np.unique(other.instance))).all()
+            covers = np.abs(one.rgb.astype(int) - other.rgb.astype(int)).max(axis=2) > 30
+            drawn = max(drawn, int((covers & (one.instance == 0)).sum()))
+        assert drawn > 60
+        pushed = next(motion.subject for motion in planned.motions if motion.kind == ARM)
+        assert np.linalg.norm(frames[-1].position[pushed] - frames[0].position[pushed]) > 0.05
+        if found == 3:
+            return
+    pytest.fail("no clip with an arm among 40 seeds")
+
+
+@pytest.mark.render
+def test_in_a_hidden_story_something_is_lost_from_sight_and_comes_back() -> None:
+    needs_rendering()
+    config = SceneConfig(width=160, height=120, frames=48, story="hidden")
+    hidden = 0
+    for seed in range(6):
+        facts, _, masks, _ = make_clip(TRAIN, seed, config, (), (), False)
+        for event in facts.events:
+            if event.kind != "occluded" or event.last - event.first < 3 or event.first < 6 or event.last > 42:
+                continue
+            hidden += 1
+            assert not any((masks[t] == event.object_id).sum() >= 40 for t in range(event.first, event.last + 1))
+            assert (masks[event.first - 1] == event.object_id).sum() >= 40
+            assert (masks[event.last + 1] == event.object_id).sum() >= 40
+            assert event.object_id in happenings(facts, 0, 47).hidden
+            break
+    assert hidden >= 5
+
+
+def test_an_unknown_story_is_refused() -> None:
+    with pytest.raises(ValueError, match="story 'sad': wanted one of any, hidden"):
+        SceneConfig(story="sad")
+
+
+@pytest.mark.render
+def test_a_clip_of_one_frame_can_be_made() -> None:
+    needs_rendering()
+    facts, frames, _, _ = make_clip(TRAIN, 3, replace(SMALL, frames=1), (), (), False)
+    assert len(frames) == len(facts.frames) == 1
+    assert any(view.visible_px for view in facts.frames[0])
