@@ -21,7 +21,7 @@ import numpy as np
 from villa.data.clips import ClipFacts, ClipReader, list_clips
 from villa.data.naming import FrameWords, plain_name
 from villa.data.requests import REQUEST_KINDS, RequestSample, sample_requests
-from villa.data.splits import Split, is_unseen_key
+from villa.data.splits import Split, is_unseen
 
 META, MASKS, FRAMES = "meta_expressions.json", "mask_dict.json", "JPEGImages"
 OPENING = "opening"  # kind of a request that only opens a conversation: not scored
@@ -158,7 +158,7 @@ def _requests(facts: ClipFacts, split: Split, rng: np.random.Generator) -> list[
 def _worth_asking(facts: ClipFacts, split: Split, at: int) -> set[int] | None:
     """Ids of the objects that a split is about; None: all."""
     if split.unseen_objects:
-        return {thing.id for thing in facts.objects if is_unseen_key(thing.key)}
+        return {thing.id for thing in facts.objects if is_unseen(thing)}
     if split.story == "hidden":
         return {
             event.object_id

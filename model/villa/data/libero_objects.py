@@ -176,6 +176,25 @@ _ENTRIES = (
     _Entry(_MODELLED, "wine_bottle", "bottle", "black", ("white", "green"), nouns=("wine bottle",), material="glass"),
     _Entry(_MODELLED, "wooden_tray", "tray", "brown", ("yellow", "white"), material="wood", scale=0.85),
     _Entry("custom_objects", "libero_mug", "mug", "white", ("black", "gray"), material="ceramic"),
+    _Entry(_MODELLED, "desk_caddy", "caddy", "brown", ("black", "red"), material="wood", scale=0.5),
+    # What follows is never rendered for training: see villa.data.splits.
+    _Entry(_HOPE, "alphabet_soup", "can", "blue", ("yellow", "orange", "white", "gray"), _STAND, ("soup can",)),
+    _Entry(_HOPE, "red_alphabet_soup", "can", "red", ("green", "brown", "gray"), _STAND, ("soup can",)),
+    _Entry(_HOPE, "tomato_sauce", "can", "red", ("green", "white", "orange", "gray"), _STAND, ("sauce can",)),
+    _Entry(_HOPE, "yellow_tomato_sauce", "can", "blue", ("yellow", "orange", "white", "gray"), _STAND, ("sauce can",)),
+    _Entry(_HOPE, "milk", "carton", "red", ("white", "blue", "green"), _STAND, ("milk carton",), (), "card"),
+    _Entry(
+        _HOPE, "orange_juice", "carton", "orange", ("yellow", "white", "green"), _STAND, ("juice carton",), (), "card"
+    ),
+    _Entry(_HOPE, "red_orange_juice", "carton", "red", ("white", "black"), _STAND, ("juice carton",), (), "card"),
+    _Entry(_HOPE, "butter", "box", "red", ("orange", "white", "blue", "yellow"), _AS_IS, ("butter",), _FOOD, "card"),
+    _Entry(_HOPE, "green_bbq_sauce", "bottle", "green", ("brown",), _AS_IS, ("sauce bottle",)),
+    _Entry(_HOPE, "salad_dressing", "bottle", "white", ("green", "orange", "red"), _STAND, ("dressing bottle",)),
+    _Entry(_HOPE, "red_salad_dressing", "bottle", "red", ("white", "green", "black"), _STAND, ("dressing bottle",)),
+    _Entry(_MODELLED, "moka_pot", "moka pot", "white", ("black", "gray"), material="metal"),
+    _Entry(_MODELLED, "white_storage_box", "box", "white", ("gray",), _STAND, ("storage box",), scale=0.8),
+    _Entry(_MODELLED, "yellow_desk_caddy", "caddy", "yellow", ("black",), material="wood", scale=0.5),
+    _Entry("scenes", "yellow_book", "book", "yellow", ("white",), _LAY, material="paper", scale=0.6),
 )
 _ROUND = frozenset({"can", "bottle", "bowl", "plate", "pan", "mug", "moka pot"})
 

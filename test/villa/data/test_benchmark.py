@@ -20,7 +20,7 @@ from tables import film, thing
 from villa.data import benchmark
 from villa.data.benchmark import OPENING, annotate
 from villa.data.clips import ClipReader, EventFacts
-from villa.data.splits import SPLITS, UNSEEN_OBJECTS, is_unseen_key, split_of
+from villa.data.splits import SPLITS, split_of
 from villa.data.wordings import HELD_OUT
 from villa.training.expressions import Expressions, ExpressionsError
 
@@ -144,17 +144,10 @@ def test_an_unknown_split_lists_the_known_ones() -> None:
         split_of("testing")
 
 
-def test_unseen_objects_are_known_by_source_and_name_in_any_colour() -> None:
-    assert is_unseen_key("robosuite/bottle/red")
-    assert is_unseen_key("libero/popcorn")
-    assert not is_unseen_key("procedural/bottle/0000abcd")
-    assert all(key.count("/") == 1 for key in UNSEEN_OBJECTS)
-
-
 def test_of_unseen_objects_only_those_are_asked_for() -> None:
     objects = (
-        replace(thing(1, "mug", "red"), key="metaworld/mug/red"),
-        replace(thing(2, "book", "blue"), key="procedural/book/00000001"),
+        replace(thing(1, "carton", "red"), key="libero/milk"),
+        replace(thing(2, "book", "blue"), key="libero/black_book"),
         thing(3, "banana", "yellow"),
     )
     facts = film(objects, [[(x, 0.1, 0.05)] * 8 for x in (-0.3, 0.0, 0.3)])
