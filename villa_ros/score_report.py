@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def score_table(rows: Sequence[Row], title: str) -> Table:
     """A row for each kind of request, and one for all; a dash where there is nothing to take a mean of."""
     baselines = list(dict.fromkeys(name for row in rows for name in row.baselines))
-    names = [name.replace("_", " ") for name in baselines]
-    measures = ("requests", "J&F", "95 %", "refused", "absent", "HOTA", "switches", "kept", "first mask")
+    names = [name.partition("_")[0] for name in baselines]
+    measures = ("asked", "J&F", "95 %", "refused", "absent", "HOTA", "IDSW", "kept", "s")  # s: to the masks
     table = Table(Column("kind", min_width=11), *measures, *names, title=title)
     for row in rows:
-        spread = "-" if row.jf_low is None or row.jf_high is None else f"{row.jf_low:.3f}-{row.jf_high:.3f}"
+        spread = "-" if row.jf_low is None or row.jf_high is None else f"{row.jf_low:.2f}-{row.jf_high:.2f}"
         table.add_row(
             row.kind,
             str(row.requests),
@@ -29,7 +29,7 @@ def score_table(rows: Sequence[Row], title: str) -> Table:
             _share(row.hota),
             str(row.switches),
             _share(row.kept),
-            f"{row.first_mask_s:.2f} s",
+            f"{row.first_mask_s:.2f}",
             *(_share(row.baselines.get(name)) for name in baselines),
         )
     return table
