@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from villa.data.objects import ObjectModel
 from villa.data.physics import mujoco
+from villa.data.view import CameraPath
 
 F64 = NDArray[np.float64]
 ARM = "arm"
 RISE = 0.75  # of the forearm, for each metre back from the gripper
 _APPROACH_FRAMES = 4
-_APPROACH_M, _APPROACH_RISE_M = 0.3, 0.18  # back and up from where it touches
-_REACH_M = 0.9  # length of the forearm on the ground
+_REACH_M = 2.2  # length of the forearm on the ground: its end is never seen
+_THICK_M = 0.05  # half of the thickest part, and some air
 _PARKED = np.array([0.0, 0.0, -40.0])  # below the floor
 _FINGERS_M = 0.012  # half the depth of the gripper, and some air
 _DIRECTIONS = 12  # tried
@@ -51,17 +52,42 @@ def _clear_of(other: ObjectModel, place: F64, subject: ObjectModel, start: F64, 
     return not (back > -other.radius and aside < other.radius + 0.05 and under)
 
 
-def arm_path(path: F64, direction: F64, subject: ObjectModel, first: int, last: int) -> F64:
-    """Where the gripper is [N, 3] m while the subject follows `path` [N, 3] m over frames first..last."""
+def way_out(at: F64, direction: F64, camera: CameraPath, frames: range) -> float:
+    """How far back, in m on the ground, a gripper at `at` [3] m has to draw to be out of the picture on `frames`.
+
+    The arm draws back along its forearm: a straight line leaves the picture once, and all behind the gripper with it.
+    """
+    back = np.arange(0.0, _REACH_M, 0.02)
+    line = at + back[:, None] * np.array([-direction[0], -direction[1], RISE])
+    farthest = 0.0
+    for frame in frames:
+        column, row, depth = camera.project(line, frame).T
+        margin = camera.focal_px * _THICK_M / np.maximum(depth, 0.02)
+        across, down = np.abs(column - camera.width / 2), np.abs(row - camera.height / 2)
+        seen = (depth > 0.02) & (across < camera.width / 2 + margin) & (down < camera.height / 2 + margin)
+        farthest = max(farthest, float(back[seen].max(initial=0.0)))
+    return farthest + 0.04
+
+
+def arm_path(path: F64, direction: F64, subject: ObjectModel, first: int, last: int, camera: CameraPath) -> F64:
+    """Where the gripper is [N, 3] m while the subject follows `path` [N, 3] m over frames first..last.
+
+    It comes in from outside the picture, and is outside again when it has drawn back.
+    """
     back = np.array([-direction[0], -direction[1], 0.0])
+    rise = np.array([0.0, 0.0, RISE])
     touch = subject.radius + _FINGERS_M
     height = float(np.clip(0.45 * subject.height, 0.015, 0.06))
     out = np.tile(_PARKED, (len(path), 1))
-    for frame in range(len(path)):
-        away = max(first - frame, frame - last, 0) / _APPROACH_FRAMES
-        if away <= 1.0:
-            out[frame] = path[frame] + back * (touch + _APPROACH_M * away)
-            out[frame, 2] = height + _APPROACH_RISE_M * away
+    nearby = range(max(0, first - _APPROACH_FRAMES), min(len(path), last + _APPROACH_FRAMES + 1))
+    before, after = range(nearby.start, first + 1), range(last, nearby.stop)
+    for frames, held in ((before, first), (after, last)):
+        at = np.array([*(path[held] + back * touch)[:2], height])
+        far = way_out(at, direction, camera, frames)
+        for frame in frames:
+            out[frame] = at + far * abs(frame - held) / _APPROACH_FRAMES * (back + rise)
+    for frame in range(first, last + 1):
+        out[frame] = [*(path[frame] + back * touch)[:2], height]
     return out
 
 

@@ -20,9 +20,12 @@ _ODDS = (0.2, 0.15, 0.15, 0.17, 0.18, 0.15)
 PANEL = "panel"
 LONGEST_S = 3.2  # a motion takes no longer, however long the clip is
 _PACE_S = 4.0  # a long clip has about one motion in so many
-_ORDERED = 0.65  # of the clips with several motions of objects: they begin clearly one after the other
+_ORDERED = 0.5  # of the clips with several motions of objects: they begin clearly one after the other
 _APART_FRAMES = 4
 _FEWEST_FRAMES = 12  # of a clip in which motions can have an order
+_ABOVE_M = 3.5  # out of every picture: where a thing waits that is dropped later in a clip
+_LOST_M = -0.1  # height of what fell off the table, which nothing moves any more
+_LOWERED_FRAMES = 2  # that it takes to come down into the picture
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Motion:
     """One motion over frames first..last (inclusive).
 
     `path` [N, 3] m has one point a frame of the clip: where the object's origin or the panel's middle is to be.
-    For a drop it is where the object is held until `last`. `tool` is the arm's path, where one pushes.
+    For a drop it is where the object is held until `last`, above the picture before `first`. `tool` is the arm's path,
+    where one pushes.
     """
 
     kind: str
@@ -41,6 +45,11 @@ class Motion:
     quaternion: F64 = field(default_factory=lambda: np.array([1.0, 0.0, 0.0, 0.0]))
     size: F64 = field(default_factory=lambda: np.zeros(3))
     tool: F64 | None = None
+
+    @property
+    def begins(self) -> int:
+        """Frame on which it is seen to move: what is dropped hangs still until it is let go."""
+        return self.last if self.kind == "dropped" and self.first == 0 else self.first
 
 
 def _ease(frames: int, first: int, last: int) -> F64:
@@ -124,7 +133,9 @@ def plan_motions(
     rng: np.random.Generator,
     fps: float = 5.0,
 ) -> list[Motion]:
-    """Up to three motions of different objects, in long clips one for every few seconds; at most one arm and one panel.
+    """Up to three motions of different objects, in long clips one for every few seconds and at most two for an object.
+
+    At most one arm and one panel.
 
     With a moving camera there are sometimes none.
     """
@@ -133,6 +144,7 @@ def plan_motions(
     ordered = frames >= _FEWEST_FRAMES and bool(rng.random() < _ORDERED)
     motions: list[Motion] = []
     used: set[int] = set()
+    places = np.array(places, np.float64)  # where things are to be by then
     for slot in range(slots):
         # Several in one short clip; one after the other in a long one.
         low = int(camera.moves == "still")
@@ -140,16 +152,26 @@ def plan_motions(
         begin = 0 if slots == 1 else min(round(slot * frames / slots), frames - span)
         done = {motion.kind for motion in motions if motion.kind in ("occluder", ARM)}
         odds = np.array([0.0 if kind in done else share for kind, share in zip(KINDS_OF_MOTION, _ODDS, strict=True)])
-        for kind in rng.choice(KINDS_OF_MOTION, size=count, replace=False, p=odds / odds.sum()):
+        # In a long clip the others stand by for a kind that finds no room.
+        drawn = count if slots == 1 else int(np.count_nonzero(odds))
+        for kind in rng.choice(KINDS_OF_MOTION, size=drawn, replace=False, p=odds / odds.sum()):
             window = (begin, span)
             movers = [motion for motion in motions if motion.subject >= 0 and motion.first >= begin]
             if ordered and movers:
-                late = movers[-1].first + _APART_FRAMES - begin
+                late = movers[-1].begins + _APART_FRAMES - begin
                 window = (begin + late, span - late) if span - late >= _APART_FRAMES else window
-            motion = _planned(str(kind), objects, places, camera, frames, window, used, rng)
-            if motion is not None:
-                motions.append(motion)
-                used.add(motion.subject)
+            # What waits above the picture cannot have moved before, so that nothing is dropped that did.
+            busy = {motion.subject for motion in motions} if kind == "dropped" else used
+            motion = _planned(str(kind), objects, places, camera, frames, window, busy, rng)
+            if motion is None:
+                continue
+            motions.append(motion)
+            if motion.subject >= 0:
+                if slots == 1 or any(motion.subject == other.subject for other in motions[:-1]):
+                    used.add(motion.subject)
+                places[motion.subject] = motion.path[motion.last, :2]
+            if slots > 1:
+                break
     return motions
 
 
@@ -179,7 +201,11 @@ def _planned(
     if kind == "dropped":
         last = begin + int(rng.integers(1, max(2, length // 2)))
         path = np.tile([*start[:2], rng.uniform(0.12, 0.9)], (frames, 1))
-        return Motion("dropped", subject, 0, last, path)
+        if begin == 0:
+            return Motion("dropped", subject, 0, last, path)
+        path[: begin - _LOWERED_FRAMES, 2] = _ABOVE_M
+        path[begin - _LOWERED_FRAMES : begin, 2] = np.linspace(1.4, path[begin, 2], _LOWERED_FRAMES + 1)[:-1]
+        return Motion("dropped", subject, begin - _LOWERED_FRAMES, last, path)
     way = float(rng.uniform(0.1, 0.28))
     if kind == ARM:
         direction = clear_direction(objects, places, subject, way, rng)
@@ -187,7 +213,7 @@ def _planned(
             return None
         goal = start + way * np.array([*direction, 0.0])
         path = start + _ease(frames, first, last)[:, None] * (goal - start)
-        tool = arm_path(path, direction, objects[subject], first, last)
+        tool = arm_path(path, direction, objects[subject], first, last, camera)
         return Motion(ARM, subject, first, last, path, facing(direction), tool=tool)
     turn = rng.uniform(0, 2 * np.pi)
     goal = start.copy()
@@ -242,25 +268,29 @@ class Mover:
         self._motions = motions
         self._steps = steps_per_frame
         self._gain = 1.0 / (0.25 * steps_per_frame * float(model.opt.timestep))
+        # How far from its path's start a thing is by then [3] m: something may have knocked it, or moved it before.
+        self._aside = [np.zeros(3) for _ in motions]
 
     def _address(self, motion: Motion) -> tuple[int, int]:
         joint = self._model.joint(f"object{motion.subject}_free")
         return int(joint.qposadr[0]), int(joint.dofadr[0])
 
     def place(self, data: Any) -> None:
-        """Put what moves at the start of its path."""
-        for motion in self._motions:
+        """Put what moves at the start of its first path."""
+        for number, motion in reversed(list(enumerate(self._motions))):
             if motion.subject >= 0:
                 position, _ = self._address(motion)
                 data.qpos[position : position + 3] = motion.path[0]
-            self._show(data, motion, 0, 0.0)
+            self._show(data, number, 0, 0.0)
 
-    def _show(self, data: Any, motion: Motion, frame: int, part: float) -> None:
+    def _show(self, data: Any, number: int, frame: int, part: float) -> None:
         """Put panel or arm where it is `part` of the way from a frame to the next one."""
+        motion = self._motions[number]
         name, path = (PANEL, motion.path) if motion.subject < 0 else (ARM, motion.tool)
         if path is not None:
             following = path[min(frame + 1, len(path) - 1)]
-            data.mocap_pos[int(self._model.body(name).mocapid[0])] = (1 - part) * path[frame] + part * following
+            place = (1 - part) * path[frame] + part * following + self._aside[number]
+            data.mocap_pos[int(self._model.body(name).mocapid[0])] = place
 
     def settle(self, data: Any, steps: int) -> None:
         """Let everything come to rest, with what is moved or held kept at its start."""
@@ -277,13 +307,19 @@ class Mover:
             mujoco.mj_step(self._model, data)
 
     def _guide(self, data: Any, frame: int, part: float) -> None:
-        for motion in self._motions:
-            self._show(data, motion, frame, part)
-            if motion.subject < 0 or not motion.first <= frame <= motion.last:
+        for number, motion in enumerate(self._motions):
+            held = motion.kind == "dropped"
+            if motion.subject >= 0:
+                position, velocity = self._address(motion)
+                if frame < motion.first and not held:
+                    self._aside[number][:2] = data.qpos[position : position + 2] - motion.path[motion.first, :2]
+            self._show(data, number, frame, part)
+            if motion.subject < 0 or frame > motion.last or (frame < motion.first and not held):
+                continue
+            if not held and data.qpos[position + 2] < _LOST_M:
                 continue
             following = min(frame + 1, len(motion.path) - 1)
-            goal = (1 - part) * motion.path[frame] + part * motion.path[following]
-            position, velocity = self._address(motion)
+            goal = (1 - part) * motion.path[frame] + part * motion.path[following] + self._aside[number]
             error = goal - data.qpos[position : position + 3]
             if motion.kind in ("dropped", "carried"):
                 data.qvel[velocity : velocity + 3] = error * self._gain

@@ -13,7 +13,7 @@ pytest.importorskip("mujoco", reason="scenes need MuJoCo")
 from rendering import needs_rendering
 
 from villa.data import procedural
-from villa.data.arm import ARM
+from villa.data.arm import ARM, arm_path
 from villa.data.build import make_clip
 from villa.data.happenings import happenings
 from villa.data.motion import LONGEST_S, Motion, plan_motions
@@ -40,12 +40,19 @@ def scene(seed: int, config: SceneConfig) -> Scene:
     return compose([procedural.make(kind, rng) for kind in ("mug", "bowl", "can", "block")], config, rng)
 
 
-def test_no_object_has_two_motions_and_there_is_one_arm_and_one_panel_at_most() -> None:
+def test_an_object_moves_twice_at_most_never_twice_at_once_and_there_is_one_arm_and_one_panel() -> None:
+    twice = 0
     for seed in range(120):
-        motions = plan(seed, frames=16 if seed % 2 else 120)
+        frames = 16 if seed % 2 else 120
+        motions = plan(seed, frames)
         subjects = [motion.subject for motion in motions]
-        assert len(subjects) == len(set(subjects))
+        assert max((subjects.count(subject) for subject in subjects), default=0) <= (1 if frames == 16 else 2)
+        twice += len(subjects) > len(set(subjects))
+        for one, other in combinations([motion for motion in motions if motion.subject >= 0], 2):
+            assert one.subject != other.subject or one.last < other.first
         assert sum(motion.kind == ARM for motion in motions) <= 1
+        assert subjects.count(-1) <= 1
+    assert twice > 5
 
 
 def test_every_kind_of_motion_comes_and_most_pairs_have_an_order() -> None:
@@ -55,10 +62,8 @@ def test_every_kind_of_motion_comes_and_most_pairs_have_an_order() -> None:
         motions = [motion for motion in plan(seed) if motion.subject >= 0]
         kinds |= {motion.kind for motion in motions}
         for one, other in combinations(motions, 2):
-            # A drop is held until its last frame.
-            begins = [m.last if m.kind == "dropped" else m.first for m in (one, other)]
             pairs += 1
-            apart += abs(begins[0] - begins[1]) >= 3
+            apart += abs(one.begins - other.begins) >= 4
     assert kinds == {"pushed", "dropped", "carried", "behind", ARM}
     assert pairs > 40
     assert apart > 0.45 * pairs
@@ -66,15 +71,30 @@ def test_every_kind_of_motion_comes_and_most_pairs_have_an_order() -> None:
 
 def test_motions_of_long_clips_take_no_longer_than_those_of_short_ones() -> None:
     longest = round(LONGEST_S * 5.0)
-    late = 0
+    late = motions = 0
     for seed in range(40):
         for motion in plan(seed, frames=120):
             assert 0 <= motion.first <= motion.last < 120
             assert motion.path.shape == (120, 3)
-            if motion.kind not in ("occluder", "dropped"):
+            if motion.kind != "occluder":
                 assert motion.last - motion.first < longest
                 late += motion.first > 40
+                motions += 1
     assert late > 20
+    assert motions > 40 * 120 / 5 / 6  # one in six seconds at least
+
+
+def test_what_is_dropped_late_in_a_clip_is_out_of_the_picture_before() -> None:
+    late = 0
+    for seed in range(40):
+        camera = plan_camera(120, 320, 240, np.random.default_rng(seed), still=True)
+        for motion in plan(seed, frames=120):
+            if motion.kind != "dropped" or motion.first == 0:
+                continue
+            late += 1
+            column, row, depth = camera.project(motion.path[: motion.first], 0).T
+            assert not ((depth > 0) & (column > 0) & (column < 320) & (row > 0) & (row < 240)).any()
+    assert late > 10
 
 
 def test_the_arm_touches_what_it_pushes_and_comes_and_goes() -> None:
@@ -94,6 +114,24 @@ def test_the_arm_touches_what_it_pushes_and_comes_and_goes() -> None:
             far = [t for t in range(40) if t < motion.first - 4 or t > motion.last + 4]
             assert all(motion.tool[t, 2] < -1 for t in far)
     assert seen > 15
+
+
+def test_the_arm_comes_from_outside_the_picture_and_leaves_it() -> None:
+    seen = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        camera, item = plan_camera(16, 320, 240, rng), procedural.make("mug", rng)
+        turn = rng.uniform(-0.5, np.pi + 0.5)
+        direction = np.array([np.cos(turn), np.sin(turn)])
+        path = np.tile([0.0, 0.0, 0.002], (16, 1))
+        path[:, :2] += np.clip((np.arange(16) - 5) / 5, 0, 1)[:, None] * 0.15 * direction
+        tool = arm_path(path, direction, item, 5, 10, camera)
+        for frame in (1, 14):
+            column, row, depth = camera.project(tool[frame : frame + 1], frame)[0]
+            assert not (depth > 0 and 0 < column < 320 and 0 < row < 240)
+        column, row, _ = camera.project(tool[5:6], 5)[0]
+        seen += bool(0 < column < 320 and 0 < row < 240)
+    assert seen > 150
 
 
 @pytest.mark.render
