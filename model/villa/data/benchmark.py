@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -142,9 +141,7 @@ def _requests(facts: ClipFacts, split: Split, rng: np.random.Generator) -> list[
     said: set[str] = set()
     for _ in range(_ROUNDS):
         for kind in rng.permutation(_ROUND):
-            for sample in sample_requests(
-                facts, at, rng, 1, (str(kind),), since=0, also_on=also, wording=split.wording
-            ):
+            for sample in sample_requests(facts, at, rng, 1, (str(kind),), also_on=also, wording=split.wording):
                 if sample.text in said or len(chosen) >= split.requests:
                     continue
                 said.add(sample.text)
@@ -175,7 +172,7 @@ def _choices(facts: ClipFacts, sample: RequestSample, at: int, rng: np.random.Ge
     """Names to choose from, for requests that mean one thing; nothing where fewer than three differ."""
     if len(sample.targets) != 1:
         return {}
-    things: Sequence[Any] = FrameWords(facts, at).things
+    things = FrameWords(facts, at).things
     right = next((plain_name(thing) for thing in things if thing.id == sample.targets[0]), None)
     names = [plain_name(thing) for thing in things]
     if right is None or names.count(right) != 1:
