@@ -70,6 +70,7 @@ setup(
         *find_packages(str(ROOT / "model"), include=["villa", "villa.*"]),
     ],
     package_dir={"villa": "model/villa"},  # colcon refuses a name mapped to itself
+    package_data={"villa.data": ["*.json"]},
     data_files=data_files(),
     install_requires=requirements("runtime"),
     extras_require={name: requirements(name) for name in ("ros", "opencv", "train", "data", "test")},

@@ -24,9 +24,7 @@ data_app = typer.Typer(
 class Phase(str, Enum):
     """What a training run teaches."""
 
-    vision = "vision"
-    masks = "masks"
-    words = "words"
+    things = "things"
     answers = "answers"
     joint = "joint"
 
@@ -46,7 +44,7 @@ class SplitName(str, Enum):
 def train(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
-    phase: Annotated[Phase, typer.Option(help="In this order: vision, masks, words, answers, joint.")] = Phase.joint,
+    phase: Annotated[Phase, typer.Option(help="In this order: things, answers, joint.")] = Phase.joint,
     init: Annotated[
         Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")
     ] = None,
@@ -56,6 +54,9 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Model configuration, JSON; default: villa_small."),
+    ] = None,
+    validate: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Clips to see how far it has come: DATA/val.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of one torch operation.")] = 2,
@@ -79,6 +80,7 @@ def train(
             data,
             folder,
             init=init,
+            validate=validate,
             seed=seed,
             threads=threads,
             device=device,
@@ -173,6 +175,21 @@ def sample(
             task = bar.add_task("rendering", total=None)
             path = build_sample(folder, lambda done, count: bar.update(task, completed=done, total=count))
     out.print(f"sample bag: {path}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("real")
+def real(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the split.")],
+    videos: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder with cup.mp4 and box.mp4, also gzipped.")
+    ] = Path("/usr/share/doc/opencv-doc/opencv4/html"),
+) -> None:
+    """Make a split of two real videos with outlines drawn by hand; the videos are those of Debian's opencv-doc."""
+    with _rendering():
+        from villa.data.real_videos import build as run
+
+        path = run(videos, folder)
+    out.print(f"requests: {path}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("show")

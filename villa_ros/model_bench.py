@@ -174,7 +174,7 @@ class _Run:
         prefill_whole, _ = self.timed(lambda: words.read(words.length))
         token, _ = self.timed(words.say_one)
         frm_pass, states = self.timed(words.frame_states)
-        decode, seed, memory = self._drawn(features, words.state[None], states)
+        decode, seed, memory = self._drawn(features, words, states, visual)
         fast = self._fast(memory)
         self._force_answer()
         first_mask, _ = self.timed(lambda: self._request(self.clip))
@@ -247,15 +247,20 @@ class _Run:
         took, one = self.timed(lambda: language.see((self.images[0],), None, times[:1]))
         return took, Visual.joined([one] * self.frames)
 
-    def _drawn(self, features: Sequence[Pyramid], state: Tensor, states: Tensor) -> tuple[Timed, Timed, Memory]:
+    def _drawn(
+        self, features: Sequence[Pyramid], words: _Words, states: Tensor, visual: Visual
+    ) -> tuple[Timed, Timed, Memory]:
         """A mask, and the memory that an answer begins."""
         import torch
 
+        from villa.light.pointer import Words
         from villa.segmenter import Moment
 
         model, segmenter = self.model, self.model.segmenter
         image = torch.cat([seen.tokens for seen in features[: self.frames]])
-        prompt = model.prompts(state, states, image).frames[:, -1]
+        said = None if visual.scene is None else Words.of([words.said])
+        prompts = model.prompts(words.state[None], states, image, None, visual.scene, said)
+        prompt = prompts.frames[:, -1]
         at = torch.zeros(1, dtype=torch.long, device=self.device)
         decode, masks = self.timed(lambda: segmenter.decode(prompt, features[0], at))
 
@@ -338,6 +343,7 @@ class _Words:
         self.length = sum(map(len, self.parts))
         self.position = next_position(self.parts[1].positions)
         self.state = tail[0]
+        self.said = tail
         self.cache = language.new_cache()
 
     def read(self, chunk: int = 0) -> None:
@@ -348,7 +354,8 @@ class _Words:
         self.cache = self.model.language.new_cache()
         for part in self.parts:
             for piece in part.chunks(chunk or usual):
-                self.state = self.model.language.read(piece, cache=self.cache)[-1]
+                self.said = self.model.language.read(piece, cache=self.cache)
+                self.state = self.said[-1]
 
     def say_one(self) -> None:
         """Choose a token and read it; it is forgotten again."""

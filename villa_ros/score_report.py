@@ -15,7 +15,19 @@ def score_table(rows: Sequence[Row], title: str) -> Table:
     """A row for each kind of request, and one for all; a dash where there is nothing to take a mean of."""
     baselines = list(dict.fromkeys(name for row in rows for name in row.baselines))
     names = [name.partition("_")[0] for name in baselines]
-    measures = ("asked", "J&F", "95 %", "refused", "absent", "HOTA", "IDSW", "kept", "s")  # s: to the masks
+    measures = (
+        "asked",
+        "J&F",
+        "95 %",
+        "refused",
+        "absent",
+        "pairs",
+        "choice",
+        "HOTA",
+        "IDSW",
+        "kept",
+        "s",
+    )  # s: to the masks
     table = Table(Column("kind", min_width=11), *measures, *names, title=title)
     for row in rows:
         spread = "-" if row.jf_low is None or row.jf_high is None else f"{row.jf_low:.2f}-{row.jf_high:.2f}"
@@ -26,6 +38,8 @@ def score_table(rows: Sequence[Row], title: str) -> Table:
             spread,
             _share(row.refused),
             _share(row.absent_accuracy),
+            _share(row.pairs),
+            _share(row.choice),
             _share(row.hota),
             str(row.switches),
             _share(row.kept),

@@ -34,6 +34,19 @@ class Said:
     states: Tensor  # h_v [K, D]
     confidence: tuple[float, ...]  # probability of each [SEG]
     frames: Tensor  # h_f [K, T, D]
+    words: Tensor  # [L, D]: the request and what it follows up on, as read
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The frames of a clip that a request is about."""
+
+    chosen: tuple[int, ...]  # of the offered frames, ascending
+    stamps_s: tuple[float, ...]
+    features: list[Pyramid]
+    pyramid: Pyramid  # all of them joined
+    times_s: Tensor  # [T] seconds before the newest
+    visual: Visual  # what the language model sees of them
 
 
 @dataclass(frozen=True)
@@ -42,10 +55,7 @@ class Heard:
 
     said: Said
     answer: answers.Answer
-    chosen: tuple[int, ...]  # of the offered frames, ascending
-    stamps_s: tuple[float, ...]
-    features: list[Pyramid]
-    pyramid: Pyramid  # all of them joined
+    looked: Looked
 
 
 def ask(
@@ -67,6 +77,21 @@ def ask(
         ValueError: the clip is empty.
         RequestError: the request is too long.
     """
+    looked = yield from look(model, text, clip, frames, newest=newest)
+    ages, limit = clip_times(looked.stamps_s), model.config.max_request_tokens
+    prompt = model.language.prompt(text, history, looked.visual, ages, limit)
+    said = yield from say(model, prompt, looked.visual, looked.times_s, looks)
+    return Heard(said, answers.read(said.raw), looked)
+
+
+def look(
+    model: ViLLa, text: str, clip: Sequence[ClipFrame], frames: int, *, newest: bool
+) -> Generator[SlowStep, None, Looked]:
+    """Choose the frames of a clip, encode them and see them.
+
+    Raises:
+        ValueError: the clip is empty.
+    """
     if not clip:
         raise ValueError("the clip holds no frame: wanted at least one")
     chosen, images = yield from choose(model, text, clip, frames, newest=newest)
@@ -79,12 +104,9 @@ def ask(
         yield SlowStep(Stage.BUFFERING, (done + 1) / len(chosen))
     stamps = [clip[index].stamp_s for index in chosen]
     pyramid = joined(features)
-    ages = clip_times(stamps)
-    times = torch.tensor(ages, dtype=torch.float32, device=model.device)
+    times = torch.tensor(clip_times(stamps), dtype=torch.float32, device=model.device)
     visual = yield from see(model, [images[i] for i in chosen if i in images], pyramid, times)
-    prompt = model.language.prompt(text, history, visual, ages, model.config.max_request_tokens)
-    said = yield from say(model, prompt, visual, times, looks)
-    return Heard(said, answers.read(said.raw), tuple(chosen), tuple(stamps), features, pyramid)
+    return Looked(tuple(chosen), tuple(stamps), features, pyramid, times, visual)
 
 
 def choose(
@@ -143,12 +165,14 @@ def say(
     video = language.video_inputs(prompt, visual)
     tail = language.text_inputs(tail_embeds(model, prompt, visual, times_s, looks), next_position(video.positions))
     length, total = 0, len(video) + len(tail)
-    state = tail.embeds[0]
+    read: list[Tensor] = []
     for part in (video, tail):
         for chunk in part.chunks(PREFILL_TOKENS if model.device.type == "cpu" else PREFILL_TOKENS_GPU):
-            state = language.read(chunk, cache=cache)[-1]
+            read.append(language.read(chunk, cache=cache))
             length += len(chunk)
             yield SlowStep(Stage.DECODING, 0.7 * length / total)
+    words = torch.cat(read)[-len(tail) :]
+    state = words[-1]
     ids: list[int] = []
     seg_at: list[int] = []  # in the cache
     positions: list[int] = []
@@ -175,11 +199,11 @@ def say(
     raw = codec.decode(ids)
     if not states:
         nothing = visual.tokens.new_zeros(0, language.width)
-        return Said(raw, finish, nothing, (), nothing[:, None])
+        return Said(raw, finish, nothing, (), nothing[:, None], words)
     h_v = torch.stack(states)
     h_f = frame_states(model, h_v, times_s, seg_at, positions, cache)
     yield SlowStep(Stage.DECODING, 1.0, answers.read(raw).text)
-    return Said(raw, finish, h_v, tuple(confidence), h_f)
+    return Said(raw, finish, h_v, tuple(confidence), h_f, words)
 
 
 def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()) -> Tensor:

@@ -26,8 +26,9 @@ from villa.parts import MLLM, SAM2, PartError, from_folders, small
 from villa.tokenizer import TokenizerError
 from villa.upgrade import upgraded
 
-FORMAT = "villa-2"
-READABLE = (FORMAT, "villa-1")
+FORMAT = "villa-3"
+READABLE = (FORMAT, "villa-2", "villa-1")
+_FOLDERS = READABLE[:2]  # the first format had no folders, and the second one's are as they are today
 OWN = "villa"  # the folder of what is ours
 _PARTS = {MLLM: "language.mllm.", SAM2: "segmenter.sam2."}  # folders, and where their tensors are in the model
 
@@ -120,9 +121,11 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLa:
             raise CheckpointError(f"{path} is not complete: {needed} is missing")
     try:
         head = json.loads((own / "config.json").read_text("utf-8"))
-        if not isinstance(head, dict) or head.get("format") != FORMAT:
+        if not isinstance(head, dict) or head.get("format") not in _FOLDERS:
             seen = head.get("format") if isinstance(head, dict) else head
-            raise CheckpointError(f"{own / 'config.json'}: format is {seen!r}, wanted {FORMAT!r}")
+            raise CheckpointError(
+                f"{own / 'config.json'}: format is {seen!r}, wanted {' or '.join(map(repr, _FOLDERS))}"
+            )
         config = ViLLaConfig.from_dict(head.get("config"))
         sam2 = path / SAM2
         model = from_folders(config, path / MLLM, sam2 if sam2.is_dir() else None, dtype)

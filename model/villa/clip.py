@@ -68,14 +68,16 @@ def segment(
     heard, found = finish(in_steps(lambda frames: _found(model, text, clip, frames, history), model.config.clip_frames))
     with torch.inference_mode():
         tracklets = _carried(model, clip, heard, found, progress)
-    return Segmentation(words_of(heard, found), heard.said.raw, heard.said.finish, heard.chosen, tuple(tracklets))
+    return Segmentation(
+        words_of(heard, found), heard.said.raw, heard.said.finish, heard.looked.chosen, tuple(tracklets)
+    )
 
 
 def _found(
     model: ViLLa, text: str, clip: Sequence[ClipFrame], frames: int, history: Sequence[tuple[str, str]]
 ) -> Generator[SlowStep, None, tuple[Heard, list[Found]]]:
     heard = yield from ask(model, text, clip, frames, history, newest=False)
-    moments = [Moment(index, clip[index].stamp_s) for index in heard.chosen]
+    moments = [Moment(index, clip[index].stamp_s) for index in heard.looked.chosen]
     found = yield from ground(model, heard, moments)
     return heard, found
 
@@ -87,8 +89,8 @@ def _carried(
     length = len(clip)
     drawn: list[list[RleMask | None]] = [[None] * length for _ in found]
     present = [[0.0] * length for _ in found]
-    begins = [heard.chosen[min(thing.seeds)] for thing in found]
-    seeded = [{heard.chosen[at]: at for at in thing.seeds} for thing in found]
+    begins = [heard.looked.chosen[min(thing.seeds)] for thing in found]
+    seeded = [{heard.looked.chosen[at]: at for at in thing.seeds} for thing in found]
     memories = [memory_of(model, thing) for thing in found]
     back = [memory.copy(reverse=True) for memory in memories]
     forward = range(min(begins, default=length), length)
@@ -115,7 +117,7 @@ def _carried(
         if progress is not None:
             progress(done + 1, total)
     return [
-        Tracklet(thing.name, thing.score, heard.chosen[thing.key], tuple(drawn[k]), tuple(present[k]))
+        Tracklet(thing.name, thing.score, heard.looked.chosen[thing.key], tuple(drawn[k]), tuple(present[k]))
         for k, thing in enumerate(found)
     ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, Optional, Union
 
 
 class ConfigError(ValueError):
@@ -97,6 +97,17 @@ class Sam2Config:
 
 
 @dataclass(frozen=True)
+class ThingsConfig:
+    """The things on each frame, found and described before any word is read."""
+
+    count: int = 12  # N, the most that are told of one frame
+    width: int = 192  # of what is known of each
+    heads: int = 6
+    layers: int = 3  # of the reader that compares them with each other, over all frames
+    pointer_layers: int = 3  # of the pointer, which compares them with words
+
+
+@dataclass(frozen=True)
 class CausalConfig:
     """A causal language model with a projector from the segmenter's own features.
 
@@ -113,13 +124,15 @@ class CausalConfig:
     intermediate: int = 1536
     rope_theta: float = 100_000.0
     norm_eps: float = 1e-5
-    visual_rows: int = 6
-    visual_columns: int = 8  # N_v = rows * columns visual tokens a frame
+    visual_rows: int = 2
+    visual_columns: int = 3
+    # What stands on a frame is told thing by thing, besides the rows * columns of the whole picture; None: only these.
+    things: Optional[ThingsConfig] = field(default_factory=ThingsConfig)  # noqa: UP045 - evaluated at run time
 
     @property
     def visual_tokens(self) -> int:
-        """N_v."""
-        return self.visual_rows * self.visual_columns
+        """N_v visual tokens a frame."""
+        return self.visual_rows * self.visual_columns + (self.things.count if self.things else 0)
 
 
 # Every matrix of a layer, as Qwen2, Qwen3 and Llama name them.
@@ -187,7 +200,7 @@ class ViLLaConfig:
     segmenter: SegmenterConfig = field(default_factory=LightConfig)
     language: LanguageConfig = field(default_factory=CausalConfig)
     blocks: BlocksConfig = field(default_factory=BlocksConfig)
-    clip_frames: int = 4  # T_l frames the language model sees
+    clip_frames: int = 8  # T_l frames the language model sees
     clip_choice: str = "segments"  # "segments": KeySegmentSampler; "first": the clip's first frames
     # Seed memory on every frame the language model saw that shows the object, instead of on its key frame.
     seed_every_frame: bool = False
@@ -248,6 +261,7 @@ _NESTED: dict[str, type[Any]] = {
     "encoder": EncoderConfig,
     "decoder": DecoderConfig,
     "propagator": PropagatorConfig,
+    "things": ThingsConfig,
 }
 
 
@@ -274,6 +288,6 @@ def _known(kind: type[Any], data: object, where: str) -> dict[str, Any]:
 def _strict(kind: type[Any], data: object, where: str) -> Any:
     values = dict(_known(kind, data, where))
     for name, nested in _NESTED.items():
-        if name in values and name in {f.name for f in fields(kind)}:
+        if values.get(name) is not None and name in {f.name for f in fields(kind)}:
             values[name] = _strict(nested, values[name], f"{where}.{name}")
     return kind(**values)

@@ -7,6 +7,7 @@ carries its masks on from there.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from villa import masks
+from villa import answers, masks
 from villa.clip import Segmentation
 from villa.data.benchmark import OPENING
 from villa.identity_metrics import IdentityScores, identity_scores
@@ -41,6 +42,19 @@ class EvaluatedModel(SegmentationModel, Protocol):
         """A whole video and a request -> tracklets; see `villa.clip.segment`."""
         ...
 
+    def rank(
+        self,
+        video: Sequence[Rgb],
+        text: str,
+        names: Sequence[str],
+        *,
+        fps: float = ...,
+        history: Sequence[tuple[str, str]] = ...,
+        newest: bool = ...,
+    ) -> Sequence[float]:
+        """How likely each name is what a request means; see `villa.choices.rank`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Score:
@@ -60,6 +74,9 @@ class Score:
     identity: IdentityScores
     # A track that was on its object found it again after a full cover; None: none was covered, or none was on it.
     kept: bool | None
+    meant: str | None  # the one object that is meant; None: several, or none
+    hit: str | None  # the object that the masks are on; None: on none, or there are none
+    choice: bool | None  # of the names given to choose from the right one is the likeliest; None: no names were given
     first_mask_s: float = field(compare=False)
 
     @property
@@ -137,12 +154,11 @@ class _Video:
 
     def _score(self, expression: Expression) -> Score:
         answer = self._ask(expression)
-        # A session's masks begin where it was asked.
         asked = expression.asked_at
-        begin = 0 if asked is None else asked
-        true = [self.truth[identity][begin:] for identity in expression.masks]
-        mine = [track[begin:] for track in answer.tracks]
-        wanted, got = self._union(true, begin), self._union(mine, begin)
+        shown = self._scored(asked)
+        true = [self._on(self.truth[identity], shown) for identity in expression.masks]
+        mine = [self._on(track, shown) for track in answer.tracks]
+        wanted, got = self._union(true, shown), self._union(mine, shown)
         return Score(
             video=self.video.name,
             key=expression.key,
@@ -154,25 +170,56 @@ class _Video:
             answered=bool(answer.tracks),
             j=float(np.mean([region_similarity(a, b) for a, b in zip(got, wanted, strict=True)])),
             f=float(np.mean([boundary_accuracy(a, b) for a, b in zip(got, wanted, strict=True)])),
-            baselines=self._baselines(expression, wanted, begin),
+            baselines=self._baselines(expression, wanted, shown),
             identity=identity_scores(true, mine),
             kept=None if asked is None else _kept(true, mine),
+            meant=expression.masks[0] if len(expression.masks) == 1 else None,
+            hit=self._hit(got, shown),
+            choice=self._chosen(expression),
             first_mask_s=answer.seconds,
         )
 
-    def _union(self, tracks: Sequence[Sequence[Mask | None]], begin: int) -> list[Mask]:
-        union = [np.zeros(self.shape, np.bool_) for _ in range(len(self.frames) - begin)]
+    def _scored(self, asked: int | None) -> list[int]:
+        """Frames that count: those with true masks; a session's masks begin where it was asked."""
+        return [t for t in self.video.scored if t >= (asked or 0)]
+
+    @staticmethod
+    def _on(track: Track, shown: Sequence[int]) -> Track:
+        return [track[t] for t in shown]
+
+    def _union(self, tracks: Sequence[Sequence[Mask | None]], shown: Sequence[int]) -> list[Mask]:
+        union = [np.zeros(self.shape, np.bool_) for _ in shown]
         for track in tracks:
             for t, mask in enumerate(track):
                 if mask is not None:
                     union[t] |= mask
         return union
 
-    def _baselines(self, expression: Expression, wanted: Sequence[Mask], begin: int) -> dict[str, float]:
-        """J&F of the true mask of the largest object, of as many random ones as are meant, and of words ignored."""
+    def _hit(self, got: Sequence[Mask], shown: Sequence[int]) -> str | None:
+        """The object that masks are on, more than on any other."""
+        overlap = {identity: _mean_iou(got, self._on(track, shown)) for identity, track in self.truth.items()}
+        best = max(overlap, key=lambda identity: overlap[identity], default=None)
+        return best if best is not None and overlap[best] >= _SAME_IOU else None
+
+    def _chosen(self, expression: Expression) -> bool | None:
+        """Is the likeliest of the names to choose from the right one?"""
+        if not expression.choices:
+            return None
+        at = expression.asked_at
+        seen = self.frames if at is None else self.frames[: at + 1]
+        history = [(turn.text, answers.read(turn.answer or "").text) for turn in self.video.chain(expression)]
+        likely = self.model.rank(
+            seen, expression.text, expression.choices, fps=self.video.fps, history=history, newest=at is not None
+        )
+        return int(np.argmax(likely)) == expression.choice
+
+    def _baselines(self, expression: Expression, wanted: Sequence[Mask], shown: Sequence[int]) -> dict[str, float]:
+        """J&F of plain ways to answer: words ignored, and the true masks of the largest object, of as many random ones
+        as are meant, and of those whose true names share the most words with the request.
+        """
         if not expression.masks:
             return {}
-        at = len(self.frames) - 1 if expression.asked_at is None else expression.asked_at
+        at = shown[-1] if expression.asked_at is None else shown[0]
         area = {identity: np.count_nonzero(track[at]) for identity, track in self.truth.items()}  # type: ignore[arg-type]
         largest = max(area, key=lambda identity: (area[identity], identity))
         visible = sorted(identity for identity in area if area[identity]) or sorted(area)
@@ -181,14 +228,23 @@ class _Video:
             neutral = Expression(_NEUTRAL, (), asked_at=expression.asked_at)
             self.ignored[expression.asked_at] = self._ask(neutral)
         tracks = {
-            "words_ignored": [track[begin:] for track in self.ignored[expression.asked_at].tracks],
-            "largest": [self.truth[largest][begin:]],
-            "random": [self.truth[str(identity)][begin:] for identity in drawn],
+            "words_ignored": self.ignored[expression.asked_at].tracks,
+            "largest": [self.truth[largest]],
+            "random": [self.truth[str(identity)] for identity in drawn],
+            "bag_of_words": [self.truth[identity] for identity in self._sharing(expression.text, visible)],
         }
+        drawn_on = {name: self._union([self._on(t, shown) for t in own], shown) for name, own in tracks.items()}
         return {
-            name: float(np.mean([j_and_f(a, b) for a, b in zip(self._union(own, begin), wanted, strict=True)]))
-            for name, own in tracks.items()
+            name: float(np.mean([j_and_f(a, b) for a, b in zip(own, wanted, strict=True)]))
+            for name, own in drawn_on.items()
         }
+
+    def _sharing(self, text: str, visible: Sequence[str]) -> list[str]:
+        """Visible objects whose names share the most words with a request; none where no name shares any."""
+        said = set(re.findall(r"[a-z]+", text.lower()))
+        shared = {identity: len(said & set(self.video.names.get(identity, ()))) for identity in visible}
+        most = max(shared.values(), default=0)
+        return [identity for identity in visible if most and shared[identity] == most]
 
     # -- asking ------------------------------------------------------------------------------------------------------
 

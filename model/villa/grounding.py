@@ -12,6 +12,7 @@ from torch import Tensor
 from villa import answers
 from villa.answering import Heard
 from villa.interface import Logits, SlowStep, Stage
+from villa.light.pointer import Words
 from villa.model import ViLLa, key_frame
 from villa.segmenter import Masks, Memory, Moment, Pyramid
 
@@ -52,13 +53,17 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
     count, frames = said.frames.shape[:2]
     if not count:
         return []
-    prompts = model.prompts(said.states, said.frames, heard.pyramid.tokens)
+    scene = heard.looked.visual.scene
+    words = None if scene is None else Words.of([said.words] * count)
+    prompts = model.prompts(said.states, said.frames, heard.looked.pyramid.tokens, None, scene, words)
     looks: list[Masks] = []
     for t in range(frames):
         index = torch.full((count,), t, dtype=torch.long, device=model.device)
-        looks.append(model.segmenter.decode(prompts.frames[:, t], heard.pyramid, index))
+        looks.append(model.segmenter.decode(prompts.frames[:, t], heard.looked.pyramid, index))
         yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
-    present = torch.stack([look.present for look in looks], dim=1).float()  # [K, T]
+    present = prompts.present  # [K, T]
+    if present is None:
+        present = torch.stack([look.present for look in looks], dim=1).float()
     best = key_frame(present, prompts.key_scores.float())
     found = []
     for k in range(count):
@@ -72,7 +77,7 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
         for t in seen if model.config.seed_every_frame and seen else [key]:
             one, at = slice(k, k + 1), best.new_tensor([t])
             (seeds[t],) = model.segmenter.seed(
-                looks[t][one], prompts.frames[one, t], heard.pyramid, at, moments[t : t + 1]
+                looks[t][one], prompts.frames[one, t], heard.looked.pyramid, at, moments[t : t + 1]
             )
         found.append(
             Found(
@@ -84,7 +89,7 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
                 chances=tuple(chances),
                 seeds=seeds,
                 prompt=prompts.video[k].clone(),
-                look=pooled(heard.features[key], looks[key].logits[k]),
+                look=pooled(heard.looked.features[key], looks[key].logits[k]),
             )
         )
     return found

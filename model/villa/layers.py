@@ -25,8 +25,10 @@ class Attention(nn.Module):
         self.value = nn.Linear(key_channels, channels)
         self.out = nn.Linear(channels, channels)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`mask` is bool, broadcastable to [N, heads, L, S]; True may be attended to."""
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
+        """`mask` (bool, True may be attended to) and `bias` (added to scores) broadcast to [N, heads, L, S]."""
 
         def split(x: Tensor) -> Tensor:
             return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(1, 2)
@@ -34,6 +36,8 @@ class Attention(nn.Module):
         q, k, v = split(self.query(query)), split(self.key(key)), split(self.value(value))
         # Written out: on a CPU, the fused kernel's backward pass takes five times as long at these sizes.
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        if bias is not None:
+            scores = scores + bias
         if mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         y = scores.softmax(dim=-1).to(v.dtype) @ v

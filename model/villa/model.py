@@ -15,9 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from villa.config import ViLLaConfig
+from villa.config import CausalConfig, ViLLaConfig
 from villa.interface import Rgb
 from villa.layers import Mlp, sinusoid
+from villa.light.pointer import ObjectPointer, Words
+from villa.light.scene import Scene
 from villa.mllm.interface import MultimodalLLM, Visual
 from villa.sampler import KeySegmentSampler
 from villa.segmenter import Pyramid, Segmenter
@@ -48,6 +50,8 @@ class ViLLa(nn.Module):
         self.to_video_prompt = Mlp(width, width, channels)
         self.to_frame_prompt = Mlp(width, width, channels)
         self.synchronizer = HierarchicalTemporalSynchronizer(channels, blocks.heads)
+        if isinstance(config.language, CausalConfig) and config.language.things is not None:
+            self.pointer = ObjectPointer(channels, width, config.language.things)
         if blocks.track_tokens:
             self.track_state = nn.Linear(channels, width, bias=False)
             self.track_gate = nn.Parameter(torch.zeros(1))
@@ -78,6 +82,12 @@ class ViLLa(nn.Module):
         from villa.clip import segment
 
         return segment(self, video, text, **options)
+
+    def rank(self, video: Sequence[Rgb], text: str, names: Sequence[str], **options: Any) -> tuple[float, ...]:
+        """A whole video, a request and names -> how likely each is what it means; see `villa.choices.rank`."""
+        from villa.choices import rank
+
+        return rank(self, video, text, names, **options)
 
     def compile_fast_pass(self) -> None:
         """torch.compile what sees every frame. The first frames then take as long as the compiler does."""
@@ -129,12 +139,29 @@ class ViLLa(nn.Module):
         time = self.frame_time(sinusoid(times_s, _TIME_CHANNELS, 64.0, 0.2).to(states.dtype))
         return frm + time[None] + self.frame_state(states)[:, None]  # type: ignore[no-any-return]
 
-    def prompts(self, states: Tensor, frame_states: Tensor, image: Tensor, groups: Tensor | None = None) -> Prompts:
-        """h_v [K, D], h_f [K, T, D], image tokens [T, S, C] -> the decoder's prompts."""
+    def prompts(
+        self,
+        states: Tensor,
+        frame_states: Tensor,
+        image: Tensor,
+        groups: Tensor | None = None,
+        scene: Scene | None = None,
+        words: Words | None = None,
+    ) -> Prompts:
+        """h_v [K, D], h_f [K, T, D], image tokens [T, S, C] -> the decoder's prompts.
+
+        Where the model is told of things one by one, their `scene` stands in for the image, and the `words` of the
+        requests help to point at them.
+        """
         video = self.to_video_prompt(states)
         if not self.config.blocks.enabled:
-            return Prompts.plain(video, frame_states.shape[1])
-        return self.synchronizer(video, self.to_frame_prompt(frame_states), image, groups)  # type: ignore[no-any-return]
+            prompts = Prompts.plain(video, frame_states.shape[1])
+        else:
+            about = image if scene is None else scene.prompts
+            prompts = self.synchronizer(video, self.to_frame_prompt(frame_states), about, groups)
+        if scene is None or words is None:
+            return prompts
+        return self.pointer.pointed(prompts, self.pointer(prompts, words, scene), scene)
 
     def track_token(self, look: Tensor) -> Tensor:
         """What a track looks like now [C] -> the token [D] that stands for it in a follow-up request."""

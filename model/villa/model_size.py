@@ -39,6 +39,9 @@ _PLACES = {
     "language.mllm.model.language_model.embed_tokens": ("language model", "embeddings and head"),
     "language.mllm.model.text_model.embed_tokens": ("language model", "embeddings and head"),
     "language.mllm.lm_head": ("language model", "embeddings and head"),
+    "language.finder": ("segmenter", "finder of things"),
+    "language.scene": ("ViLLa", "SceneReader"),
+    "language.to_token": ("language model", "projector"),
     "language.projector": ("language model", "projector"),
     "language.llama": ("language model", "language layers"),
     "language.llama.embed_tokens": ("language model", "embeddings and head"),
@@ -59,6 +62,7 @@ _PLACES = {
     "to_video_prompt": ("ViLLa", "projection of [SEG]"),
     "to_frame_prompt": ("ViLLa", "projection of [FRM]"),
     "synchronizer": ("ViLLa", "HierarchicalTemporalSynchronizer"),
+    "pointer": ("ViLLa", "ObjectPointer"),
     "track_": ("ViLLa", "track tokens"),
 }
 _LAYERS, _ADAPTERS = "language layers", "LoRA adapters"

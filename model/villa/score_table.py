@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,6 +35,8 @@ class Row:
     hota: float | None
     switches: int
     kept: float | None  # share of tracks that found their object again after a full cover
+    pairs: float | None  # share of pairs of requests for different objects of a clip in which both got the right one
+    choice: float | None  # share of multiple-choice questions whose right name is the likeliest
     first_mask_s: float  # median
     baselines: dict[str, float]
 
@@ -88,9 +91,26 @@ def _row(kind: str, scores: Sequence[Score], seed: int) -> Row:
         hota=None if identity is None else identity.hota,
         switches=0 if identity is None else identity.switches,
         kept=float(np.mean(kept)) if kept else None,
+        pairs=_pairs(scores),
+        choice=mean([score for score in scores if score.choice is not None], lambda score: score.choice),
         first_mask_s=median(score.first_mask_s for score in scores),
         baselines={name: float(np.mean([score.baselines[name] for score in present])) for name in names},
     )
+
+
+def _pairs(scores: Sequence[Score]) -> float | None:
+    """Other words, another object: both of a pair have to be right."""
+    clips: dict[str, list[Score]] = {}
+    for score in scores:
+        if score.meant is not None:
+            clips.setdefault(score.video, []).append(score)
+    both = [
+        a.hit == a.meant and b.hit == b.meant
+        for of_clip in clips.values()
+        for a, b in combinations(of_clip, 2)
+        if a.meant != b.meant
+    ]
+    return float(np.mean(both)) if both else None
 
 
 def _spread(scores: Sequence[Score], seed: int) -> tuple[float, float]:

@@ -171,15 +171,15 @@ class StreamSession:
         model = self._model
         earlier, looks = self._earlier(history)
         heard = yield from ask(model, text, clip, frames, earlier, looks)
-        length = len(heard.chosen)
+        length = len(heard.looked.chosen)
         # The clip's frames come before the stream's next one.
-        moments = [Moment(self._frames - length + t, stamp) for t, stamp in enumerate(heard.stamps_s)]
+        moments = [Moment(self._frames - length + t, stamp) for t, stamp in enumerate(heard.looked.stamps_s)]
         found = yield from ground(model, heard, moments)
         tracks = [self._begun(text, thing) for thing in found]
         for t in range(length):
             going = [track for track, thing in zip(tracks, found, strict=True) if thing.last_seed < t]
             if going:
-                self._carry(going, heard.features[t], moments[t])
+                self._carry(going, heard.looked.features[t], moments[t])
                 yield SlowStep(Stage.TRACKING, (t + 1) / length)
         # Only now do the tracks exist: a pass that is closed earlier leaves the session as it was.
         keys = self._settle(text, tracks)
@@ -192,7 +192,7 @@ class StreamSession:
             raw_text=heard.said.raw,
             seg_offsets=tuple(heard.answer.offsets[thing.number] for thing in found),
             finish_reason=heard.said.finish,
-            clip_index=heard.chosen,
+            clip_index=heard.looked.chosen,
             objects=objects,
         )
 

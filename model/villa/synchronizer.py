@@ -22,6 +22,16 @@ class Prompts:
     video: Tensor  # p [K, C]
     frames: Tensor  # p_t [K, T, C]
     key_scores: Tensor  # [K, T], logits of "this is the key frame"
+    # [K, T, N + 1]: which thing of each frame is meant, the last one is none; only where things are told one by one
+    scores: Tensor | None = None
+
+    @property
+    def present(self) -> Tensor | None:
+        """[K, T], logits of "it is visible here", where that is known before anything is drawn."""
+        if self.scores is None:
+            return None
+        scores = self.scores.float()
+        return scores[..., :-1].logsumexp(dim=-1) - scores[..., -1]
 
     @classmethod
     def plain(cls, video: Tensor, frames: int) -> Prompts:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 _FIRST = "villa-1"  # encoder, decoder, propagator and projector stood beside each other
+_PICTURE_ONLY = (_FIRST, "villa-2")  # a causal language model was told of the whole picture only, never of things
 _MOVED = {
     "encoder.": "segmenter.encoder.",
     "decoder.": "segmenter.decoder.",
@@ -20,8 +21,14 @@ def upgraded(
     version: str, config: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and tensors of a file of `version` -> those of the present one; others come back as they are."""
-    if version != _FIRST:
-        return config, tensors
+    if version == _FIRST:
+        config, tensors = _from_first(config, tensors)
+    if version in _PICTURE_ONLY and config.get("language", {}).get("kind") == "causal":
+        config = {**config, "language": {"things": None, **config["language"]}}
+    return config, tensors
+
+
+def _from_first(config: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = dict(config)
     decoder = dict(config.pop("decoder", {}))
     inner = decoder.pop("synthesizer_width", 128)

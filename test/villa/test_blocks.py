@@ -48,11 +48,11 @@ def test_prefill_in_chunks_equals_one_forward(model):
 
 def _question(model, text: str, answer: str, frames: int = 3) -> Question:
     times = [float(t) for t in reversed(range(frames))]
-    return Question(model.codec.prompt(text, (), times, 6, 64), tuple(model.codec.answer_ids(answer)))
+    return Question(model.codec.prompt(text, (), times, 12, 64), tuple(model.codec.answer_ids(answer)))
 
 
 def test_a_packed_request_is_answered_as_if_it_were_alone(model):
-    visual, times = Visual(torch.randn(3, 6, 48), (2, 3)), torch.tensor([2.0, 1.0, 0.0])
+    visual, times = Visual(torch.randn(3, 12, 48), (1, 12)), torch.tensor([2.0, 1.0, 0.0])
     first = _question(model, "track the red mug", "The red mug [SEG].")
     second = _question(model, "all the mugs", "The red mug [SEG] and the blue bowl [SEG].")
     together = packing.forward(model, visual, times, [first, second])
@@ -64,7 +64,7 @@ def test_a_packed_request_is_answered_as_if_it_were_alone(model):
 
 def test_labels_teach_the_answer_and_its_end_and_nothing_else(model):
     question = _question(model, "the red mug", "The red mug [SEG].", 1)
-    packed = packing.forward(model, Visual(torch.randn(1, 6, 48), (2, 3)), torch.zeros(1), [question])
+    packed = packing.forward(model, Visual(torch.randn(1, 12, 48), (1, 12)), torch.zeros(1), [question])
     taught = packed.labels[packed.labels != packing.IGNORE].tolist()
     assert taught == list(question.answer)
     assert taught[-1] == model.codec.end_id
@@ -72,7 +72,7 @@ def test_labels_teach_the_answer_and_its_end_and_nothing_else(model):
 
 def test_an_answer_without_seg_has_no_objects(model):
     question = _question(model, "the banana", "There is no banana.", 2)
-    packed = packing.forward(model, Visual(torch.randn(2, 6, 48), (2, 3)), torch.tensor([1.0, 0.0]), [question])
+    packed = packing.forward(model, Visual(torch.randn(2, 12, 48), (1, 12)), torch.tensor([1.0, 0.0]), [question])
     assert packed.video.shape == (0, 48)
     assert packed.frames.shape == (0, 2, 48)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tiny import tiny_model
+from tiny import tiny_config, tiny_model
 
 from villa.checkpoint import CheckpointError, load, save
 from villa.config import ConfigError, ViLLaConfig
@@ -96,3 +97,18 @@ def test_a_configuration_survives_json():
 def test_the_named_configuration_is_the_default():
     text = (Path(__file__).parents[2] / "model" / "configs" / "villa_small.json").read_text()
     assert ViLLaConfig.from_json(text) == ViLLaConfig()
+
+
+def test_a_file_from_before_things_were_told_reads_as_it_was(tmp_path):
+    path = tmp_path / "villa.safetensors"
+    config = tiny_config()
+    plain = replace(config, language=replace(config.language, things=None))
+    save(tiny_model(config=plain), path, torch.float32)
+
+    def older(_, metadata):
+        data = json.loads(metadata["config"])
+        del data["language"]["things"]
+        metadata.update(format="villa-2", config=json.dumps(data))
+
+    _rewrite(path, older)
+    assert load(path).config == plain

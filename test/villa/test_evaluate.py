@@ -19,7 +19,7 @@ from villa.data.splits import SPLITS
 from villa.evaluate import EvaluatedModel, _cover, _kept, evaluate
 from villa.interface import ObjectResult, RequestResult, TrackOutput
 from villa.score_table import ALL, save, table
-from villa.training.expressions import Expression, Expressions, Video
+from villa.training.expressions import Expression, Expressions, ExpressionsError, Video
 
 FRAMES = 10
 ASKED_AT = 3
@@ -70,6 +70,11 @@ class Knowing:
         tracks = [tuple(masks.encode(self.data.mask(i, t, shape)) for t in range(len(video))) for i in ids]
         tracklets = tuple(Tracklet("it", 1.0, 0, track, ()) for track in tracks)
         return Segmentation("", f"knows {found.name}", "stop", (0,), tracklets)
+
+    def rank(self, video, text, names, *, fps=10.0, history=(), newest=False):
+        _, _, meant = self.find(video[0], text)
+        assert newest == (meant.asked_at is not None)
+        return [float(index == meant.choice) for index in range(len(names))]
 
     def open_session(self):
         return KnowingSession(self)
@@ -124,7 +129,13 @@ def test_the_truth_scores_one(folder: str, request: pytest.FixtureRequest) -> No
         else:
             assert score.identity.hota == pytest.approx(1.0)
             assert score.baselines["words_ignored"] == 0.0
+            assert score.hit is not None
+            assert score.meant in (None, score.hit)
+        assert score.choice in (None, True)
     assert any(score.baselines["largest"] < 0.9 for score in scores if not score.absent)
+    assert any(score.choice for score in scores)
+    by_name = [s.baselines["bag_of_words"] for s in scores if s.kind in ("name", "colour")]
+    assert np.mean(by_name) > 0.9
 
 
 @pytest.mark.parametrize("folder", ["whole", "live"])
@@ -168,6 +179,7 @@ def test_rows_hold_means_of_what_they_say(whole: Path, tmp_path: Path) -> None:
     assert rows[ALL].refused == 0.5
     assert rows["absent"].absent_accuracy == 0.5
     assert rows["absent"].jf is None
+    assert rows[ALL].choice == 1.0
     assert rows[ALL].jf_low <= rows[ALL].jf <= rows[ALL].jf_high
     assert present
     save(right, tmp_path / "scores.json")
@@ -176,6 +188,50 @@ def test_rows_hold_means_of_what_they_say(whole: Path, tmp_path: Path) -> None:
     assert len(written["scores"]) == len(right)
     with pytest.raises(ValueError, match="no scores"):
         table([])
+
+
+def test_only_frames_with_true_masks_count(whole: Path, tmp_path: Path) -> None:
+    for name in ("mask_dict.json", "meta_expressions.json"):
+        (tmp_path / name).write_text((whole / name).read_text())
+    (tmp_path / "JPEGImages").symlink_to(whole / "JPEGImages")
+    meta = json.loads((tmp_path / "meta_expressions.json").read_text())
+    for video in meta["videos"].values():
+        video["scored"] = [1, 4]
+    (tmp_path / "meta_expressions.json").write_text(json.dumps(meta))
+
+    class Late(Knowing):
+        def segment(self, video, text, *, fps=10.0, history=()):
+            found = super().segment(video, text, fps=fps, history=history)
+            late = [replace(t, masks=(None, None, None, None, *t.masks[4:])) for t in found.tracklets]
+            return replace(found, tracklets=tuple(late))
+
+    assert {score.j for score in evaluate(Late(whole), tmp_path) if not score.absent} == {0.5}
+    video["scored"] = [99]
+    (tmp_path / "meta_expressions.json").write_text(json.dumps(meta))
+    with pytest.raises(ExpressionsError, match="'scored' as indices of its 10 frames"):
+        Expressions(tmp_path)
+
+
+def test_a_pair_is_right_where_both_are(whole: Path) -> None:
+    one = next(s for s in evaluate(Knowing(whole), whole) if s.meant is not None)
+    a, b, c = (replace(one, meant=name, hit=name) for name in "abc")
+    assert table([a, b, c])[-1].pairs == 1.0
+    assert table([a, b, replace(c, hit="a")])[-1].pairs == pytest.approx(1 / 3)
+    assert table([a, replace(b, video="another")])[-1].pairs is None
+    assert table([a, a])[-1].pairs is None  # other words for the same object
+
+
+def test_a_model_ranks_each_name_by_itself() -> None:
+    model = tiny_model()
+    frames = [np.random.default_rng(t).integers(0, 255, (48, 64, 3), np.uint8) for t in range(4)]
+    likely = model.rank(frames, "the mug", ["red mug", "blue bowl"], fps=5.0)
+    assert len(likely) == 2
+    assert max(likely) < 0
+    assert model.rank(frames, "the mug", ["blue bowl", "red mug"], fps=5.0) == pytest.approx(likely[::-1], rel=1e-4)
+    alone = model.rank(frames, "the mug", ["red mug"], fps=5.0)
+    assert alone == pytest.approx(likely[:1], rel=1e-4)
+    with pytest.raises(ValueError, match="at least one name"):
+        model.rank(frames, "the mug", [])
 
 
 # -- identity through a cover ----------------------------------------------------------------------------------------

@@ -267,7 +267,7 @@ def test_seg_states_and_embeddings_are_theirs(model, fixture):
 def test_masks_of_every_frame_and_of_the_whole_video_are_theirs(model, fixture):
     """Per-frame mask logits, and those of frames that were only carried."""
     heard = _heard(model, fixture)
-    assert heard.chosen == (0, 1, 2, 3, 4)
+    assert heard.looked.chosen == (0, 1, 2, 3, 4)
     moments = [Moment(t, 0.1 * t) for t in range(5)]
     found = finish(ground(model, heard, moments))
     assert len(found) == 2

@@ -50,6 +50,7 @@ def eager_model():
         return out
 
     model.language.logits = logits
+    model.pointer.none.layers[-1].bias.fill_(-5.0)
     model.segmenter.decoder.present.layers[-1].bias.fill_(5.0)
     model.segmenter.decoder.iou.layers[-1].bias.fill_(5.0)
     return model
@@ -105,7 +106,7 @@ def test_the_same_request_gives_the_same_answer_twice(eager_model):
 
 
 def test_absent_by_score_is_said_in_words(eager_model):
-    eager_model.segmenter.decoder.present.layers[-1].bias.fill_(-50.0)
+    eager_model.pointer.none.layers[-1].bias.fill_(50.0)
     session = eager_model.open_session()
     result, _ = _finish(session.request("track the red mug", _clip(3)))
     assert result.objects == ()
@@ -114,10 +115,14 @@ def test_absent_by_score_is_said_in_words(eager_model):
 
 
 def test_an_object_that_is_not_likely_enough_to_be_there_is_not_reported(eager_model):
-    likely = eager_model.segmenter.decoder.present.layers[-1]
-    likely.weight.fill_(0.0)
-    likely.bias.fill_(1.0)  # sigmoid(1) is 0.73
-    for least, reported in ((0.7, 1), (0.76, 0)):
+    # Six things that are as likely as none of them: 6 / 7 is 0.86.
+    pointer, finder = eager_model.pointer, eager_model.language.finder
+    for layer in (pointer.score, pointer.none.layers[-1]):
+        layer.weight.fill_(0.0)
+        layer.bias.fill_(0.0)
+    finder.heat.weight.fill_(0.0)
+    finder.heat.bias.fill_(20.0)
+    for least, reported in ((0.8, 1), (0.9, 0)):
         eager_model.config = replace(eager_model.config, least_presence=least)
         session = eager_model.open_session()
         result, _ = _finish(session.request("track the red mug", _clip(3)))

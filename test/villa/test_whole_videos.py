@@ -170,7 +170,7 @@ def test_seeds_on_several_frames_make_one_memory():
     with torch.inference_mode():
         clip = [ClipFrame(0.1 * t, lambda t=t: image(t)) for t in range(3)]
         heard = finish(ask(model, "the mug", clip, 3))
-        moments = [Moment(t, 0.1 * t) for t in heard.chosen]
+        moments = [Moment(t, 0.1 * t) for t in heard.looked.chosen]
         (found,) = finish(ground(model, heard, moments))
     assert sorted(found.seeds) == [0, 1, 2]
     assert memory_of(model, found).frames == 3

@@ -12,6 +12,7 @@ from villa.config import (
     EncoderConfig,
     LightConfig,
     PropagatorConfig,
+    ThingsConfig,
     ViLLaConfig,
 )
 from villa.model import ViLLa
@@ -57,6 +58,7 @@ def tiny_config() -> ViLLaConfig:
             intermediate=64,
             visual_rows=2,
             visual_columns=3,
+            things=ThingsConfig(count=6, width=24, heads=3, layers=2, pointer_layers=2),
         ),
         blocks=BlocksConfig(synthesizer_width=16),
         clip_frames=3,

@@ -2,6 +2,7 @@
 
 Beside the fields of that format an expression has `answer`, `kind`, `asked_at` (the frame at which it is asked live),
 `after` (the expression that it follows up on), and for multiple choice `choices` with the right one's index, `choice`.
+A video has `names`: all words that name each of its objects.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from villa.data.clips import ClipFacts, ClipReader, list_clips
+from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.naming import FrameWords, plain_name
 from villa.data.requests import REQUEST_KINDS, RequestSample, sample_requests
 from villa.data.splits import Split, is_unseen
 
 META, MASKS, FRAMES = "meta_expressions.json", "mask_dict.json", "JPEGImages"
 OPENING = "opening"  # kind of a request that only opens a conversation: not scored
-REQUESTS = 1  # raise it when the same facts would give other requests
+REQUESTS = 2  # raise it when the same facts would give another file
+_DRAW = 1  # of the seed that requests are drawn with
 # Each kind once a round, and twice what fails in the most ways.
 _ROUND = (*REQUEST_KINDS, "absent", "time")
 _ROUNDS = 4
@@ -92,9 +94,15 @@ def _annotated(split: Split, folder: Path) -> tuple[dict[str, Any], dict[str, An
         "width": facts.width,
         "frames": [f"{t:04d}" for t in range(len(clip))],
         "objects": list(masks),
+        "names": {_mask_id(folder, thing.id): _words(thing) for thing in facts.objects},
         "expressions": _expressions(folder, facts, split),
     }
     return video, masks
+
+
+def _words(thing: ObjectFacts) -> list[str]:
+    """All words that name an object, its colour among them."""
+    return sorted({word for name in (thing.name, *thing.names) for word in name.lower().split()})
 
 
 def _mask_id(folder: Path, identity: int) -> str:
@@ -102,7 +110,7 @@ def _mask_id(folder: Path, identity: int) -> str:
 
 
 def _expressions(folder: Path, facts: ClipFacts, split: Split) -> dict[str, Any]:
-    rng = np.random.default_rng([REQUESTS, facts.seed])
+    rng = np.random.default_rng([_DRAW, facts.seed])
     written: dict[str, Any] = {}
 
     def add(sample: RequestSample, at: int, after: str | None) -> str:

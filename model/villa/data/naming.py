@@ -15,7 +15,7 @@ from villa.data.vocabulary import COLOURS, KIND, MATERIALS
 SMALLEST_TARGET_PX = 40  # at 320x240; scaled with the image
 _CUT_OFF = 0.8  # an object of which more than this is covered is too hard to name
 # Kinds whose colour is a matter of opinion: many parts, none of them the main one.
-_MANY_COLOURED = frozenset({"hammer"})
+MANY_COLOURED = frozenset({"hammer"})
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Thing:
     @property
     def colour(self) -> str | None:
         """Its colour, where it has a clear one."""
-        return None if self.facts.kind in _MANY_COLOURED else self.facts.colour
+        return None if self.facts.kind in MANY_COLOURED else self.facts.colour
 
     def may_show(self, colour: str) -> bool:
         """Whether the colour is one of several on it."""

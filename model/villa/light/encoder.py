@@ -30,7 +30,8 @@ _STAGES = (
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 )
-_TAPS = {2: 24, 4: 40, 10: 112, 15: 320}  # last block of strides 4, 8, 16, 32 -> channels
+BACKBONE_CHANNELS = 320  # of stride 32
+_TAPS = {2: 24, 4: 40, 10: 112, 15: BACKBONE_CHANNELS}  # last block of strides 4, 8, 16, 32 -> channels
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class LightPyramid(Pyramid):
     """Features of N frames: strides 4, 8, 16, and the backbone's own stride 32."""
 
     s32: Tensor  # [N, 320, H/32, W/32]
+    rgb: Tensor  # [N, 3, H/4, W/4]: mean colours, as normalised
 
 
 class _Block(nn.Module):
@@ -112,7 +114,7 @@ class ImageEncoder(nn.Module):
         self.config = config
         channels = config.channels
         self.backbone = Backbone()
-        self.lateral32 = nn.Conv2d(320, channels, 1)
+        self.lateral32 = nn.Conv2d(BACKBONE_CHANNELS, channels, 1)
         self.lateral16 = nn.Conv2d(112, channels, 1)
         self.lateral8 = nn.Conv2d(40, channels, 1)
         self.smooth16 = nn.Conv2d(channels, channels, 3, padding=1)
@@ -123,10 +125,10 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> LightPyramid:
         """Normalised images [N, 3, H, W] -> pyramid."""
-        return self.pyramid(self.backbone(images))
+        return self.pyramid(self.backbone(images), images)
 
-    def pyramid(self, levels: list[Tensor]) -> LightPyramid:
-        """Backbone levels of strides 4, 8, 16, 32 -> pyramid."""
+    def pyramid(self, levels: list[Tensor], images: Tensor) -> LightPyramid:
+        """Backbone levels of strides 4, 8, 16, 32 and the images they are of -> pyramid."""
         c4, c8, c16, c32 = levels
         p16 = self.lateral16(c16) + double(self.lateral32(c32))
         p16 = p16 + self.smooth16(F.relu(p16))
@@ -134,7 +136,7 @@ class ImageEncoder(nn.Module):
         p8 = p8 + self.smooth8(F.relu(p8))
         p4 = self.lateral4(c4) + double(self.reduce8(p8))
         p4 = p4 + self.smooth4(F.relu(p4))
-        return LightPyramid(p4, p8, p16, c32)
+        return LightPyramid(p4, p8, p16, c32, F.avg_pool2d(images, 4))
 
     def preprocess(self, images: list[Rgb]) -> Tensor:
         """Images [H, W, 3] uint8 of any size -> [N, 3, height, width], scaled as the backbone was trained."""

@@ -10,13 +10,13 @@ from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from villa.config import CausalConfig, EncoderConfig
 from villa.interface import Rgb
-from villa.layers import TIME_LONGEST_S, TIME_SHORTEST_S, grid_positions, sinusoid
-from villa.light.encoder import LightPyramid
+from villa.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Mlp, grid_positions, sinusoid
+from villa.light.encoder import BACKBONE_CHANNELS, LightPyramid
+from villa.light.finder import ThingFinder, Things
+from villa.light.scene import Scene, SceneReader
 from villa.mllm.interface import Inputs, MultimodalLLM, Visual, bias_of
 from villa.segmenter import Pyramid
 from villa.tokenizer import TextCodec
-
-_BACKBONE_CHANNELS = 320
 
 
 class Projector(nn.Module):
@@ -26,7 +26,7 @@ class Projector(nn.Module):
         super().__init__()
         self.shape = (language.visual_rows, language.visual_columns)
         channels = encoder.channels
-        self.inner = nn.Linear(_BACKBONE_CHANNELS + 2 * channels, language.width)
+        self.inner = nn.Linear(BACKBONE_CHANNELS + 2 * channels, language.width)
         self.outer = nn.Linear(language.width, language.width)
         self.place = nn.Linear(channels, language.width, bias=False)
         self.time = nn.Linear(channels, language.width, bias=False)
@@ -47,6 +47,20 @@ class Projector(nn.Module):
         return self.norm(x + place + time[:, None]) * self.scale  # type: ignore[no-any-return]
 
 
+class ThingProjector(nn.Module):
+    """States of things [..., W] -> visual tokens [..., D]."""
+
+    def __init__(self, width: int, language: int) -> None:
+        super().__init__()
+        self.layers = Mlp(width, language, language)
+        self.norm = nn.LayerNorm(language)
+        self.scale = nn.Parameter(torch.full((language,), 0.1))  # as the Projector's
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[..., W] -> [..., D]."""
+        return self.norm(self.layers(states)) * self.scale  # type: ignore[no-any-return]
+
+
 class CausalLLM(MultimodalLLM):
     """Projector, embedding, Llama layers and a tied head.
 
@@ -61,6 +75,10 @@ class CausalLLM(MultimodalLLM):
         self.codec = codec
         self.width = config.width
         self.projector = Projector(encoder, config)
+        if config.things is not None:
+            self.finder = ThingFinder(encoder, config.things)
+            self.scene = SceneReader(config.things)
+            self.to_token = ThingProjector(config.things.width, config.width)
         self.llama = LlamaModel(
             LlamaConfig(
                 vocab_size=config.vocabulary + 2,
@@ -81,7 +99,16 @@ class CausalLLM(MultimodalLLM):
         """The segmenter's features of T frames -> visual tokens; images are not looked at."""
         if not isinstance(pyramid, LightPyramid):
             raise TypeError(f"wanted the light segmenter's features, saw {type(pyramid).__name__}")
-        return Visual(self.projector(pyramid, times_s), self.projector.shape)
+        picture = self.projector(pyramid, times_s)
+        if self.config.things is None:
+            return Visual(picture, self.projector.shape)
+        return self.told(self.finder(pyramid), picture, times_s)
+
+    def told(self, things: Things, picture: Tensor, times_s: Tensor) -> Visual:
+        """Things of T frames and visual tokens of the whole pictures -> what the model sees."""
+        scene: Scene = self.scene(things, self.finder.prompts(things.features, things.boxes), times_s)
+        tokens = torch.cat((self.to_token(scene.states), picture), dim=1)
+        return Visual(tokens, (1, tokens.shape[1]), scene=scene)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Ids [...] -> [..., D]."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from villa.interface import Rgb
+from villa.light.scene import Scene
 from villa.segmenter import Pyramid
 from villa.tokenizer import Prompt, TextCodec
 
@@ -26,6 +27,7 @@ class Visual:
     tokens: Tensor  # V [T, N_v, D]
     grid: tuple[int, int]  # (rows, columns), rows * columns = N_v
     deep: tuple[Tensor, ...] = ()  # [T, N_v, D] each: what further layers add at visual places (DeepStack)
+    scene: Scene | None = None  # the things on these frames, where the model is told of each
 
     def __len__(self) -> int:
         return len(self.tokens)

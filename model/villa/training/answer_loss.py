@@ -6,7 +6,7 @@ Everything goes through the same interfaces as inference, so that one file serve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.interface import Rgb
+from villa.mllm.interface import Visual
 from villa.model import ViLLa
 from villa.segmenter import Masks, Moment, Pyramid, frame_of
 from villa.training import packing
@@ -82,7 +83,7 @@ class AnswerLoss:
         packed = packing.forward(model, visual, times, questions, recompute=self.config.recompute)
         parts = {"text": self._text(packed)}
         if len(packed.video):
-            parts |= self._masks(batch, pyramid, packed)
+            parts |= self._masks(batch, pyramid, visual, packed)
         return {**parts, "total": torch.stack([value.float() for value in parts.values()]).sum()}
 
     def _text(self, packed: packing.Packed) -> Tensor:
@@ -90,12 +91,15 @@ class AnswerLoss:
         logits = self.model.language.logits(packed.states[keep])
         return F.cross_entropy(logits.float(), packed.labels[keep])
 
-    def _masks(self, batch: TuneBatch, pyramid: Pyramid, packed: packing.Packed) -> dict[str, Tensor]:
+    def _masks(self, batch: TuneBatch, pyramid: Pyramid, visual: Visual, packed: packing.Packed) -> dict[str, Tensor]:
         model, segmenter = self.model, self.model.segmenter
         count, frames = packed.frames.shape[:2]
-        prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups)
+        words = None if visual.scene is None else packed.words_of_objects()
+        prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, words)
         frame = torch.arange(frames, device=model.device).repeat(count)
         masks = segmenter.decode(prompts.frames.flatten(0, 1), pyramid, frame)
+        if prompts.present is not None:
+            masks = replace(masks, present=prompts.present.flatten())
         target = batch.targets.to(model.device)
         target = target[matched(masks, target, batch.asked, packed.groups)]
         seen = target.sum(dim=(2, 3)) > 0.5  # [K, T]

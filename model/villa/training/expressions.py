@@ -56,6 +56,8 @@ class Video:
     expressions: tuple[Expression, ...]
     fps: float
     objects: tuple[str, ...]  # mask ids of all things that are known
+    names: dict[str, tuple[str, ...]]  # of those, where the annotation says it: all words that name each
+    scored: tuple[int, ...]  # frames that have true masks
 
     def chain(self, expression: Expression) -> tuple[Expression, ...]:
         """What an expression follows up on, oldest first."""
@@ -146,7 +148,21 @@ class Expressions:
         objects = tuple(map(str, entry.get("objects", asked_for)))
         if unknown := [identity for identity in objects if identity not in self._masks]:
             raise ExpressionsError(f"{where}: object {unknown[0]!r} is not in {MASKS}")
-        return Video(name, self._paths(where, name, frames), expressions, float(entry.get("fps", 6.0)), objects)
+        scored = tuple(entry.get("scored", range(len(frames))))
+        if not scored or not set(scored) <= set(range(len(frames))):
+            raise ExpressionsError(f"{where}: wanted 'scored' as indices of its {len(frames)} frames, saw {scored}")
+        names = entry.get("names", {})
+        if not isinstance(names, dict) or any(not isinstance(words, list) for words in names.values()):
+            raise ExpressionsError(f"{where}: wanted 'names' as lists of words by mask id")
+        return Video(
+            name,
+            self._paths(where, name, frames),
+            expressions,
+            float(entry.get("fps", 6.0)),
+            objects,
+            {str(identity): tuple(map(str, words)) for identity, words in names.items()},
+            scored,
+        )
 
     def _expression(self, where: str, key: str, value: Any, frames: int) -> Expression:
         if not isinstance(value, dict) or not isinstance(value.get("exp"), str) or not value["exp"].strip():

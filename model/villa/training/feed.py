@@ -8,9 +8,10 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from villa import answers
-from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
+from villa.data.clips import ClipReader, list_clips
 from villa.data.describe import check, describe
-from villa.data.naming import FrameWords
+from villa.data.naming import MANY_COLOURED, FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
 from villa.interface import Rgb
@@ -29,7 +30,9 @@ from villa.light.encoder import normalize
 from villa.tokenizer import SEG, TextCodec
 from villa.training.packing import Question
 
-_MIXED = -100
+_UNCLEAR = -100
+_LEAST_PX = 16  # at 320x240; less of an object is not there
+_UNEVEN = 0.5  # of the choices of frames
 _CHECKED = 0.6  # of the questions about what is in view: those that name nouns
 _MISNAMED = 0.25  # of the answers in which it is possible
 _DOUBTED = 0.5  # of the requests for what is not there: their answer has a [SEG] all the same
@@ -41,34 +44,39 @@ class FeedConfig:
     """What a batch looks like; sizes in px of the model's input."""
 
     root: Path
-    frames: int
+    frames: int  # of a batch at most
     requests: int  # of a batch; 0: none
     seed: int
     height: int
     width: int
     device: str = "cpu"
     augment: bool = True
-    zoom: bool = False  # crop and mirror: images and dense labels stay true, boxes and requests do not
+    zoom: bool = False  # crop and mirror half of the clips: what is seen stays true, requests do not
     absent: int = 0  # requests for what is not there, beside those that come among the requests
     looks: int = 1  # questions of a batch about what is in view, beside its requests
     max_request_tokens: int = 96
-    visual_tokens: int = 48  # of a frame
+    visual_tokens: int = 18  # of a frame
+    fewest_frames: int | None = None  # None: always `frames`
 
 
 @dataclass(frozen=True)
 class Batch:
-    """T frames of one clip and R questions that name K objects; without questions, K are all its objects."""
+    """T frames of one clip with O objects, and questions whose [SEG] mean K of them."""
 
     images: Tensor  # [T, 3, H, W], normalised
     times_s: Tensor  # [T] seconds before the newest
     questions: list[Question]
-    targets: Tensor  # [K, T, H/4, W/4] in 0..1
-    kinds: Tensor  # [T, H/8, W/8] index into KINDS + 1, 0 background, -100 mixed
-    colours: Tensor  # [T, H/8, W/8] likewise
-    things: Tensor  # [K, 2] kind and colour of each object, index + 1; 0 for what is not there
-    boxes: Tensor  # [K, T, 4] middle x, y, width, height as shares of the image; 0 when unseen
-    coloured: Tensor  # [K] the colour was asked for, or tells the object from others of its kind
-    twins: Tensor  # [K] another object has the same kind and colour
+    masks: Tensor  # [O, T, H/4, W/4] in 0..1
+    boxes: Tensor  # [O, T, 4] middle x, y, width, height as shares of the image, of what is visible; 0 when unseen
+    middles: Tensor  # [O, T, 2] mean place of the visible pixels, likewise
+    kinds: Tensor  # [O] index into KINDS
+    colours: Tensor  # [O] index into COLOURS, -100 where it is a matter of opinion
+    meant: Tensor  # [K] the object of each [SEG], in order; -1: it is not there
+
+    @property
+    def visible(self) -> Tensor:
+        """[O, T] bool."""
+        return self.boxes[..., 2] > 0
 
 
 class Feed:
@@ -119,13 +127,14 @@ class Feed:
     def make(self, clip: ClipReader, rng: np.random.Generator) -> Batch:
         """One batch from one clip."""
         config = self.config
-        chosen = choose_frames(len(clip), config.frames, rng)
+        count = config.frames if config.fewest_frames is None else rng.integers(config.fewest_frames, config.frames + 1)
+        chosen = choose_frames(len(clip), int(count), rng)
         look = Look.draw(rng) if config.augment else None
         images = [clip.rgb(index) for index in chosen]
         if look is not None:
             images = [look.apply(image, rng) for image in images]
         masks = [clip.mask(index) for index in chosen]
-        if config.zoom:
+        if config.zoom and rng.random() < 0.5:
             images, masks = zoomed(images, masks, rng)
         facts = clip.facts
         size = (config.width, config.height)
@@ -134,7 +143,6 @@ class Feed:
         times = torch.tensor([(chosen[-1] - index) / facts.fps for index in chosen], dtype=torch.float32)
         questions: list[Question] = []
         meant: list[int] = []
-        words: list[str] = []
         if config.requests:
             frame = FrameWords(facts, chosen[-1])
             asked = sample_requests(facts, chosen[-1], rng, config.requests, since=chosen[0])
@@ -146,36 +154,25 @@ class Feed:
                 question, ids = self._question(sample, frame, times.tolist())
                 questions.append(question)
                 meant += ids
-                words += [sample.text.lower().replace("grey", "gray")] * len(ids)
-        else:
-            meant = [thing.id for thing in facts.objects]
-            words = [""] * len(meant)
+        numbers = {thing.id: row for row, thing in enumerate(facts.objects)}
+        shown = [[mask == identity for mask in masks] for identity in numbers]
         grid = (config.width // 4, config.height // 4)
-        targets = [np.stack([soft_mask(mask == i, grid) for mask in masks]) for i in meant]
-        things = {t.id: (KINDS.index(t.kind) + 1, COLOURS.index(t.colour) + 1) for t in facts.objects}
-        pairs = list(things.values())
-        kinds_of = [kind for kind, _ in pairs]
-        coloured = [
-            i in things and (COLOURS[things[i][1] - 1] in text or kinds_of.count(things[i][0]) > 1)
-            for i, text in zip(meant, words, strict=True)
-        ]
-        twins = [i in things and pairs.count(things[i]) > 1 for i in meant]
-        boxes = [[_box(facts, index, i) for index in chosen] for i in meant]
-        kinds, colours = dense_labels(masks, facts.objects, (config.width // 8, config.height // 8))
-        shape = (0, len(chosen), config.height // 4, config.width // 4)
+        places = np.array([[place(mask) for mask in of_one] for of_one in shown], np.float32)
+        colours = [_UNCLEAR if thing.kind in MANY_COLOURED else COLOURS.index(thing.colour) for thing in facts.objects]
+
+        def on_device(values: Any, dtype: torch.dtype) -> Tensor:
+            return torch.as_tensor(values, dtype=dtype, device=config.device)
+
         return Batch(
             images=tensor.to(config.device),
             times_s=times.to(config.device),
             questions=questions,
-            targets=torch.from_numpy(np.stack(targets) if targets else np.zeros(shape, np.float32)).to(config.device),
-            kinds=torch.from_numpy(kinds).to(config.device),
-            colours=torch.from_numpy(colours).to(config.device),
-            things=torch.tensor([things.get(i, (0, 0)) for i in meant], dtype=torch.long, device=config.device).reshape(
-                -1, 2
-            ),
-            coloured=torch.tensor(coloured, dtype=torch.bool, device=config.device),
-            twins=torch.tensor(twins, dtype=torch.bool, device=config.device),
-            boxes=torch.tensor(boxes, dtype=torch.float32, device=config.device).reshape(-1, len(chosen), 4),
+            masks=on_device(np.stack([[soft_mask(m, grid) for m in of_one] for of_one in shown]), torch.float32),
+            boxes=on_device(places[..., :4], torch.float32),
+            middles=on_device(places[..., 4:], torch.float32),
+            kinds=on_device([KINDS.index(thing.kind) for thing in facts.objects], torch.long),
+            colours=on_device(colours, torch.long),
+            meant=on_device([numbers.get(identity, -1) for identity in meant], torch.long),
         )
 
     def _question(
@@ -191,7 +188,9 @@ class Feed:
         elif sample.kind == "absent" and self._rng.random() < _DOUBTED:
             # Presence must say no where the words fail to.
             answer, targets = mistaken(sample, frame, self._rng), (-1,)
-        question = Question(prompt, tuple(self.codec.answer_ids(answer)), text_loss=answer == sample.answer)
+        question = Question(
+            prompt, tuple(self.codec.answer_ids(answer)), text_loss=answer == sample.answer, kind=sample.kind
+        )
         return question, targets
 
 
@@ -241,10 +240,12 @@ def zoomed(
 
 
 def choose_frames(length: int, count: int, rng: np.random.Generator) -> list[int]:
-    """Indices of `count` frames, ascending, at a random even stride with jitter."""
+    """Indices of `count` frames, ascending: half of the time at an even stride, else as it comes."""
     if count == 1 or length == 1:
         return [int(rng.integers(length))]
     count = min(count, length)
+    if rng.random() < _UNEVEN:
+        return sorted(map(int, rng.choice(length, count, replace=False)))
     longest = (length - 1) // (count - 1)
     stride = int(rng.integers(1, min(longest, 4) + 1))
     span = stride * (count - 1)
@@ -252,38 +253,25 @@ def choose_frames(length: int, count: int, rng: np.random.Generator) -> list[int
     return [start + stride * index for index in range(count)]
 
 
-def _box(facts: ClipFacts, index: int, identity: int) -> tuple[float, float, float, float]:
-    """Where an object is on a frame, as shares of the image: middle x, y, width, height."""
-    for view in facts.frames[index]:
-        if view.id == identity and view.visible_px:
-            x, y, w, h = view.bbox
-            return (x + w / 2) / facts.width, (y + h / 2) / facts.height, w / facts.width, h / facts.height
-    return 0.0, 0.0, 0.0, 0.0
+def place(mask: NDArray[np.bool_]) -> tuple[float, ...]:
+    """Mask [H, W] -> middle x, y, width and height of its box, and its mean place, as shares of the image.
+
+    All 0 where too little of it is seen to be found.
+    """
+    if int(mask.sum()) < _LEAST_PX:
+        return (0.0,) * 6
+    height, width = mask.shape
+    columns, rows = np.nonzero(mask.any(axis=0))[0], np.nonzero(mask.any(axis=1))[0]
+    left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    x = float((mask.sum(axis=0) * (np.arange(width) + 0.5)).sum() / mask.sum())
+    y = float((mask.sum(axis=1) * (np.arange(height) + 0.5)).sum() / mask.sum())
+    box = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
+    return (*map(float, box), x / width, y / height)
 
 
 def soft_mask(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
     """Mask [H, W] -> share of each cell that is inside [h, w]; `grid` is (w, h)."""
     return np.asarray(cv2.resize(mask.astype(np.float32), grid, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def dense_labels(
-    masks: list[NDArray[np.uint8]], objects: Sequence[ObjectFacts], grid: tuple[int, int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Instance masks -> kind and colour of each cell that belongs mostly to one object (or to none)."""
-    kinds, colours = [], []
-    for mask in masks:
-        kind = np.full(grid[::-1], _MIXED, np.int64)
-        colour = kind.copy()
-        empty = soft_mask(mask == 0, grid)
-        kind[empty > 0.9] = 0
-        colour[empty > 0.9] = 0
-        for thing in objects:
-            share = soft_mask(mask == thing.id, grid)
-            kind[share > 0.5] = KINDS.index(thing.kind) + 1
-            colour[share > 0.5] = COLOURS.index(thing.colour) + 1
-        kinds.append(kind)
-        colours.append(colour)
-    return np.stack(kinds), np.stack(colours)
 
 
 @dataclass(frozen=True)

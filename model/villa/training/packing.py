@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from villa.light.pointer import Words
 from villa.mllm.interface import Inputs, Visual, next_position
 from villa.model import ViLLa
 from villa.tokenizer import Prompt
@@ -29,6 +30,7 @@ class Question:
     prompt: Prompt
     answer: tuple[int, ...]
     text_loss: bool = True
+    kind: str = ""  # of request
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Packed:
     video: Tensor  # h_v [K, D], the states of the [SEG] tokens in order
     frames: Tensor  # h_f [K, T, D]
     groups: Tensor  # [K]: the question each [SEG] belongs to
+    words: tuple[Tensor, ...]  # [L_r, D] of each question: what was read of it before its answer
+
+    def words_of_objects(self) -> Words:
+        """The words that each [SEG] answers, for the pointer."""
+        return Words.of([self.words[group] for group in self.groups.tolist()])
 
 
 def forward(
@@ -92,6 +99,8 @@ def forward(
                 seg_group.append(index)
         offset += len(span)
     position = torch.cat(positions, dim=1)
+    starts = [len(video) + sum(map(len, spans[:index])) for index in range(len(spans))]
+    asked = [slice(start, start + len(q.prompt.tail)) for start, q in zip(starts, questions, strict=True)]
     who = torch.cat(owner)
     length = position.shape[1]
     order = torch.arange(length, device=device)
@@ -107,7 +116,7 @@ def forward(
     count, frames = len(seg_at), len(times_s)
     if count == 0 or not every_frame:
         empty = states.new_zeros(0, frames, states.shape[-1])
-        return Packed(states, label, weights, states[at], empty, groups)
+        return Packed(states, label, weights, states[at], empty, groups, tuple(states[part] for part in asked))
     queries = model.frame_inputs(states[at], times_s, frm).flatten(0, 1)
     steps = 1 + torch.arange(frames, device=device)
     behind = (position[:, at][:, :, None] + steps).flatten(1)
@@ -125,4 +134,5 @@ def forward(
         states_f = language.read(again, visible=torch.cat((before, sees)))[length:]
     else:
         states_f = language.read(Inputs(queries, behind), cache=cache, visible=sees)
-    return Packed(states, label, weights, states[at], states_f.reshape(count, frames, -1), groups)
+    said = tuple(states[part] for part in asked)
+    return Packed(states, label, weights, states[at], states_f.reshape(count, frames, -1), groups, said)

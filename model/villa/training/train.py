@@ -1,10 +1,9 @@
 """Training, resumable: `villa train` runs this.
 
-Phases on the same clips. "vision" teaches the image encoder what the scenes hold (a dense classification of kinds and
-colours); "masks" teaches mask decoder and propagator with prompts made of facts; "words" teaches projector and
-synthesizer to say what is seen in the language model's own words; "answers" teaches the language model to read that;
-"joint" teaches everything to answer requests. What only training needs (`villa.teacher`) is dropped afterwards. A run
-is its folder: the newest state is written every few minutes and picked up again by the same command.
+Phases on the same clips. "things" teaches encoder, finder, mask decoder and propagator what stands on a table, without
+a word; "answers" teaches scene reader, language model and pointer to answer requests about it, without a mask; "joint"
+teaches everything together. What only training needs (`villa.training.teacher`) is dropped afterwards. A run is its
+folder: the newest state is written every few minutes and picked up again by the same command.
 """
 
 from __future__ import annotations
@@ -13,36 +12,37 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
 from villa.checkpoint import channels_last
-from villa.config import CausalConfig, ViLLaConfig
+from villa.config import CausalConfig, ThingsConfig, ViLLaConfig
 from villa.light.segmenter import LightSegmenter
 from villa.model import ViLLa
-from villa.training.clip_loss import ClipLoss, dense_loss, summed
+from villa.parts import small
+from villa.training.clip_loss import ClipLoss
 from villa.training.feed import Batch, Feed, FeedConfig
 from villa.training.parallel import Workers
 from villa.training.schedule import set_rates
 from villa.training.teacher import Teacher
+from villa.training.validation import Validation
 
-PHASES = ("vision", "masks", "words", "answers", "joint")
+PHASES = ("things", "answers", "joint")
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
-    "vision": ("segmenter.encoder.", "head."),
-    "masks": ("segmenter.", "head."),
-    "words": ("language.projector.", "synthesizer."),
-    "answers": ("synthesizer.", "language.", "to_video_prompt."),
+    "things": ("segmenter.", "language.finder.", "head."),
+    "answers": (
+        "language.projector.", "language.scene.", "language.to_token.", "language.llama.", "synthesizer.", "frame_",
+        "to_", "synchronizer.", "pointer.",
+    ),
     "joint": ("",),
-}
-# The synthesizer's gate after "words": what it found there is worth hearing from the first joint step on.
-_GATE = 1.5
+}  # fmt: skip
 
 
 class TrainError(RuntimeError):
@@ -65,7 +65,8 @@ class TrainConfig:
     decay_steps: int = 1000  # the learning rate falls to 0 over the last ones
     warmup_steps: int = 50
     clips_per_step: int = 2  # of each process
-    frames: int = 4
+    frames: int = 4  # of a clip at most
+    fewest_frames: int = 4
     requests: int = 8
     absent: int = 3  # more requests, all for what is not there
     lr: float = 4e-4  # of new blocks
@@ -79,6 +80,9 @@ class TrainConfig:
     threads: int = 2
     device: str = "cpu"
     save_every_s: float = 180.0
+    validate: Path | None = None  # a folder of clips to see how far a run has come; nothing is learnt from them
+    validate_every_s: float = 900.0
+    validate_clips: int = 40
     log_every: int = 10
 
     def __post_init__(self) -> None:
@@ -90,26 +94,18 @@ class TrainConfig:
 # How the shipped model was trained, phase by phase, in two processes; a command may change any of it.
 # fmt: off
 _RECIPES: dict[str, dict[str, Any]] = {
-    "vision": {
-        "clips_per_step": 6, "frames": 1, "steps": 850, "decay_steps": 250, "lr": 1e-3, "mask_lr": 6e-4,
-        "backbone_lr": 2e-4,
+    "things": {
+        "clips_per_step": 3, "frames": 3, "fewest_frames": 3, "steps": 2000, "decay_steps": 600, "lr": 1e-3,
+        "mask_lr": 4e-4, "backbone_lr": 1e-4,
     },
-    "masks": {
-        "clips_per_step": 2, "frames": 3, "steps": 800, "decay_steps": 200, "lr": 1.5e-3, "mask_lr": 1.5e-3,
-        "backbone_lr": 0.0,
-    },
-    "words": {
-        "clips_per_step": 3, "frames": 3, "steps": 700, "decay_steps": 250, "lr": 2e-3, "backbone_lr": 0.0,
-    },
-    # A gate that may move closes before anything has learnt to read what comes through it.
     "answers": {
-        "clips_per_step": 1, "frames": 3, "requests": 6, "absent": 4, "steps": 1400, "decay_steps": 400, "lr": 1e-3,
-        "language_lr": 6e-4, "backbone_lr": 0.0, "gate_lr": 0.0,
+        "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "requests": 8, "absent": 2, "steps": 4000,
+        "decay_steps": 1500, "lr": 6e-4, "language_lr": 3e-4, "backbone_lr": 0.0,
     },
-    # A decoder that can already draw must not be unlearnt while the prompts are still wrong: its rate is low.
+    # What can already find and draw must not be unlearnt: its rate is low.
     "joint": {
-        "clips_per_step": 1, "frames": 3, "requests": 7, "absent": 3, "steps": 2000, "decay_steps": 800, "lr": 1e-3,
-        "mask_lr": 2e-4, "language_lr": 4e-4, "backbone_lr": 0.0, "gate_lr": 0.0,
+        "clips_per_step": 2, "frames": 6, "fewest_frames": 4, "requests": 8, "absent": 2, "steps": 1500,
+        "decay_steps": 700, "lr": 3e-4, "mask_lr": 1e-4, "language_lr": 2e-4, "backbone_lr": 0.0,
     },
 }
 # fmt: on
@@ -151,7 +147,7 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
     }
     named = [*model.named_parameters(), *((f"head.{n}", p) for n, p in head.named_parameters())]
     for name, parameter in named:
-        if name in ("synthesizer.gate", "synchronizer.amount"):
+        if name in ("synthesizer.gate", "synchronizer.amount", "pointer.amount"):
             kind = "gate"
         elif name.startswith("language.llama."):
             kind = "language"
@@ -176,12 +172,39 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
     ]
 
 
-def _visual_tokens(model: ViLLa) -> int:
-    """N_v, which the prompt of a training question counts with."""
+def start_from(given: ViLLa, config: ViLLaConfig, console: Console) -> ViLLa:
+    """A model of `config` that begins with the weights of another one, as far as the two have parts in common."""
+    if given.config == config:
+        return given
+    model = small(config, given.codec.serialized)
+    fresh = model.state_dict()
+    kept = {name: tensor for name, tensor in given.state_dict().items() if _fits(tensor, fresh.get(name))}
+    model.load_state_dict(kept, strict=False)
+    new = sum(tensor.numel() for name, tensor in fresh.items() if name not in kept)
+    console.print(
+        f"of another shape than the checkpoint: {len(kept)} tensors are taken over, {len(fresh) - len(kept)} "
+        f"({new / 1e6:.1f} M parameters) start anew",
+        highlight=False,
+    )
+    return model
+
+
+def _fits(tensor: Tensor, wanted: Tensor | None) -> bool:
+    return wanted is not None and wanted.shape == tensor.shape
+
+
+def _language(model: ViLLa) -> CausalConfig:
     language = model.config.language
     if not isinstance(language, CausalConfig):
         raise TrainError("these phases train a causal language model with a projector; tune others with `villa tune`")
-    return language.visual_tokens
+    return language
+
+
+def _things(model: ViLLa) -> ThingsConfig:
+    things = _language(model).things
+    if things is None:
+        raise TrainError("these phases train a model that is told of things: set language.things in its configuration")
+    return things
 
 
 class _Run:
@@ -200,14 +223,11 @@ class _Run:
         self.segmenter = segmenter
         self.model.train().requires_grad_(True)
         channels_last(self.segmenter.encoder)
-        self.head = Teacher(self.segmenter.channels).to(workers.device)
+        self.head = Teacher(_things(self.model).width).to(workers.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
         )
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if config.phase == "words":
-            with torch.no_grad():
-                self.model.synthesizer.gate.fill_(_GATE)
         self.step = 0
         self._resume()
         workers.share((self.model, self.head))
@@ -216,7 +236,7 @@ class _Run:
         if self.state_path.exists() or self.config.init is not None:
             init = self.config.init or self.config.out / "villa.safetensors"
             if init.exists():
-                return ViLLa.from_pretrained(init)
+                return start_from(ViLLa.from_pretrained(init), model_config, self.console)
         from villa.training.pretrained import build
 
         return build(model_config, self.config.seed)
@@ -265,26 +285,25 @@ class _Run:
     def go(self) -> Path:
         """Train to the last step; returns the checkpoint's path."""
         config = self.config
-        feed = Feed(
-            FeedConfig(
-                root=config.data,
-                frames=1 if config.phase == "vision" else config.frames,
-                requests=config.requests if config.phase in ("answers", "joint") else 0,
-                absent=config.absent,
-                looks=3 if config.phase == "answers" else 1,
-                seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
-                height=self.segmenter.config.encoder.height,
-                width=self.segmenter.config.encoder.width,
-                zoom=config.phase == "vision",
-                device=self.workers.device,
-                visual_tokens=_visual_tokens(self.model),
-            ),
-            self.model.codec,
+        wanted = FeedConfig(
+            root=config.data,
+            frames=config.frames,
+            fewest_frames=config.fewest_frames,
+            requests=0 if config.phase == "things" else config.requests,
+            absent=config.absent,
+            looks=2 if config.phase == "answers" else 1,
+            seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
+            height=self.segmenter.config.encoder.height,
+            width=self.segmenter.config.encoder.width,
+            zoom=config.phase == "things",
+            device=self.workers.device,
+            visual_tokens=_language(self.model).visual_tokens,
         )
+        feed = Feed(wanted, self.model.codec)
         losses = ClipLoss(self.model, self.head, freeze_backbone=config.backbone_lr == 0)
         batches = iter(feed)
         log = (config.out / "log.jsonl").open("a")  # of the first process's clips
-        saved = shown = time.monotonic()
+        saved = shown = checked = time.monotonic()
         sums: dict[str, float] = {}
         count = 0
         while self.step < config.steps:
@@ -314,34 +333,35 @@ class _Run:
             if now - saved > config.save_every_s:
                 self.save()
                 saved = now
+            if now - checked > config.validate_every_s and self.step < config.steps:
+                self._validate(wanted, log)
+                checked = shown = time.monotonic()
         feed.close()
-        log.close()
         self.save()
+        self._validate(wanted, log)
+        log.close()
         checkpoint = config.out / "villa.safetensors"
         self.console.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
         return checkpoint
 
+    def _validate(self, feed: FeedConfig, log: TextIO) -> None:
+        """Tell how much of the validation clips is right; other processes wait at the next step."""
+        config = self.config
+        if config.validate is None or not self.workers.first:
+            return
+        fixed = replace(feed, root=config.validate, seed=config.seed, augment=False, zoom=False, fewest_frames=None)
+        shares = Validation(fixed, config.validate_clips)(self.model, self.head)
+        log.write(json.dumps({"step": self.step, "validation": shares}) + "\n")
+        log.flush()
+        text = " ".join(f"{name} {value:.3f}" for name, value in shares.items())
+        self.console.print(f"validation at step {self.step}: {text}", highlight=False)
+
     def _parts(self, batches: Iterator[Batch], losses: ClipLoss) -> Iterator[dict[str, Tensor]]:
         """One optimiser step's gradients, clip by clip; yields each clip's losses."""
         config = self.config
-        if config.phase == "vision":
-            chosen = [next(batches) for _ in range(config.clips_per_step)]
-            images = torch.cat([b.images for b in chosen])
-            pyramid = self.segmenter.encoder(images.contiguous(memory_format=torch.channels_last))
-            kinds, colours = torch.cat([b.kinds for b in chosen]), torch.cat([b.colours for b in chosen])
-            parts = dense_loss(self.head, pyramid, kinds, colours)
-            summed(parts)["total"].backward()  # type: ignore[no-untyped-call]
-            yield parts
-            return
-        of_clip: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
-            "masks": losses.from_facts,
-            "words": losses.from_cells,
-            "answers": losses.from_answers,
-            "joint": losses,
-        }
         for _ in range(config.clips_per_step):
             batch = next(batches)
-            parts = of_clip[config.phase](batch)
+            parts = losses.of_phase[config.phase](batch)
             total = parts["total"]
             if not math.isfinite(float(total.detach())):
                 raise TrainError(f"the loss is not finite at step {self.step}: {parts}")

@@ -60,9 +60,7 @@ def film(
             seen = (item.id, t) not in hidden
             middle = (160.0 + 250.0 * x / depth, 120.0 - 250.0 * z / depth)
             box = (int(middle[0]) - 15, int(middle[1]) - 15, 30, 30) if seen else (0, 0, 0, 0)
-            views.append(
-                View(item.id, 500 if seen else 0, 500, box, middle if seen else (0.0, 0.0), depth, (x, y, z))
-            )
+            views.append(View(item.id, 500 if seen else 0, 500, box, middle if seen else (0.0, 0.0), depth, (x, y, z)))
         frames.append(tuple(views))
     count = len(frames)
     # Columns: right, up, back.

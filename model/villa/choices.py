@@ -1,0 +1,49 @@
+"""Multiple choice: which of several names the model thinks a request about a video means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from villa.answering import look
+from villa.interface import ClipFrame, Rgb, finish
+from villa.model import ViLLa, clip_times
+from villa.tokenizer import SEG
+from villa.training import packing
+
+
+@torch.inference_mode()
+def rank(
+    model: ViLLa,
+    video: Sequence[Rgb],
+    text: str,
+    names: Sequence[str],
+    *,
+    fps: float = 10.0,
+    history: Sequence[tuple[str, str]] = (),
+    newest: bool = False,
+) -> tuple[float, ...]:
+    """How likely each name is the answer to a request: log-probabilities of "The NAME [SEG].", in the order of `names`.
+
+    `newest`: the request is about the last of the images, as it is live. The names are not told to the model; it says
+    how likely it would have said each.
+
+    Raises:
+        ValueError: the video has no frame, or there is no name.
+        RequestError: the request is too long.
+    """
+    if not names:
+        raise ValueError("there is nothing to choose from: wanted at least one name")
+    clip = [ClipFrame(t / fps, partial(video.__getitem__, t)) for t in range(len(video))]
+    looked = finish(look(model, text, clip, model.config.clip_frames, newest=newest))
+    ages, limit = clip_times(looked.stamps_s), model.config.max_request_tokens
+    prompt = model.language.prompt(text, history, looked.visual, ages, limit)
+    answers = [tuple(model.codec.answer_ids(f"The {name} {SEG}.")) for name in names]
+    questions = [packing.Question(prompt, answer) for answer in answers]
+    packed = packing.forward(model, looked.visual, looked.times_s, questions, every_frame=False)
+    chances = model.language.logits(packed.states).float().log_softmax(dim=-1)
+    taught = (packed.labels != packing.IGNORE).nonzero().flatten()
+    each = chances[taught, packed.labels[taught]]
+    return tuple(float(part.sum()) for part in torch.split(each, [len(answer) for answer in answers]))

@@ -1,0 +1,155 @@
+"""From the things of each frame to a scene: which is which over time, how each moved, and how they stand to each other.
+
+Words such as "behind", "the largest" or "what fell" compare things. Comparing is done here, once for all requests, with
+plain geometry as a bias of attention; the language model reads the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from villa.config import ThingsConfig
+from villa.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Attention, Mlp, point_positions, sinusoid
+from villa.light.finder import Things, size_code
+
+_LINK_CHANNELS = 32
+_TIME_CODE = 32
+_PLACE_CODE = 64
+_PAIR = 10  # numbers that say how one thing stands to another
+_MOVES = 10.0  # a tenth of the image is one
+
+
+@dataclass(frozen=True)
+class Scene:
+    """N things on each of T frames, compared with each other."""
+
+    things: Things
+    states: Tensor  # [T, N, W]
+    prompts: Tensor  # [T, N, C]: what makes the mask decoder draw each
+    pairs: Tensor  # [T * N, T * N, _PAIR]
+    links: Tensor  # [T * N, T * N] logit of "the same thing"
+
+    @property
+    def tokens(self) -> Tensor:
+        """[T, N, C], what prompts compare themselves with instead of the image."""
+        return self.prompts
+
+
+class ComparingLayer(nn.Module):
+    """Things look at each other, and at words where there are any; how two stand to each other biases the attention."""
+
+    def __init__(self, width: int, heads: int, words: int | None = None) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.among = Attention(width, heads)
+        self.geometry = Mlp(_PAIR, 32, heads)
+        if words is not None:
+            self.norm2 = nn.LayerNorm(width)
+            self.to_words = Attention(width, heads, words)
+        self.norm3 = nn.LayerNorm(width)
+        self.mix = Mlp(width, 2 * width, width)
+
+    def forward(
+        self,
+        x: Tensor,
+        pairs: Tensor,
+        doubt: Tensor,
+        words: Tensor | None = None,
+        spoken: Tensor | None = None,
+    ) -> Tensor:
+        """Things [K, S, W], pairs [S, S, _PAIR], how little each counts [S] (a logit, 0 or less), words [K, L, D]."""
+        bias = self.geometry(pairs).permute(2, 0, 1) + doubt[None, None]
+        y = self.norm1(x)
+        x = x + self.among(y, y, y, bias=bias)
+        if words is not None:
+            x = x + self.to_words(self.norm2(x), words, words, None if spoken is None else spoken[:, None, None])
+        return x + self.mix(self.norm3(x))  # type: ignore[no-any-return]
+
+
+class SceneReader(nn.Module):
+    """Things of T frames and their stamps -> a scene."""
+
+    def __init__(self, config: ThingsConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.look = nn.Linear(width, width)
+        self.place = nn.Linear(_PLACE_CODE, width)
+        self.size = nn.Linear(2 * _TIME_CODE, width)
+        self.time = nn.Linear(_TIME_CODE, width)
+        self.chance = nn.Linear(1, width)
+        self.link = nn.Linear(width, _LINK_CHANNELS)
+        self.link_sharpness = nn.Parameter(torch.tensor([8.0, 6.0]))  # of looks, of places
+        self.moves = Mlp(5 + 2 * _TIME_CODE, width, width)
+        self.layers = nn.ModuleList(ComparingLayer(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, things: Things, prompts: Tensor, times_s: Tensor) -> Scene:
+        """`times_s` [T]: seconds before the newest frame."""
+        frames, count = things.scores.shape
+        features, boxes = things.features, things.boxes
+        links = self._links(things, times_s)
+        x = self.look(features) + self.place(point_positions(boxes[..., :2], _PLACE_CODE).to(features.dtype))
+        x = x + self.size(size_code(boxes).to(features.dtype))
+        code = sinusoid(times_s, _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S).to(features.dtype)
+        x = x + self.time(code)[:, None] + self.chance(things.scores.sigmoid()[..., None].to(features.dtype))
+        x = x + self._moved(boxes, links, times_s, code)
+        pairs = _pairs(boxes, links, times_s).to(features.dtype)
+        doubt = F.logsigmoid(things.scores.float()).clamp(min=-12.0).flatten().to(features.dtype)
+        x = x.flatten(0, 1)[None]
+        for layer in self.layers:
+            x = layer(x, pairs, doubt)
+        states = self.norm(x)[0].unflatten(0, (frames, count))
+        return Scene(things, states, prompts, pairs, links)
+
+    def _links(self, things: Things, times_s: Tensor) -> Tensor:
+        """How likely two are one thing [T * N, T * N]: they look alike, and the one is near where the other was."""
+        seen = F.normalize(self.link(things.features).float(), dim=-1).flatten(0, 1)
+        middle = things.boxes[..., :2].float().flatten(0, 1)
+        apart = torch.cdist(middle, middle)
+        time = times_s.float().repeat_interleave(things.scores.shape[1])
+        since = (time[:, None] - time[None]).abs()
+        sharp = F.softplus(self.link_sharpness.float())
+        return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since)
+
+    def _moved(self, boxes: Tensor, links: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
+        """Where each was on every frame, seen from where it is [T, N, W]."""
+        frames, count = boxes.shape[:2]
+        weights = links.reshape(frames, count, frames, count).softmax(dim=-1)
+        flat = boxes.float()
+        there = torch.einsum("tnsm,smb->tnsb", weights, flat)
+        change = (there - flat[:, :, None]) * _MOVES
+        sure = weights.amax(dim=-1, keepdim=True)
+        when = code[None, None].expand(frames, count, -1, -1)
+        since = sinusoid(times_s[:, None] - times_s[None], _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S)
+        since = since[:, None].expand(-1, count, -1, -1)
+        parts = torch.cat((change.clamp(-8, 8), sure, when.float(), since), dim=-1)
+        return self.moves(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
+
+
+def _pairs(boxes: Tensor, links: Tensor, times_s: Tensor) -> Tensor:
+    """Boxes [T, N, 4] -> how each stands to each other one [T * N, T * N, _PAIR]."""
+    flat = boxes.float().flatten(0, 1)
+    count = boxes.shape[1]
+    time = times_s.float().repeat_interleave(count)
+    apart = flat[:, None, :2] - flat[None, :, :2]
+    size = flat[:, 2:].log()
+    larger = size[:, None] - size[None]
+    foot = flat[:, 1] + flat[:, 3] / 2
+    since = time[:, None] - time[None]
+    return torch.stack(
+        (
+            *(4 * apart).unbind(-1),
+            4 * apart.norm(dim=-1),
+            *larger.unbind(-1),
+            4 * (foot[:, None] - foot[None]),
+            since,
+            (since.abs() < 1e-3).float(),
+            links.sigmoid(),
+            torch.eye(len(flat), device=flat.device),
+        ),
+        dim=-1,
+    )

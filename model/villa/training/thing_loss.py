@@ -1,0 +1,200 @@
+"""The losses of finding and drawing things, before any word: heat, boxes, kinds, colours, masks, propagation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from villa.light.encoder import LightPyramid
+from villa.light.finder import Maps, ThingFinder, Things, box_of
+from villa.light.propagator import Look
+from villa.light.segmenter import LightSegmenter
+from villa.segmenter import Masks
+from villa.training.feed import Batch
+from villa.training.losses import mask_losses, soft_iou
+from villa.training.teacher import Teacher
+
+# Weights of the sum.
+HEAT, SIDES, TEACHER, MASK_ENTROPY, MASK_DICE, PRESENT, IOU = 1.0, 1.0, 0.5, 4.0, 1.0, 0.5, 0.1
+_ROLLOUT_OBJECTS = 3
+_SEED_LOGIT = 6.0  # a ground-truth mask as logits
+_JITTER = 0.08  # of boxes that things are read from
+_LEAST_OVERLAP = 0.4  # IoU of boxes, for a found thing to be an object
+
+
+def matched(things: Things, batch: Batch) -> Tensor:
+    """Which object each found thing is [T, N]; -1: none. No object is found twice on a frame."""
+    overlap = box_overlap(things.boxes.transpose(0, 1)[None], batch.boxes[:, None])  # [O, N, T]
+    overlap = overlap.masked_fill(~batch.visible[:, None], 0.0)
+    value, which = overlap.max(dim=0)
+    best = overlap == overlap.amax(dim=1, keepdim=True)
+    own = best.gather(0, which[None])[0]
+    return torch.where(own & (value >= _LEAST_OVERLAP), which, -1).T
+
+
+def box_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes [..., 4] that broadcast."""
+    low = torch.maximum(a[..., :2] - a[..., 2:] / 2, b[..., :2] - b[..., 2:] / 2)
+    high = torch.minimum(a[..., :2] + a[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2)
+    both = (high - low).clamp(min=0).prod(dim=-1)
+    whole = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - both
+    return both / whole.clamp(min=1e-6)
+
+
+def heat_loss(maps: Maps, batch: Batch) -> Tensor:
+    """Focal loss of the heat map against round peaks at the objects' middles (arXiv 1904.07850)."""
+    rows, columns = maps.heat.shape[1:]
+    device = maps.heat.device
+    x = (torch.arange(columns, device=device) + 0.5) / columns
+    y = (torch.arange(rows, device=device) + 0.5) / rows
+    reach = (batch.boxes[..., 2:] / 6).clamp(min=0.6 / columns)
+    apart = ((x - batch.middles[..., 0, None]) / reach[..., 0, None])[..., None, :] ** 2
+    apart = apart + ((y - batch.middles[..., 1, None]) / reach[..., 1, None])[..., None] ** 2
+    peaks = torch.where(batch.visible[..., None, None], (-apart / 2).exp(), 0.0)
+    wanted = peaks.amax(dim=0)
+    # The cell that holds a middle is its peak, wherever in the cell it lies.
+    at = _cells(batch, rows, columns)
+    frame = torch.arange(wanted.shape[0], device=device).expand(len(batch.boxes), -1)
+    hit = torch.zeros_like(wanted, dtype=torch.bool)
+    hit[frame[batch.visible], at[batch.visible] // columns, at[batch.visible] % columns] = True
+    heat = maps.heat.float()
+    chance = heat.sigmoid()
+    positive = ((1 - chance) ** 2 * F.softplus(-heat))[hit].sum()
+    negative = (chance**2 * (1 - wanted) ** 4 * F.softplus(heat))[~hit].sum()
+    return (positive + negative) / max(1, int(hit.sum()))
+
+
+def sides_loss(maps: Maps, batch: Batch) -> Tensor:
+    """How far the boxes are off that the cells tell in and around an object's middle: ratio of sides, and 1 - IoU."""
+    rows, columns = maps.heat.shape[1:]
+    which, frame = batch.visible.nonzero(as_tuple=True)
+    cells = _cells(batch, rows, columns)[which, frame]
+    step = torch.tensor([-1, 0, 1], device=cells.device)
+    row = (cells // columns)[:, None] + step.repeat_interleave(3)
+    column = (cells % columns)[:, None] + step.repeat(3)
+    box = batch.boxes[which, frame][:, None].expand(-1, 9, -1)
+    middle = torch.stack(((column + 0.5) / columns, (row + 0.5) / rows), dim=-1)
+    wanted = torch.cat((middle - box[..., :2] + box[..., 2:] / 2, box[..., :2] + box[..., 2:] / 2 - middle), dim=-1)
+    within = wanted.amin(dim=-1) > 0
+    within[:, 4] = True  # the cell of the middle itself
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns) & within
+    if not bool(inside.any()):
+        return maps.sides.sum() * 0.0
+    told = maps.sides[frame[:, None].expand(-1, 9)[inside], row[inside], column[inside]].float()
+    ratio = (told.log() - wanted[inside].clamp(min=0.007).log()).abs().mean()
+    overlap = box_overlap(box_of(middle[inside], told), box[inside])
+    return ratio + (1 - overlap).mean()
+
+
+def _cells(batch: Batch, rows: int, columns: int) -> Tensor:
+    """The cell that holds each object's middle [O, T]."""
+    column = (batch.middles[..., 0] * columns).long().clamp(0, columns - 1)
+    row = (batch.middles[..., 1] * rows).long().clamp(0, rows - 1)
+    return row * columns + column
+
+
+class MaskTerms:
+    """Losses of masks, drawn on prompts and carried on."""
+
+    def __init__(self, segmenter: LightSegmenter) -> None:
+        self.segmenter = segmenter
+
+    def drawn(self, masks: Masks, target: Tensor, prefix: str = "") -> dict[str, Tensor]:
+        """Masks of N (object, frame) pairs, targets [N, h, w]."""
+        visible = target.sum(dim=(1, 2)) > 0.5
+        out = {
+            f"{prefix}present": PRESENT * F.binary_cross_entropy_with_logits(masks.present.float(), visible.float()),
+            f"{prefix}iou": IOU * (masks.iou.float() - soft_iou(masks.logits, target)).abs().mean(),
+        }
+        if bool(visible.any()):
+            entropy, dice = mask_losses(masks.logits[visible], target[visible])
+            out[f"{prefix}bce"] = MASK_ENTROPY * entropy.mean()
+            out[f"{prefix}dice"] = MASK_DICE * dice.mean()
+        return out
+
+    def carried(
+        self, target: Tensor, times_s: Tensor, pyramid: LightPyramid, prompts: Tensor, masks: Masks
+    ) -> dict[str, Tensor]:
+        """Seed on one end of the clip and carry on to the other, in either direction of time.
+
+        Targets [K, T, h, w], prompts [K, T, C], masks of all K * T pairs.
+        """
+        count, frames = target.shape[:2]
+        if frames < 2:
+            return {}
+        order = list(range(frames))
+        if torch.rand(()) < 0.4:
+            order.reverse()
+        seed = order[0]
+        candidates = torch.nonzero(target[:, seed].sum(dim=(1, 2)) > 1.0).flatten()
+        if len(candidates) == 0:
+            return {}
+        chosen = candidates[torch.randperm(len(candidates), device=candidates.device)[:_ROLLOUT_OBJECTS]]
+        logits = masks.logits.reshape(count, frames, *masks.logits.shape[1:])
+        pointers = masks.token.reshape(count, frames, -1)
+        truth = (target[chosen, seed] * 2 - 1) * _SEED_LOGIT
+        own = torch.rand((), device=target.device) < 0.5
+        first = logits[chosen, seed].detach() if own else truth
+        asked = prompts[chosen, seed]
+        memories = [self._look(pyramid, seed, first, pointers[chosen, seed], asked, times_s)]
+        got: list[Masks] = []
+        for at in order[1:]:
+            index = torch.full((len(chosen),), at, device=target.device)
+            got.append(self.segmenter.propagate(memories, pyramid, index, times_s[at]))
+            limit = self.segmenter.config.propagator.memories
+            memories = [memories[0], *memories[1:][-(limit - 2) :]] if limit > 1 else memories[:1]
+            memories.append(self._look(pyramid, at, got[-1].logits.detach(), got[-1].token, asked, times_s))
+        return self.drawn(Masks.joined(got), torch.cat([target[chosen, at] for at in order[1:]]), "r_")
+
+    def _look(
+        self, pyramid: LightPyramid, at: int, logits: Tensor, pointer: Tensor, asked: Tensor, times_s: Tensor
+    ) -> Look:
+        image = pyramid.tokens[at : at + 1].expand(len(logits), -1, -1)
+        return self.segmenter.remember(image, logits, pointer, asked, times_s[at])
+
+
+class ThingLoss:
+    """Batch without questions -> named losses of finder, mask decoder and propagator."""
+
+    def __init__(self, segmenter: LightSegmenter, finder: ThingFinder, teacher: Teacher) -> None:
+        self.finder = finder
+        self.teacher = teacher
+        self.masks = MaskTerms(segmenter)
+        self.segmenter = segmenter
+
+    def __call__(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
+        """Each already weighted."""
+        maps = self.finder.maps(pyramid)
+        parts = {"heat": HEAT * heat_loss(maps, batch), "sides": SIDES * sides_loss(maps, batch)}
+        count, frames = batch.visible.shape
+        if not bool(batch.visible.any()):
+            return parts
+        boxes = self._read_from(maps, batch)
+        frame = torch.arange(frames, device=boxes.device).repeat(count)
+        features = self.finder.read(pyramid, boxes.flatten(0, 1), frame)
+        seen = batch.visible.flatten()
+        kinds, colours = (x[:, None].expand(-1, frames).flatten()[seen] for x in (batch.kinds, batch.colours))
+        told = self.teacher(features[seen], kinds, colours)
+        parts.update({name: TEACHER * value for name, value in told.items()})
+        prompts = self.finder.prompts(features, boxes.flatten(0, 1))
+        masks = self.segmenter.decode(prompts, pyramid, frame)
+        target = batch.masks.flatten(0, 1)
+        parts.update(self.masks.drawn(masks[seen], target[seen]))
+        prompts = prompts.reshape(count, frames, -1)
+        parts.update(self.masks.carried(batch.masks, batch.times_s, pyramid, prompts, masks))
+        return parts
+
+    def _read_from(self, maps: Maps, batch: Batch) -> Tensor:
+        """Boxes to read objects from [O, T, 4]: half of them true with some noise, half as the cells tell."""
+        rows, columns = maps.heat.shape[1:]
+        cells = _cells(batch, rows, columns)
+        frame = torch.arange(len(maps.heat), device=cells.device)
+        sides = maps.sides[frame, cells // columns, cells % columns].detach().float()
+        middle = torch.stack(((cells % columns + 0.5) / columns, (cells // columns + 0.5) / rows), dim=-1)
+        noise = 1 + _JITTER * torch.randn(batch.boxes.shape, device=cells.device)
+        shift = _JITTER * torch.randn(batch.middles.shape, device=cells.device) * batch.boxes[..., 2:]
+        true = torch.cat((batch.boxes[..., :2] + shift, batch.boxes[..., 2:] * noise[..., 2:]), dim=-1)
+        told = torch.rand(batch.visible.shape, device=cells.device) < 0.5
+        boxes = torch.where(told[..., None], box_of(middle, sides), true)
+        return torch.where(batch.visible[..., None], boxes, 0.5)

@@ -1,0 +1,95 @@
+"""How far a run has come on clips that it does not learn from: what is found, and what is pointed at, kind by kind."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from villa.data.clips import ClipReader, list_clips
+from villa.light.encoder import LightPyramid
+from villa.light.scene import Scene
+from villa.mllm.interface import Visual
+from villa.model import ViLLa
+from villa.training import packing
+from villa.training.feed import Batch, Feed, FeedConfig
+from villa.training.losses import soft_iou
+from villa.training.teacher import Teacher
+from villa.training.thing_loss import matched
+
+
+class Validation:
+    """Fixed frames and requests of the first clips of a folder."""
+
+    def __init__(self, config: FeedConfig, clips: int) -> None:
+        self.config = config
+        self.folders = list_clips(config.root)[:clips]
+
+    @torch.inference_mode()
+    def __call__(self, model: ViLLa, teacher: Teacher) -> dict[str, float]:
+        """Shares of 1: "found", "kind", "colour", "iou" of things; with requests also "right" of [SEG] by their kind.
+
+        A [SEG] is right where it points at its object on the newest frame, or at nothing where the object is not there;
+        answers are given, only the pointing is the model's. "first word" is the model's own, after the request.
+        """
+        seen: dict[str, list[float]] = defaultdict(list)
+        feed = Feed(self.config, model.codec)
+        for number, folder in enumerate(self.folders):
+            rng = np.random.default_rng(self.config.seed + number)
+            batch = feed.make(ClipReader(folder), rng)
+            with torch.autocast(batch.images.device.type, torch.bfloat16):
+                pyramid = model.segmenter.encode(batch.images)
+                assert isinstance(pyramid, LightPyramid)
+                visual = model.language.see((), pyramid, batch.times_s)
+                assert visual.scene is not None
+                which = matched(visual.scene.things, batch)
+                _look(model, teacher, batch, pyramid, visual.scene, which, seen)
+                if batch.questions:
+                    _ask(model, batch, pyramid, visual, which, seen)
+        return {name: float(np.mean(values)) for name, values in sorted(seen.items())}
+
+
+def _look(
+    model: ViLLa,
+    teacher: Teacher,
+    batch: Batch,
+    pyramid: LightPyramid,
+    scene: Scene,
+    which: Tensor,
+    seen: dict[str, list[float]],
+) -> None:
+    found = which >= 0
+    hit = torch.stack([(which == row).any(dim=1) for row in range(len(batch.kinds))])
+    seen["found"] += hit[batch.visible].float().tolist()
+    if not bool(found.any()):
+        return
+    looks = scene.things.features[found].float()
+    kinds, colours = batch.kinds[which[found]], batch.colours[which[found]]
+    seen["kind"] += (teacher.kinds(looks).argmax(dim=-1) == kinds).float().tolist()
+    clear = colours >= 0
+    seen["colour"] += (teacher.colours(looks[clear]).argmax(dim=-1) == colours[clear]).float().tolist()
+    frame = torch.arange(len(which), device=which.device)[:, None].expand_as(which)[found]
+    masks = model.segmenter.decode(scene.prompts[found], pyramid, frame)
+    seen["iou"] += soft_iou(masks.logits, batch.masks[which[found], frame]).tolist()
+
+
+def _ask(
+    model: ViLLa, batch: Batch, pyramid: LightPyramid, visual: Visual, which: Tensor, seen: dict[str, list[float]]
+) -> None:
+    packed = packing.forward(model, visual, batch.times_s, batch.questions)
+    firsts = (packed.weights > 1) & (packed.labels != packing.IGNORE)
+    guessed = model.language.logits(packed.states[firsts]).argmax(dim=-1)
+    seen["first word"] += (guessed == packed.labels[firsts]).float().tolist()
+    if not len(packed.video):
+        return
+    words = packed.words_of_objects()
+    prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, words)
+    assert prompts.scores is not None
+    chosen = prompts.scores[:, -1].argmax(dim=-1).tolist()
+    nothing = which.shape[1]
+    for at, group, meant in zip(chosen, packed.groups.tolist(), batch.meant.tolist(), strict=True):
+        right = at == nothing if meant < 0 else at < nothing and int(which[-1, at]) == meant
+        seen[f"right: {batch.questions[group].kind}"].append(float(right))
+        seen["right"].append(float(right))

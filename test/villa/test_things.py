@@ -1,0 +1,227 @@
+"""Things: found where the heat is, read where they lie, compared, and pointed at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import tiny_config, tiny_model
+
+from villa.light.encoder import LightPyramid
+from villa.light.finder import ThingFinder, Things, box_of
+from villa.light.pointer import Words
+from villa.light.scene import Scene
+from villa.synchronizer import Prompts
+from villa.training.feed import Batch
+from villa.training.thing_loss import box_overlap, heat_loss, matched, sides_loss
+
+ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
+CELLS = [[(1, 2), (5, 9)], [(6, 3), (2, 7)]]
+
+
+def _pyramid(frames: int = 2) -> LightPyramid:
+    generator = torch.Generator().manual_seed(3)
+
+    def some(channels: int, rows: int) -> torch.Tensor:
+        return torch.randn(frames, channels, rows, rows * 3 // 2, generator=generator)
+
+    return LightPyramid(some(8, 16), some(32, 8), some(32, 4), some(320, 2), some(3, 16))
+
+
+class _Told(ThingFinder):
+    """A finder whose maps are given: peaks at `CELLS`, boxes of a quarter of the image's width and height."""
+
+    def maps(self, pyramid):
+        heat = torch.full((2, ROWS, COLUMNS), -6.0)
+        for frame, cells in enumerate(CELLS):
+            for number, (row, column) in enumerate(cells):
+                heat[frame, row, column - 1 : column + 2] = 2.0 - number
+                heat[frame, row, column] = 4.0 - number
+        return replace(super().maps(pyramid), heat=heat, sides=torch.full((2, ROWS, COLUMNS, 4), 0.125))
+
+
+@pytest.fixture
+def finder():
+    torch.manual_seed(0)
+    config = tiny_config()
+    return _Told(config.segmenter.encoder, config.language.things).requires_grad_(False)
+
+
+def test_a_peak_is_a_thing_and_its_neighbours_are_not(finder):
+    things = finder(_pyramid())
+    assert things.features.shape == (2, 6, 24)
+    assert things.scores[:, :2].tolist() == [[4.0, 3.0]] * 2
+    assert float(things.scores[:, 2:].max()) < 0
+    for frame, cells in enumerate(CELLS):
+        wanted = torch.tensor([[(column + 0.5) / COLUMNS, (row + 0.5) / ROWS, 0.25, 0.25] for row, column in cells])
+        torch.testing.assert_close(things.boxes[frame, :2], wanted)
+
+
+def test_there_are_as_many_things_as_the_configuration_says_even_on_a_tiny_picture(finder):
+    finder.count = 120
+    things = finder(_pyramid())
+    assert things.boxes.shape == (2, 120, 4)
+    assert float(things.scores[:, ROWS * COLUMNS :].max()) < -20
+
+
+def test_a_box_ends_at_the_edge_of_the_image():
+    box = box_of(torch.tensor([0.1, 0.9]), torch.tensor([0.3, 0.3, 0.3, 0.3]))
+    torch.testing.assert_close(box, torch.tensor([0.2, 0.8, 0.4, 0.4]))
+    assert float(box_of(torch.tensor([0.0, 0.0]), torch.zeros(4))[2]) > 0
+
+
+def test_a_thing_is_read_in_its_own_box_on_its_own_frame(finder):
+    pyramid = _pyramid()
+    boxes = torch.tensor([[0.25, 0.3, 0.2, 0.2], [0.7, 0.6, 0.3, 0.2]])
+    before = finder.read(pyramid, boxes, torch.tensor([0, 1]))
+    elsewhere = pyramid.s8.clone()
+    elsewhere[0, :, :, COLUMNS // 2 :] += 5.0  # outside the first box
+    elsewhere[1, :, :, : COLUMNS // 4] += 5.0  # outside the second one
+    torch.testing.assert_close(finder.read(replace(pyramid, s8=elsewhere), boxes, torch.tensor([0, 1])), before)
+    inside = pyramid.s8.clone()
+    inside[1, :, 4:6] += 5.0
+    after = finder.read(replace(pyramid, s8=inside), boxes, torch.tensor([0, 1]))
+    torch.testing.assert_close(after[0], before[0])
+    assert not torch.allclose(after[1], before[1])
+
+
+def _batch(boxes: list[list[list[float]]]) -> Batch:
+    places = torch.tensor(boxes)
+    count, frames = places.shape[:2]
+    return Batch(
+        images=torch.zeros(frames, 3, 64, 96),
+        times_s=torch.arange(frames).flip(0).float(),
+        questions=[],
+        masks=torch.zeros(count, frames, 16, 24),
+        boxes=places,
+        middles=places[..., :2],
+        kinds=torch.zeros(count, dtype=torch.long),
+        colours=torch.zeros(count, dtype=torch.long),
+        meant=torch.zeros(0, dtype=torch.long),
+    )
+
+
+def test_a_found_thing_is_the_object_whose_box_it_shares(finder):
+    things = finder(_pyramid())
+    first, second = things.boxes[0, 0].tolist(), things.boxes[0, 1].tolist()
+    hidden = [0.0] * 4
+    shifted = [second[0] + 0.05, second[1], 0.25, 0.25]
+    batch = _batch([[shifted, hidden], [first, things.boxes[1, 1].tolist()], [[0.5, 0.5, 0.9, 0.9], hidden]])
+    which = matched(things, batch)
+    assert which[0].tolist() == [1, 0, -1, -1, -1, -1]
+    assert which[1].tolist() == [-1, 1, -1, -1, -1, -1]
+
+
+def test_an_object_is_found_once():
+    box = torch.tensor([0.5, 0.5, 0.2, 0.2])
+    boxes = torch.stack((box, box + torch.tensor([0.01, 0.0, 0.0, 0.0])))[None]
+    things = Things(torch.zeros(1, 2, 24), boxes, torch.zeros(1, 2))
+    assert matched(things, _batch([[box.tolist()]]))[0].tolist() == [0, -1]
+
+
+def test_overlap_of_boxes():
+    a = torch.tensor([0.5, 0.5, 0.2, 0.2])
+    for b, wanted in (
+        ([0.5, 0.5, 0.2, 0.2], 1.0),
+        ([0.6, 0.5, 0.2, 0.2], 1 / 3),
+        ([0.9, 0.5, 0.2, 0.2], 0.0),
+        ([0.5, 0.5, 0.0, 0.0], 0.0),
+    ):
+        assert float(box_overlap(a, torch.tensor(b))) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_maps_that_are_right_cost_least(finder):
+    pyramid = _pyramid()
+    maps = finder.maps(pyramid)
+    true = [[[(c + 0.5) / COLUMNS, (r + 0.5) / ROWS, 0.25, 0.25] for r, c in frame] for frame in CELLS]
+    batch = _batch([[true[0][0], true[1][0]], [true[0][1], true[1][1]]])
+    moved = batch.boxes + torch.tensor([0.2, 0.0, 0.0, 0.0])
+    wrong = replace(batch, boxes=moved, middles=moved[..., :2])
+    assert float(heat_loss(maps, batch)) < 0.5 * float(heat_loss(maps, wrong))
+
+
+def test_cells_that_tell_the_box_cost_least(finder):
+    batch = _batch([[[0.4, 0.5, 0.5, 0.6], [0.0] * 4]])
+    x, y = (torch.arange(COLUMNS) + 0.5) / COLUMNS, (torch.arange(ROWS) + 0.5) / ROWS
+    left, right = (x - 0.15).expand(ROWS, -1), (0.65 - x).expand(ROWS, -1)
+    top, bottom = (y - 0.2)[:, None].expand(-1, COLUMNS), (0.8 - y)[:, None].expand(-1, COLUMNS)
+    true = torch.stack((left, top, right, bottom), dim=-1).clamp(min=0.01).expand(2, -1, -1, -1)
+    maps = replace(finder.maps(_pyramid()), sides=true)
+    assert float(sides_loss(maps, batch)) < 1e-4
+    assert float(sides_loss(replace(maps, sides=true * 1.5), batch)) > 0.3
+    nothing = sides_loss(maps, _batch([[[0.0] * 4, [0.0] * 4]]))
+    assert float(nothing) == 0.0
+
+
+@pytest.fixture
+def scene(finder):
+    model = tiny_model()
+    things = finder(_pyramid())
+    prompts = model.language.finder.prompts(things.features, things.boxes)
+    return model, model.language.scene(things, prompts, torch.tensor([1.0, 0.0]))
+
+
+def test_what_is_hardly_a_thing_changes_no_other(scene):
+    model, before = scene
+    things = before.things
+    doubtful = things.scores < 0
+    assert bool(doubtful.any())
+    shifted = torch.where(doubtful[..., None], things.boxes * 0.9, things.boxes)
+    changed = Things(things.features, shifted, torch.where(doubtful, things.scores - 40, things.scores))
+    certain = Things(things.features, things.boxes, changed.scores)
+    reader = model.language.scene
+    times = torch.tensor([1.0, 0.0])
+    # Links are left out: what moved where is told by all things that look alike.
+    a = reader(certain, before.prompts, times).states[~doubtful]
+    b = reader(changed, before.prompts, times).states[~doubtful]
+    assert float((a - b).abs().max()) < 0.05 * float(a.abs().max())
+
+
+def test_the_same_look_near_by_is_linked(scene):
+    model, _ = scene
+    features = torch.randn(1, 3, 24).expand(2, -1, -1)
+    boxes = torch.rand(1, 3, 4).expand(2, -1, -1) * 0.5 + 0.2
+    things = Things(features, boxes, torch.full((2, 3), 5.0))
+    linked = model.language.scene(things, torch.zeros(2, 3, 32), torch.tensor([0.2, 0.0])).links
+    assert linked[:3, 3:].argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def _prompts(count: int) -> Prompts:
+    torch.manual_seed(5)
+    return Prompts(torch.randn(count, 32), torch.randn(count, 2, 32), torch.zeros(count, 2))
+
+
+def _scores(model, prompts: Prompts, parts: list[torch.Tensor], scene: Scene) -> torch.Tensor:
+    return model.pointer(prompts, Words.of(parts), scene)
+
+
+def test_pointing_does_not_depend_on_what_else_is_asked(scene):
+    model, about = scene
+    prompts, parts = _prompts(2), [torch.randn(5, 48), torch.randn(9, 48)]
+    together = _scores(model, prompts, parts, about)
+    assert together.shape == (2, 2, 7)
+    alone = Prompts(prompts.video[:1], prompts.frames[:1], prompts.key_scores[:1])
+    torch.testing.assert_close(together[:1], _scores(model, alone, parts[:1], about), atol=1e-5, rtol=1e-4)
+
+
+def test_pointing_depends_on_the_words(scene):
+    model, about = scene
+    prompts = _prompts(1)
+    a, b = (_scores(model, prompts, [torch.randn(5, 48)], about) for _ in range(2))
+    assert not torch.allclose(a, b)
+
+
+def test_the_prompt_is_that_of_the_thing_pointed_at(scene):
+    model, about = scene
+    scores = torch.full((1, 2, 7), -40.0)
+    scores[0, 0, 1] = scores[0, 1, 4] = 40.0
+    got = model.pointer.pointed(_prompts(1), scores, about)
+    torch.testing.assert_close(got.frames[0, 0], about.prompts[0, 1])
+    torch.testing.assert_close(got.frames[0, 1], about.prompts[1, 4])
+    assert got.present is not None
+    assert float(got.present.min()) > 20
+    scores[..., -1] = 90.0  # none of these
+    nothing = model.pointer.pointed(_prompts(1), scores, about).present
+    assert nothing is not None
+    assert float(nothing.max()) < -20
