@@ -14,7 +14,7 @@ from villa.light.pointer import Words
 from villa.light.scene import Scene
 from villa.synchronizer import Prompts
 from villa.training.feed import Batch
-from villa.training.thing_loss import box_overlap, heat_loss, matched, sides_loss
+from villa.training.thing_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
 
 ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
 CELLS = [[(1, 2), (5, 9)], [(6, 3), (2, 7)]]
@@ -118,6 +118,41 @@ def test_an_object_is_found_once():
     boxes = torch.stack((box, box + torch.tensor([0.01, 0.0, 0.0, 0.0])))[None]
     things = Things(torch.zeros(1, 2, 24), boxes, torch.zeros(1, 2))
     assert matched(things, _batch([[box.tolist()]]))[0].tolist() == [0, -1]
+
+
+def test_places_of_masks_are_those_of_their_pixels():
+    masks = torch.zeros(2, 1, 8, 10)
+    masks[0, 0, 2:4, 5:10] = 0.9
+    masks[0, 0, 2, 0] = 0.4  # less than half
+    places = Places.of_masks(masks)
+    torch.testing.assert_close(places.boxes[0, 0], torch.tensor([0.75, 3 / 8, 0.5, 0.25]))
+    torch.testing.assert_close(places.middles[0, 0], torch.tensor([0.75, 3 / 8]))
+    assert places.visible.tolist() == [[True], [False]]
+
+
+def test_pointing_is_right_at_the_thing_or_at_none(finder):
+    things = finder(_pyramid())
+    places = _batch([[things.boxes[0, 1].tolist(), [0.0] * 4], [[0.5, 0.5, 0.9, 0.9]] * 2])
+    scores = torch.zeros(2, 2, 7)
+    scores[0, 0, 1] = scores[0, 1, 6] = 30.0  # found on the first frame, hidden on the second one
+    there = torch.tensor([True, True])
+    assert float(point_loss(scores, things, places, there)) < 1e-4  # the second object is seen, but was not found
+    assert float(point_loss(scores.flip(-1), things, places, there)) > 10
+    gone = torch.tensor([False, False])
+    assert float(point_loss(scores, things, places, gone)) > 5
+    scores[..., 6] = 60.0
+    assert float(point_loss(scores, things, places, gone)) < 1e-4
+
+
+def test_heat_elsewhere_costs_nothing_where_other_objects_may_be(finder):
+    maps = finder.maps(_pyramid())
+    true = [[[(c + 0.5) / COLUMNS, (r + 0.5) / ROWS, 0.25, 0.25] for r, c in frame[:1]] for frame in CELLS]
+    batch = _batch([[true[0][0], true[1][0]]])
+    heat = maps.heat.clone()
+    heat[:, 7, 11] = 5.0
+    more = replace(maps, heat=heat)
+    assert float(heat_loss(more, batch)) > 1.5 * float(heat_loss(maps, batch))
+    assert float(heat_loss(more, batch, all_known=False)) == float(heat_loss(maps, batch, all_known=False))
 
 
 def test_overlap_of_boxes():

@@ -14,14 +14,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.interface import Rgb
+from villa.light.encoder import LightPyramid
+from villa.light.scene import Scene
+from villa.mllm.causal import CausalLLM
 from villa.mllm.interface import Visual
 from villa.model import ViLLa
 from villa.segmenter import Masks, Moment, Pyramid, frame_of
 from villa.training import packing
 from villa.training.losses import soft_iou
+from villa.training.thing_loss import Places, heat_loss, point_loss, sides_loss
 
 # Weights of the sum; text is 1.
-MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, RELEVANCE = 2.0, 0.5, 0.1, 0.1, 0.1, 0.1
+MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, RELEVANCE, POINT, FOUND = 2.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.5, 0.5
 POINTS = 12_544  # a mask with more pixels than that is compared at so many points (arXiv 1912.08193)
 _OVERSAMPLED, _UNCERTAIN = 3, 0.75  # points are drawn from three times as many; so many of them where it is unsure
 _SEED_LOGIT = 8.0  # a ground-truth mask as logits
@@ -104,6 +108,8 @@ class AnswerLoss:
         target = target[matched(masks, target, batch.asked, packed.groups)]
         seen = target.sum(dim=(2, 3)) > 0.5  # [K, T]
         parts = mask_terms(masks, target.flatten(0, 1))
+        if visual.scene is not None and prompts.scores is not None:
+            parts |= self._pointed(pyramid, visual.scene, prompts.scores, target)
         probe = torch.randint(frames, (count,), device=model.device)
         of_video = segmenter.decode(prompts.video, pyramid, probe)
         rows = torch.arange(count, device=model.device)
@@ -115,6 +121,18 @@ class AnswerLoss:
             parts["relevance"] = RELEVANCE * self._relevance(batch, pyramid, packed, best, shown)
         if self.config.rollout and frames > 1:
             parts |= self._rollout(batch, pyramid, masks, prompts.frames, target)
+        return parts
+
+    def _pointed(self, pyramid: Pyramid, scene: Scene, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The objects that are meant are to be found, and pointed at; what else is in view is not known here."""
+        places = Places.of_masks(target)
+        there = places.visible.any(dim=1)
+        parts = {"point": POINT * point_loss(scores, scene.things, places, there)}
+        language = self.model.language
+        if isinstance(language, CausalLLM) and isinstance(pyramid, LightPyramid) and not self.config.frozen_eyes:
+            maps = language.finder.maps(pyramid)
+            parts["heat"] = FOUND * heat_loss(maps, places, all_known=False)
+            parts["sides"] = FOUND * sides_loss(maps, places)
         return parts
 
     def _relevance(

@@ -18,11 +18,10 @@ from villa.training import packing
 from villa.training.feed import Batch
 from villa.training.reading import Reading
 from villa.training.teacher import Teacher
-from villa.training.thing_loss import MaskTerms, ThingLoss, matched
+from villa.training.thing_loss import MaskTerms, Places, ThingLoss, matched, point_loss
 
 # Weights of the sum; text is 1.
 POINT, LINK, READING, KEY = 1.0, 0.3, 0.5, 0.1
-_IGNORE = -100
 
 
 def summed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -114,8 +113,9 @@ class ClipLoss:
         words = packed.words_of_objects()
         prompts = self.model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, scene, words)
         assert prompts.scores is not None
-        parts["point"] = POINT * self._point(batch, which, prompts.scores)
-        there = batch.meant >= 0
+        there, rows = batch.meant >= 0, batch.meant.clamp(min=0)
+        places = Places(batch.boxes[rows], batch.middles[rows])
+        parts["point"] = POINT * point_loss(prompts.scores, scene.things, places, there)
         if bool(there.any()):
             best = batch.masks[batch.meant[there]].sum(dim=(2, 3)).argmax(dim=1)
             parts["key"] = KEY * F.cross_entropy(prompts.key_scores[there].float(), best)
@@ -148,16 +148,3 @@ class ClipLoss:
         each = F.cross_entropy(logits.float(), packed.labels[keep], reduction="none")
         weights = packed.weights[keep]
         return {"text": (each * weights).sum() / weights.sum()}
-
-    @staticmethod
-    def _point(batch: Batch, which: Tensor, scores: Tensor) -> Tensor:
-        """Scores [K, T, N + 1] against the thing that is the object; frames where it was not found do not count."""
-        hit = which[None] == batch.meant[:, None, None]  # [K, T, N]
-        hit &= (batch.meant >= 0)[:, None, None]
-        visible = (batch.meant >= 0)[:, None] & batch.visible[batch.meant.clamp(min=0)]
-        found = hit.any(dim=-1)
-        none = which.shape[1]
-        wanted = torch.where(found, hit.float().argmax(dim=-1), torch.where(visible, _IGNORE, none))
-        if not bool((wanted != _IGNORE).any()):
-            return scores.sum() * 0.0
-        return F.cross_entropy(scores.float().flatten(0, 1), wanted.flatten(), ignore_index=_IGNORE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,16 +24,84 @@ _ROLLOUT_OBJECTS = 3
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 _JITTER = 0.08  # of boxes that things are read from
 _LEAST_OVERLAP = 0.4  # IoU of boxes, for a found thing to be an object
+_IGNORE = -100
 
 
-def matched(things: Things, batch: Batch) -> Tensor:
+class Located(Protocol):
+    """Where O objects are on T frames: what a `Batch` knows, and `Places`."""
+
+    @property
+    def boxes(self) -> Tensor:
+        """[O, T, 4]."""
+
+    @property
+    def middles(self) -> Tensor:
+        """[O, T, 2]."""
+
+    @property
+    def visible(self) -> Tensor:
+        """[O, T] bool."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where objects are, as shares of the image."""
+
+    boxes: Tensor  # [O, T, 4] middle x, y, width, height; 0 when unseen
+    middles: Tensor  # [O, T, 2]
+
+    @property
+    def visible(self) -> Tensor:
+        """[O, T] bool."""
+        return self.boxes[..., 2] > 0
+
+    @classmethod
+    def of_masks(cls, masks: Tensor) -> Places:
+        """Soft masks [O, T, h, w] -> where their inside is, to a cell."""
+        rows, columns = masks.shape[-2:]
+        inside = (masks > 0.5).float()
+        weight = inside.sum(dim=(2, 3)).clamp(min=1)
+        ends, mean = [], []
+        for size, axis in ((columns, 2), (rows, 3)):
+            at = torch.arange(size, device=masks.device, dtype=torch.float32)
+            filled = inside.amax(dim=axis)
+            low = torch.where(filled > 0, at, float(size)).amin(dim=-1) / size
+            high = torch.where(filled > 0, at + 1, 0.0).amax(dim=-1) / size
+            ends.append(((low + high) / 2, high - low))
+            mean.append((inside.sum(dim=axis) * (at + 0.5)).sum(dim=-1) / weight / size)
+        (x, width), (y, height) = ends
+        seen = inside.sum(dim=(2, 3)) > 0
+        boxes = torch.stack((x, y, width, height), dim=-1)
+        return cls(torch.where(seen[..., None], boxes, 0.0), torch.stack(mean, dim=-1))
+
+
+def overlaps(things: Things, places: Located) -> Tensor:
+    """IoU of each object with each thing [O, N, T]; 0 where the object is not seen."""
+    overlap = box_overlap(things.boxes.transpose(0, 1)[None], places.boxes[:, None])
+    return overlap.masked_fill(~places.visible[:, None], 0.0)
+
+
+def matched(things: Things, places: Located) -> Tensor:
     """Which object each found thing is [T, N]; -1: none. No object is found twice on a frame."""
-    overlap = box_overlap(things.boxes.transpose(0, 1)[None], batch.boxes[:, None])  # [O, N, T]
-    overlap = overlap.masked_fill(~batch.visible[:, None], 0.0)
+    overlap = overlaps(things, places)
     value, which = overlap.max(dim=0)
     best = overlap == overlap.amax(dim=1, keepdim=True)
     own = best.gather(0, which[None])[0]
     return torch.where(own & (value >= _LEAST_OVERLAP), which, -1).T
+
+
+def point_loss(scores: Tensor, things: Things, places: Located, there: Tensor) -> Tensor:
+    """Scores [K, T, N + 1] against the thing that each of K objects is, or none where it is not seen.
+
+    `there` [K]: the object exists at all. Frames on which it is seen but was not found do not count.
+    """
+    value, wanted = overlaps(things, places).max(dim=1)  # [K, T]
+    seen = there[:, None] & places.visible
+    found = seen & (value >= _LEAST_OVERLAP)
+    wanted = torch.where(found, wanted, torch.where(seen, _IGNORE, scores.shape[-1] - 1))
+    if not bool((wanted != _IGNORE).any()):
+        return scores.sum() * 0.0
+    return F.cross_entropy(scores.float().flatten(0, 1), wanted.flatten(), ignore_index=_IGNORE)
 
 
 def box_overlap(a: Tensor, b: Tensor) -> Tensor:
@@ -42,8 +113,11 @@ def box_overlap(a: Tensor, b: Tensor) -> Tensor:
     return both / whole.clamp(min=1e-6)
 
 
-def heat_loss(maps: Maps, batch: Batch) -> Tensor:
-    """Focal loss of the heat map against round peaks at the objects' middles (arXiv 1904.07850)."""
+def heat_loss(maps: Maps, batch: Located, *, all_known: bool = True) -> Tensor:
+    """Focal loss of the heat map against round peaks at the objects' middles (arXiv 1904.07850).
+
+    Without `all_known` there may be other objects: only cells inside the boxes of these count.
+    """
     rows, columns = maps.heat.shape[1:]
     device = maps.heat.device
     x = (torch.arange(columns, device=device) + 0.5) / columns
@@ -60,12 +134,18 @@ def heat_loss(maps: Maps, batch: Batch) -> Tensor:
     hit[frame[batch.visible], at[batch.visible] // columns, at[batch.visible] % columns] = True
     heat = maps.heat.float()
     chance = heat.sigmoid()
+    if not all_known:
+        within = (x - batch.boxes[..., 0, None]).abs() <= batch.boxes[..., 2, None] / 2  # [O, T, columns]
+        between = (y - batch.boxes[..., 1, None]).abs() <= batch.boxes[..., 3, None] / 2
+        counts = (within[..., None, :] & between[..., None]).any(dim=0)
+    else:
+        counts = torch.ones_like(hit)
     positive = ((1 - chance) ** 2 * F.softplus(-heat))[hit].sum()
-    negative = (chance**2 * (1 - wanted) ** 4 * F.softplus(heat))[~hit].sum()
+    negative = (chance**2 * (1 - wanted) ** 4 * F.softplus(heat))[~hit & counts].sum()
     return (positive + negative) / max(1, int(hit.sum()))
 
 
-def sides_loss(maps: Maps, batch: Batch) -> Tensor:
+def sides_loss(maps: Maps, batch: Located) -> Tensor:
     """How far the boxes are off that the cells tell in and around an object's middle: ratio of sides, and 1 - IoU."""
     rows, columns = maps.heat.shape[1:]
     which, frame = batch.visible.nonzero(as_tuple=True)
@@ -87,7 +167,7 @@ def sides_loss(maps: Maps, batch: Batch) -> Tensor:
     return ratio + (1 - overlap).mean()
 
 
-def _cells(batch: Batch, rows: int, columns: int) -> Tensor:
+def _cells(batch: Located, rows: int, columns: int) -> Tensor:
     """The cell that holds each object's middle [O, T]."""
     column = (batch.middles[..., 0] * columns).long().clamp(0, columns - 1)
     row = (batch.middles[..., 1] * rows).long().clamp(0, rows - 1)
