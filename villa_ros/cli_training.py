@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from villa_ros.console import expected, fail, open_model, out, progress_bar
 from villa_ros.score_report import score_table
+
+if TYPE_CHECKING:
+    from villa.evaluate import Shown
 
 data_app = typer.Typer(
     help="Training scenes with ground truth, and the sample bag.",
@@ -95,6 +98,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many clips.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random baseline and of the intervals.")] = 0,
     file: Annotated[Path, typer.Option("--out", help="JSON file with every score.")] = Path("out/eval.json"),
+    picture: Annotated[
+        Path | None, typer.Option(help="Contact sheet of one success and the worst failure of each kind.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped one.")] = "",
     least_presence: Annotated[
         float | None,
@@ -117,6 +123,7 @@ def evaluate(
         model = open_model(checkpoint, device, threads)
         if least_presence is not None and isinstance(model, ViLLa):
             model.config = replace(model.config, least_presence=least_presence)
+        shown: list[Shown] = []
         with progress_bar() as bar:
             task = bar.add_task("clips", total=None)
             scores = run(
@@ -126,7 +133,12 @@ def evaluate(
                 requests=requests,
                 seed=seed,
                 progress=lambda done, count: bar.update(task, completed=done, total=count),
+                show=None if picture is None else shown.append,
             )
+        if picture is not None:
+            from villa_ros.score_sheet import write_score_sheet
+
+            out.print(f"picture: {write_score_sheet(shown, picture)}", highlight=False, soft_wrap=True)
         save(scores, file, seed)
         out.print(score_table(table(scores, seed), str(data)))
     out.print(f"scores: {file}", highlight=False, soft_wrap=True)

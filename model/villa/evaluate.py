@@ -22,6 +22,7 @@ from villa.clip import Segmentation
 from villa.data.benchmark import OPENING
 from villa.identity_metrics import IdentityScores, identity_scores
 from villa.interface import ClipFrame, RequestResult, Rgb, SegmentationModel, Session, Turn, finish
+from villa.masks import RleMask
 from villa.metrics import boundary_accuracy, j_and_f, region_similarity
 from villa.training.expressions import Expression, Expressions, Video
 
@@ -91,9 +92,20 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A request and its answer on one frame, for people to look at."""
+
+    score: Score
+    rgb: Rgb
+    masks: tuple[tuple[str, Mask], ...]  # names and masks that the model gave
+    truth: RleMask  # all that is meant
+
+
+@dataclass(frozen=True)
 class _Answer:
     text: str
     raw_text: str
+    names: list[str]
     tracks: list[Track]
     seconds: float
     turn: Turn | None = None  # in a session
@@ -107,6 +119,7 @@ def evaluate(
     requests: int | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    show: Callable[[Shown], None] | None = None,
 ) -> list[Score]:
     """Model, a split's folder -> one score an expression, in the folder's order.
 
@@ -117,6 +130,7 @@ def evaluate(
         requests: Only the first so many expressions of a video.
         seed: Of the baseline that chooses at random.
         progress: Told (videos done, videos).
+        show: Given each request as it is scored, on the frame in the middle of those that show what is meant.
 
     Raises:
         ExpressionsError: the folder is not in the format.
@@ -125,7 +139,7 @@ def evaluate(
     videos = data.videos[:limit]
     scores: list[Score] = []
     for done, video in enumerate(videos):
-        scores += _Video(model, data, video, np.random.default_rng([seed, done])).scores(requests)
+        scores += _Video(model, data, video, np.random.default_rng([seed, done]), show).scores(requests)
         if progress is not None:
             progress(done + 1, len(videos))
     return scores
@@ -134,8 +148,15 @@ def evaluate(
 class _Video:
     """One video, decoded once, with the true masks of its objects."""
 
-    def __init__(self, model: EvaluatedModel, data: Expressions, video: Video, rng: np.random.Generator) -> None:
-        self.model, self.video, self.rng = model, video, rng
+    def __init__(
+        self,
+        model: EvaluatedModel,
+        data: Expressions,
+        video: Video,
+        rng: np.random.Generator,
+        show: Callable[[Shown], None] | None,
+    ) -> None:
+        self.model, self.video, self.rng, self.show = model, video, rng, show
         self.frames = [data.rgb(video, t) for t in range(len(video.frames))]
         shape = self.frames[0].shape[:2]
         self.shape: tuple[int, int] = (shape[0], shape[1])
@@ -159,7 +180,7 @@ class _Video:
         true = [self._on(self.truth[identity], shown) for identity in expression.masks]
         mine = [self._on(track, shown) for track in answer.tracks]
         wanted, got = self._union(true, shown), self._union(mine, shown)
-        return Score(
+        score = Score(
             video=self.video.name,
             key=expression.key,
             kind=expression.kind,
@@ -178,6 +199,13 @@ class _Video:
             choice=self._chosen(expression),
             first_mask_s=answer.seconds,
         )
+        if self.show is not None:
+            seen = [at for at, mask in enumerate(wanted) if mask.any()] or list(range(len(shown)))
+            at = seen[len(seen) // 2]
+            given = [(name, track[at]) for name, track in zip(answer.names, mine, strict=True)]
+            drawn = tuple((name, mask) for name, mask in given if mask is not None)
+            self.show(Shown(score, self.frames[shown[at]], drawn, masks.encode(wanted[at])))
+        return score
 
     def _scored(self, asked: int | None) -> list[int]:
         """Frames that count: those with true masks; a session's masks begin where it was asked."""
@@ -256,7 +284,8 @@ class _Video:
         for before in self.video.chain(expression):
             turns.append(self._in_session(session, before, turns)[1])
         result, _, seconds = self._in_session(session, expression, turns)
-        return _Answer(result.text, result.raw_text, self._carried(session, expression, result), seconds)
+        names = [thing.name for thing in result.objects]
+        return _Answer(result.text, result.raw_text, names, self._carried(session, expression, result), seconds)
 
     def _of_video(self, expression: Expression) -> _Answer:
         history = []
@@ -270,7 +299,8 @@ class _Video:
         tracks: list[Track] = [
             [None if mask is None else masks.decode(mask) for mask in tracklet.masks] for tracklet in seen.tracklets
         ]
-        return _Answer(seen.text, seen.raw_text, tracks, seconds)
+        names = [tracklet.name for tracklet in seen.tracklets]
+        return _Answer(seen.text, seen.raw_text, names, tracks, seconds)
 
     def _in_session(
         self, session: Session, expression: Expression, turns: Sequence[Turn]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from drawn_clips import draw_clip
@@ -16,10 +17,12 @@ from villa import masks
 from villa.clip import Segmentation, Tracklet
 from villa.data.benchmark import OPENING, annotate
 from villa.data.splits import SPLITS
-from villa.evaluate import EvaluatedModel, _cover, _kept, evaluate
+from villa.evaluate import EvaluatedModel, Shown, _cover, _kept, evaluate
 from villa.interface import ObjectResult, RequestResult, TrackOutput
 from villa.score_table import ALL, save, table
 from villa.training.expressions import Expression, Expressions, ExpressionsError, Video
+from villa_ros.overlay_video import PictureError
+from villa_ros.score_sheet import _chosen, write_score_sheet
 
 FRAMES = 10
 ASKED_AT = 3
@@ -188,6 +191,34 @@ def test_rows_hold_means_of_what_they_say(whole: Path, tmp_path: Path) -> None:
     assert len(written["scores"]) == len(right)
     with pytest.raises(ValueError, match="no scores"):
         table([])
+
+
+def test_each_request_can_be_looked_at_as_it_was_scored(whole: Path, tmp_path: Path) -> None:
+    shown: list[Shown] = []
+    scores = evaluate(Knowing(whole), whole, show=shown.append)
+    assert [one.score for one in shown] == scores
+    for one in shown:
+        drawn = [mask for _, mask in one.masks]
+        truth = masks.decode(one.truth)
+        assert truth.any() == (not one.score.absent)
+        assert np.array_equal(np.any(drawn, axis=0) if drawn else np.zeros_like(truth), truth)
+    path = write_score_sheet(shown, tmp_path / "sheets" / "sheet.png")
+    sheet = cv2.imread(str(path))
+    kinds = {score.kind for score in scores}
+    assert sheet is not None
+    assert sheet.shape[1] > 4 * 400
+    assert sheet.shape[0] > len(kinds) / 2 * 300
+    with pytest.raises(PictureError, match="nothing to draw"):
+        write_score_sheet([], path)
+
+
+def test_the_sheet_has_a_success_and_the_worst_of_each_kind(whole: Path) -> None:
+    shown: list[Shown] = []
+    evaluate(Knowing(whole), whole, limit=1, requests=1, show=shown.append)
+    (one,) = shown
+    some = [replace(one, score=replace(one.score, j=j, f=j, absent=False)) for j in (0.1, 0.9, 0.2, 0.8, 1.0)]
+    assert [round(chosen.score.jf, 2) for chosen in _chosen(some)] == [0.9, 0.1]
+    assert _chosen([one]) == [one]
 
 
 def test_only_frames_with_true_masks_count(whole: Path, tmp_path: Path) -> None:
