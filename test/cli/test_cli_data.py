@@ -40,9 +40,11 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_eval_scores_every_clip_and_writes_what_it_prints(clips: Path, tmp_path: Path, checkpoint: Path) -> None:
     file = tmp_path / "scores" / "eval.json"
-    given = ("eval", "--data", clips, "--checkpoint", checkpoint, "--requests", "3", "--out", file)
+    sheet = tmp_path / "scores" / "sheet.png"
+    given = ("eval", "--data", clips, "--checkpoint", checkpoint, "--requests", "3", "--out", file, "--picture", sheet)
     code, told, complained = villa(*given)
     assert code == 0, complained
+    assert cv2.imread(str(sheet)) is not None
     content = json.loads(file.read_text())
     assert [score["video"] for score in content["scores"]] == ["0000001"] * 3 + ["0000002"] * 3
     assert content["rows"][-1]["kind"] == "all"
@@ -71,6 +73,13 @@ def test_eval_of_a_folder_without_clips_says_how_to_make_some(tmp_path: Path, ch
     code, _, complained = villa("eval", "--data", tmp_path / "empty", "--checkpoint", checkpoint)
     assert code == 1
     assert "villa data build" in complained
+
+
+def test_real_videos_that_are_not_there_are_named(tmp_path: Path) -> None:
+    code, _, complained = villa("data", "real", "--out", tmp_path / "real", "--videos", tmp_path)
+    assert code == 1
+    assert "cup.mp4" in complained
+    assert "opencv-doc" in complained
 
 
 def test_the_command_knows_every_split() -> None:
