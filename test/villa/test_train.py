@@ -20,7 +20,7 @@ from villa.data.naming import FrameWords
 from villa.data.requests import RequestSample
 from villa.training import packing
 from villa.training.clip_loss import ClipLoss
-from villa.training.feed import Feed, FeedConfig, choose_frames, mistaken, place, recoloured, soft_mask, zoomed
+from villa.training.feed import Feed, FeedConfig, choose_frames, misled, mistaken, place, recoloured, soft_mask, zoomed
 from villa.training.losses import mask_losses, soft_iou
 from villa.training.schedule import learning_rate
 from villa.training.teacher import Teacher
@@ -251,6 +251,23 @@ def test_a_wrong_colour_only_replaces_one_that_was_not_asked_for():
         assert wrong.startswith("The ")
         assert wrong.endswith(" mug [SEG].")
     assert recoloured(replace(named, answer="The orange [SEG]."), rng) is None
+
+
+def test_a_misled_answer_names_another_thing_and_still_means_the_right_one(data):
+    clip, codec = ClipReader(data / "0000000"), tiny_model().codec
+    frame, rng = FrameWords(clip.facts, 0), np.random.default_rng(0)
+    here = frame.names(frame.things)
+    for thing, name in zip(frame.things, here, strict=True):
+        given = {misled(thing.id, frame, rng) for _ in range(40)}
+        assert given == {f"The {other} [SEG]." for other in here if other != name}
+    config = FeedConfig(
+        root=data, frames=2, requests=6, looks=0, seed=0, height=64, width=96, visual_tokens=12, misled=1.0
+    )
+    batch = Feed(config, codec).make(clip, np.random.default_rng(0))
+    single = [question for question in batch.questions if question.answer.count(codec.seg_id) == 1]
+    assert single
+    assert not any(question.text_loss for question in single if question.kind != "several")
+    assert set(batch.meant.tolist()) <= {-1, 0, 1, 2}
 
 
 def test_the_first_word_of_an_answer_counts_more(data):

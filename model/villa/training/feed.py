@@ -34,7 +34,8 @@ _UNCLEAR = -100
 _LEAST_PX = 16  # at 320x240; less of an object is not there
 _UNEVEN = 0.5  # of the choices of frames
 _CHECKED = 0.6  # of the questions about what is in view: those that name nouns
-_MISNAMED = 0.25  # of the answers in which it is possible
+_MISNAMED = 0.15  # of the answers in which it is possible
+_MISLED = 0.4  # of the answers that name one thing
 _DOUBTED = 0.5  # of the requests for what is not there: their answer has a [SEG] all the same
 _MISTAKEN = 0.5  # of those: it names something else
 
@@ -57,6 +58,7 @@ class FeedConfig:
     max_request_tokens: int = 96
     visual_tokens: int = 18  # of a frame
     fewest_frames: int | None = None  # None: always `frames`
+    misled: float = _MISLED  # share of the answers with one thing that name another one
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,10 @@ class Feed:
         history = [(turn.request, answers.read(turn.answer).text) for turn in sample.history]
         prompt = self.codec.prompt(sample.text, history, times_s, config.visual_tokens, config.max_request_tokens)
         answer, targets = sample.answer, tuple(sample.targets)
-        if len(targets) == 1 and self._rng.random() < _MISNAMED:
+        if len(targets) == 1 and self._rng.random() < config.misled:
+            # What is meant must be found in the request, not in the name that the answer gives it.
+            answer = misled(targets[0], frame, self._rng) or answer
+        elif len(targets) == 1 and self._rng.random() < _MISNAMED:
             answer = recoloured(sample, self._rng) or answer
         elif sample.kind == "absent" and self._rng.random() < _DOUBTED:
             # Presence must say no where the words fail to.
@@ -202,6 +207,18 @@ def mistaken(sample: RequestSample, frame: FrameWords, rng: np.random.Generator)
         (name,) = frame.names([frame.things[int(rng.integers(len(frame.things)))]])
     else:
         name = sample.answer.removeprefix(nothing).rstrip(".") if echoes else "object"
+    return f"The {name} {SEG}."
+
+
+def misled(target: int, frame: FrameWords, rng: np.random.Generator) -> str | None:
+    """An answer that names another thing in view, or None where there is none.
+
+    A model that names the wrong thing shall still point at what was asked for.
+    """
+    others = [thing for thing in frame.things if thing.id != target]
+    if not others:
+        return None
+    (name,) = frame.names([others[int(rng.integers(len(others)))]])
     return f"The {name} {SEG}."
 
 

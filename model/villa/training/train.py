@@ -349,7 +349,9 @@ class _Run:
         config = self.config
         if config.validate is None or not self.workers.first:
             return
-        fixed = replace(feed, root=config.validate, seed=config.seed, augment=False, zoom=False, fewest_frames=None)
+        fixed = replace(
+            feed, root=config.validate, seed=config.seed, augment=False, zoom=False, fewest_frames=None, misled=1.0
+        )
         shares = Validation(fixed, config.validate_clips)(self.model, self.head)
         log.write(json.dumps({"step": self.step, "validation": shares}) + "\n")
         log.flush()

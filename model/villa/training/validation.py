@@ -31,8 +31,9 @@ class Validation:
     def __call__(self, model: ViLLa, teacher: Teacher) -> dict[str, float]:
         """Shares of 1: "found", "kind", "colour", "iou" of things; with requests also "right" of [SEG] by their kind.
 
-        A [SEG] is right where it points at its object on the newest frame, or at nothing where the object is not there;
-        answers are given, only the pointing is the model's. "first word" is the model's own, after the request.
+        A [SEG] is right where it points at its object on the newest frame, or at nothing where the object is not there.
+        Answers are given; `config.misled` of those that name a single thing name the wrong one. "first word" is the
+        model's own, after the request.
         """
         seen: dict[str, list[float]] = defaultdict(list)
         feed = Feed(self.config, model.codec)
