@@ -56,7 +56,7 @@ def train(
     clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step of each process.")] = None,
     config: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Model configuration, JSON; default: villa_small."),
+        typer.Option(exists=True, dir_okay=False, help="Shape, JSON; default: that of --init, else villa_small."),
     ] = None,
     validate: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Clips to see how far it has come: DATA/val.")
@@ -77,7 +77,8 @@ def train(
         fail(f"{error}; training needs more packages: make data-setup")
     chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step}
     with expected(PretrainedError, TrainError, OSError, ValueError):
-        shape = ViLLaConfig.from_json((config or share_path("configs", "villa_small.json")).read_text())
+        file = share_path("configs", "villa_small.json") if config is None and init is None else config
+        shape = None if file is None else ViLLaConfig.from_json(file.read_text())
         settings = recipe(
             phase.value,
             data,

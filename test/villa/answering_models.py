@@ -43,6 +43,7 @@ def says(model: ViLLa, *answers: str) -> ViLLa:
 def light(*answers: str) -> ViLLa:
     """The small family; every object is seen everywhere, its mask covers most of the image."""
     model = tiny_model()
+    model.pointer.none.layers[-1].bias.fill_(-20.0)
     model.segmenter.decoder.present.layers[-1].bias.fill_(5.0)
     model.segmenter.decoder.iou.layers[-1].bias.fill_(5.0)
     model.segmenter.decoder.bias.fill_(1.0)

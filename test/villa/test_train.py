@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from rich.console import Console
 from tiny import tiny_config, tiny_model
 
 from villa.checkpoint import load, save
-from villa.config import ViLLaConfig
 from villa.data.clips import ClipReader
 from villa.data.naming import FrameWords
 from villa.data.requests import RequestSample
@@ -24,8 +22,7 @@ from villa.training.feed import Feed, FeedConfig, choose_frames, misled, mistake
 from villa.training.losses import mask_losses, soft_iou
 from villa.training.schedule import learning_rate
 from villa.training.teacher import Teacher
-from villa.training.train import TrainConfig, TrainError, start_from
-from villa.training.train import train as run_training
+from villa.training.train import TrainConfig, TrainError, start_from, train
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +46,6 @@ def _config(data, start, out, **changes) -> TrainConfig:
         fewest_frames=2, requests=3, log_every=1, threads=1, backbone_lr=0.0,
     )  # fmt: skip
     return replace(base, **changes)
-
-
-def train(config: TrainConfig, shape: ViLLaConfig | None = None) -> Path:
-    return run_training(config, shape or tiny_config())
 
 
 def _losses(out) -> list[dict]:
@@ -128,7 +121,7 @@ def test_a_model_without_things_is_refused(data, tmp_path):
     plain = replace(config, language=replace(config.language, things=None))
     save(tiny_model(config=plain), tmp_path / "villa.safetensors", torch.float32)
     with pytest.raises(TrainError, match=r"language\.things"):
-        train(_config(data, tmp_path / "villa.safetensors", tmp_path / "out"), plain)
+        train(_config(data, tmp_path / "villa.safetensors", tmp_path / "out"))
 
 
 def test_a_run_of_another_phase_is_not_continued(data, start, tmp_path):

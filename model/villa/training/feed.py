@@ -129,7 +129,8 @@ class Feed:
     def make(self, clip: ClipReader, rng: np.random.Generator) -> Batch:
         """One batch from one clip."""
         config = self.config
-        count = config.frames if config.fewest_frames is None else rng.integers(config.fewest_frames, config.frames + 1)
+        fewest = config.frames if config.fewest_frames is None else min(config.fewest_frames, config.frames)
+        count = rng.integers(fewest, config.frames + 1)
         chosen = choose_frames(len(clip), int(count), rng)
         look = Look.draw(rng) if config.augment else None
         images = [clip.rgb(index) for index in chosen]

@@ -123,6 +123,8 @@ def recipe(phase: str, data: Path, out: Path, **changes: Any) -> TrainConfig:
 def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
     """Run or resume a training run, also as one of several processes; returns the path of its checkpoint.
 
+    Without `model_config` the model has the shape of the checkpoint that it starts from, else the default's.
+
     Raises:
         TrainError: no data, or the folder holds a run with other settings.
     """
@@ -130,7 +132,7 @@ def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
     workers = Workers(config.device)
     torch.manual_seed(config.seed + workers.rank)
     try:
-        return _Run(config, model_config or ViLLaConfig(), workers).go()
+        return _Run(config, model_config, workers).go()
     finally:
         workers.close()
 
@@ -210,7 +212,7 @@ def _things(model: ViLLa) -> ThingsConfig:
 class _Run:
     """State of one run: model, optimiser, step, log."""
 
-    def __init__(self, config: TrainConfig, model_config: ViLLaConfig, workers: Workers) -> None:
+    def __init__(self, config: TrainConfig, model_config: ViLLaConfig | None, workers: Workers) -> None:
         self.config = config
         self.workers = workers
         self.console = Console(quiet=not workers.first)
@@ -232,14 +234,15 @@ class _Run:
         self._resume()
         workers.share((self.model, self.head))
 
-    def _model(self, model_config: ViLLaConfig) -> ViLLa:
+    def _model(self, model_config: ViLLaConfig | None) -> ViLLa:
         if self.state_path.exists() or self.config.init is not None:
             init = self.config.init or self.config.out / "villa.safetensors"
             if init.exists():
-                return start_from(ViLLa.from_pretrained(init), model_config, self.console)
+                given = ViLLa.from_pretrained(init)
+                return start_from(given, model_config or given.config, self.console)
         from villa.training.pretrained import build
 
-        return build(model_config, self.config.seed)
+        return build(model_config or ViLLaConfig(), self.config.seed)
 
     def _resume(self) -> None:
         if not self.state_path.exists():
