@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from villa_ros.console import expected, fail, open_model, out, progress_bar
-from villa_ros.score_report import score_table
+from villa_ros.score_report import score_report
 
 if TYPE_CHECKING:
     from villa.evaluate import Shown
@@ -141,7 +141,7 @@ def evaluate(
 
             out.print(f"picture: {write_score_sheet(shown, picture)}", highlight=False, soft_wrap=True)
         save(scores, file, seed)
-        out.print(score_table(table(scores, seed), str(data)))
+        out.print(score_report(table(scores, seed), str(data)))
     out.print(f"scores: {file}", highlight=False, soft_wrap=True)
 
 

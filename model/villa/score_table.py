@@ -35,7 +35,8 @@ class Row:
     hota: float | None
     switches: int
     kept: float | None  # share of tracks that found their object again after a full cover
-    pairs: float | None  # share of pairs of requests for different objects of a clip in which both got the right one
+    # Over all kinds: share of pairs of requests for different objects of a clip in which both got the right one.
+    pairs: float | None
     choice: float | None  # share of multiple-choice questions whose right name is the likeliest
     first_mask_s: float  # median
     baselines: dict[str, float]
@@ -91,7 +92,7 @@ def _row(kind: str, scores: Sequence[Score], seed: int) -> Row:
         hota=None if identity is None else identity.hota,
         switches=0 if identity is None else identity.switches,
         kept=float(np.mean(kept)) if kept else None,
-        pairs=_pairs(scores),
+        pairs=_pairs(scores) if kind == ALL else None,
         choice=mean([score for score in scores if score.choice is not None], lambda score: score.choice),
         first_mask_s=median(score.first_mask_s for score in scores),
         baselines={name: float(np.mean([score.baselines[name] for score in present])) for name in names},
