@@ -78,10 +78,15 @@ def ask(
         RequestError: the request is too long.
     """
     looked = yield from look(model, text, clip, frames, newest=newest)
-    ages, limit = clip_times(looked.stamps_s), model.config.max_request_tokens
-    prompt = model.language.prompt(text, history, looked.visual, ages, limit)
+    prompt = prompt_about(model, looked, text, history)
     said = yield from say(model, prompt, looked.visual, looked.times_s, looks)
     return Heard(said, answers.read(said.raw), looked)
+
+
+def prompt_about(model: ViLLa, looked: Looked, text: str, history: Sequence[tuple[str, str]]) -> Prompt:
+    """What is to be read of a request about these frames; raises RequestError where it is too long."""
+    ages, limit = clip_times(looked.stamps_s), model.config.max_request_tokens
+    return model.language.prompt(text, history, looked.visual, ages, limit)
 
 
 def look(
@@ -165,13 +170,13 @@ def say(
     video = language.video_inputs(prompt, visual)
     tail = language.text_inputs(tail_embeds(model, prompt, visual, times_s, looks), next_position(video.positions))
     length, total = 0, len(video) + len(tail)
-    read: list[Tensor] = []
     for part in (video, tail):
+        read: list[Tensor] = []
         for chunk in part.chunks(PREFILL_TOKENS if model.device.type == "cpu" else PREFILL_TOKENS_GPU):
             read.append(language.read(chunk, cache=cache))
             length += len(chunk)
             yield SlowStep(Stage.DECODING, 0.7 * length / total)
-    words = torch.cat(read)[-len(tail) :]
+    words = torch.cat(read)
     state = words[-1]
     ids: list[int] = []
     seg_at: list[int] = []  # in the cache

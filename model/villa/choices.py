@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 
-from villa.answering import look
+from villa.answering import look, prompt_about
 from villa.interface import ClipFrame, Rgb, finish
-from villa.model import ViLLa, clip_times
+from villa.model import ViLLa
 from villa.tokenizer import SEG
 from villa.training import packing
 
@@ -38,8 +38,7 @@ def rank(
         raise ValueError("there is nothing to choose from: wanted at least one name")
     clip = [ClipFrame(t / fps, partial(video.__getitem__, t)) for t in range(len(video))]
     looked = finish(look(model, text, clip, model.config.clip_frames, newest=newest))
-    ages, limit = clip_times(looked.stamps_s), model.config.max_request_tokens
-    prompt = model.language.prompt(text, history, looked.visual, ages, limit)
+    prompt = prompt_about(model, looked, text, history)
     answers = [tuple(model.codec.answer_ids(f"The {name} {SEG}.")) for name in names]
     questions = [packing.Question(prompt, answer) for answer in answers]
     packed = packing.forward(model, looked.visual, looked.times_s, questions, every_frame=False)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from villa import answers, masks
+from villa import masks
 from villa.clip import Segmentation
 from villa.data.benchmark import OPENING
 from villa.identity_metrics import IdentityScores, identity_scores
@@ -235,7 +235,7 @@ class _Video:
             return None
         at = expression.asked_at
         seen = self.frames if at is None else self.frames[: at + 1]
-        history = [(turn.text, answers.read(turn.answer or "").text) for turn in self.video.chain(expression)]
+        history = self.video.before(expression)
         likely = self.model.rank(
             seen, expression.text, expression.choices, fps=self.video.fps, history=history, newest=at is not None
         )

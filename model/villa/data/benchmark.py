@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.naming import FrameWords, plain_name
@@ -75,19 +76,13 @@ def _write(path: Path, data: dict[str, Any]) -> None:
 
 
 def _annotated(split: Split, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    from pycocotools import mask as coco
-
     clip = ClipReader(folder)
     facts = clip.facts
     masks: dict[str, list[Any]] = {_mask_id(folder, thing.id): [] for thing in facts.objects}
     for t in range(len(clip)):
         drawn = clip.mask(t)
         for thing in facts.objects:
-            own = drawn == thing.id
-            coded = coco.encode(np.asfortranarray(own.astype(np.uint8))) if own.any() else None
-            masks[_mask_id(folder, thing.id)].append(
-                None if coded is None else {"size": list(coded["size"]), "counts": coded["counts"].decode()}
-            )
+            masks[_mask_id(folder, thing.id)].append(run_lengths(drawn == thing.id))
     video = {
         "fps": facts.fps,
         "height": facts.height,
@@ -98,6 +93,16 @@ def _annotated(split: Split, folder: Path) -> tuple[dict[str, Any], dict[str, An
         "expressions": _expressions(folder, facts, split),
     }
     return video, masks
+
+
+def run_lengths(mask: NDArray[Any]) -> dict[str, Any] | None:
+    """Mask [H, W] -> COCO run lengths as JSON holds them; None where it is empty."""
+    from pycocotools import mask as coco
+
+    if not mask.any():
+        return None
+    coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(coded["size"]), "counts": coded["counts"].decode()}
 
 
 def _words(thing: ObjectFacts) -> list[str]:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.data.benchmark import FRAMES, MASKS, META
+from villa.data.benchmark import FRAMES, MASKS, META, run_lengths
 
 OUTLINES = Path(__file__).with_name("real_videos.json")
 _STEP = 3  # every third frame: about 10 a second
@@ -119,12 +119,7 @@ def _decoded(path: Path) -> Iterator[NDArray[Any]]:
 
 def _coded(outlines: list[list[list[int]]], shape: tuple[int, int]) -> dict[str, Any] | None:
     """Polygons in px -> COCO run lengths; None where there is none."""
-    from pycocotools import mask as coco
-
-    if not outlines:
-        return None
     drawn = np.zeros(shape, np.uint8)
     for outline in outlines:
         cv2.fillPoly(drawn, [np.asarray(outline, np.int32)], [1])
-    coded = coco.encode(np.asfortranarray(drawn))
-    return {"size": list(coded["size"]), "counts": coded["counts"].decode()}
+    return run_lengths(drawn)

@@ -34,6 +34,11 @@ class Things:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def doubt(self) -> Tensor:
+        """How little each counts beside the others [T * N]: log-probability that it is something."""
+        return F.logsigmoid(self.scores.float()).clamp(min=-12.0).flatten()
+
 
 @dataclass(frozen=True)
 class Maps:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from villa.config import ThingsConfig
 from villa.layers import Mlp
@@ -55,7 +54,7 @@ class ObjectPointer(nn.Module):
         asked = self.prompt(prompts.frames)  # [K, T, W]
         x = (scene.states[None] + asked[:, :, None]).flatten(1, 2)
         said = self.words(words.states)
-        doubt = F.logsigmoid(scene.things.scores.float()).clamp(min=-12.0).flatten().to(x.dtype)
+        doubt = scene.things.doubt.to(x.dtype)
         for layer in self.layers:
             x = layer(x, scene.pairs, doubt, said, words.spoken)
         x = self.norm(x)

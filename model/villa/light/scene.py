@@ -33,11 +33,6 @@ class Scene:
     pairs: Tensor  # [T * N, T * N, _PAIR]
     links: Tensor  # [T * N, T * N] logit of "the same thing"
 
-    @property
-    def tokens(self) -> Tensor:
-        """[T, N, C], what prompts compare themselves with instead of the image."""
-        return self.prompts
-
 
 class ComparingLayer(nn.Module):
     """Things look at each other, and at words where there are any; how two stand to each other biases the attention."""
@@ -98,7 +93,7 @@ class SceneReader(nn.Module):
         x = x + self.time(code)[:, None] + self.chance(things.scores.sigmoid()[..., None].to(features.dtype))
         x = x + self._moved(boxes, links, times_s, code)
         pairs = _pairs(boxes, links, times_s).to(features.dtype)
-        doubt = F.logsigmoid(things.scores.float()).clamp(min=-12.0).flatten().to(features.dtype)
+        doubt = things.doubt.to(features.dtype)
         x = x.flatten(0, 1)[None]
         for layer in self.layers:
             x = layer(x, pairs, doubt)
