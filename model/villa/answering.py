@@ -14,6 +14,8 @@ from transformers import DynamicCache
 
 from villa import answers, sampler
 from villa.interface import ClipFrame, Rgb, SlowStep, Stage
+from villa.light.focus import chosen, tokens_of
+from villa.light.pointer import Words
 from villa.mllm.interface import Inputs, Visual, next_position
 from villa.model import ViLLa, clip_times
 from villa.segmenter import Pyramid, joined
@@ -178,13 +180,17 @@ def say(
             yield SlowStep(Stage.DECODING, 0.7 * length / total)
     words = torch.cat(read)
     state = words[-1]
+    position = next_position(tail.positions)
+    shown = focused(model, words, visual)
+    if len(shown):
+        state = language.read(language.text_inputs(shown, position), cache=cache)[-1]
+        length, position = length + len(shown), position + len(shown)
     ids: list[int] = []
     seg_at: list[int] = []  # in the cache
     positions: list[int] = []
     states: list[Tensor] = []
     confidence: list[float] = []
     finish = "length"
-    position = next_position(tail.positions)
     for count in range(model.config.max_new_tokens):
         scores = language.logits(state).float().softmax(dim=-1)
         token = int(scores.argmax())
@@ -209,6 +215,14 @@ def say(
     h_f = frame_states(model, h_v, times_s, seg_at, positions, cache)
     yield SlowStep(Stage.DECODING, 1.0, answers.read(raw).text)
     return Said(raw, finish, h_v, tuple(confidence), h_f, words)
+
+
+def focused(model: ViLLa, words: Tensor, visual: Visual) -> Tensor:
+    """The tokens [F, D] of what a request, read as words [L, D], is about; none where things are not told."""
+    if visual.scene is None:
+        return visual.tokens.new_zeros(0, visual.tokens.shape[-1])
+    logits = model.focus(Words.of([words]), visual.scene)[0]
+    return tokens_of(chosen(logits, visual.scene), visual.tokens)
 
 
 def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from villa.config import CausalConfig, ViLLaConfig
 from villa.interface import Rgb
 from villa.layers import Mlp, sinusoid
+from villa.light.focus import Focus
 from villa.light.pointer import ObjectPointer, Words
 from villa.light.scene import Scene
 from villa.mllm.interface import MultimodalLLM, Visual
@@ -51,6 +52,7 @@ class ViLLa(nn.Module):
         self.to_frame_prompt = Mlp(width, width, channels)
         self.synchronizer = HierarchicalTemporalSynchronizer(channels, blocks.heads)
         if isinstance(config.language, CausalConfig) and config.language.things is not None:
+            self.focus = Focus(width, config.language.things)
             self.pointer = ObjectPointer(channels, width, config.language.things)
         if blocks.track_tokens:
             self.track_state = nn.Linear(channels, width, bias=False)

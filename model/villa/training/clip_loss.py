@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.light.encoder import LightPyramid
+from villa.light.pointer import Words
 from villa.light.scene import Scene
 from villa.light.segmenter import LightSegmenter
 from villa.mllm.causal import CausalLLM
@@ -16,12 +17,13 @@ from villa.mllm.interface import Visual
 from villa.model import ViLLa
 from villa.training import packing
 from villa.training.feed import Batch
+from villa.training.focusing import focus_loss, groups_of, meant_by, shown
 from villa.training.reading import Reading
 from villa.training.teacher import Teacher
 from villa.training.thing_loss import MaskTerms, Places, ThingLoss, matched, point_loss
 
 # Weights of the sum; text is 1.
-POINT, LINK, READING, KEY = 1.0, 0.3, 0.5, 0.1
+POINT, FOCUS, LINK, READING, KEY = 0.5, 3.0, 0.3, 0.5, 0.1
 
 
 def summed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,7 +108,13 @@ class ClipLoss:
         assert scene is not None
         which = matched(scene.things, batch)  # [T, N]
         parts = self._seen(batch, visual, scene, which)
-        packed = packing.forward(self.model, visual, batch.times_s, batch.questions)
+        asked = len(batch.questions)
+        groups = groups_of(batch.questions, self.model.codec.seg_id, which.device)
+        hits = (which[None] == batch.meant[:, None, None]) & (batch.meant >= 0)[:, None, None]
+        focus = shown(hits, groups, asked, visual.tokens, scene, slips=True)
+        packed = packing.forward(self.model, visual, batch.times_s, batch.questions, focus=focus)
+        told = self.model.focus(Words.of(list(packed.words)), scene)
+        parts["focus"] = FOCUS * focus_loss(told, meant_by(hits, groups, asked))
         parts.update(self._text(packed))
         if not len(packed.video):
             return parts, None

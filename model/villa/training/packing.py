@@ -56,11 +56,13 @@ def forward(
     times_s: Tensor,
     questions: Sequence[Question],
     *,
+    focus: Sequence[Tensor] | None = None,
     every_frame: bool = True,
     recompute: bool = False,
 ) -> Packed:
     """What is seen of T frames, seconds before the newest [T], questions about the one video -> states.
 
+    `focus` are the tokens [F, D] that each question's answer follows: what the request is about, shown once more.
     Without `every_frame` the `[FRM]` tokens are left out and `frames` is empty. `recompute`: no cache is kept; the
     `[FRM]` tokens are read behind the whole sequence once more, which gradient checkpointing needs.
     """
@@ -79,28 +81,30 @@ def forward(
     seg_at: list[int] = []
     seg_group: list[int] = []
     first: list[int] = []
+    asked: list[slice] = []
     offset = len(video)
     embedded_spans = torch.split(looked_up[:-1], [len(span) for span in spans])
     for index, (question, span, embedded) in enumerate(zip(questions, spans, embedded_spans, strict=True)):
         tail, answer = question.prompt.tail, question.answer
         start, stop = question.prompt.request
-        words = model.enriched(embedded[start:stop], visual, times_s)
-        parts.append(torch.cat((embedded[:start], words.to(embedded.dtype), embedded[stop:])))
-        positions.append(language.text_positions(after, len(span)))
-        owner.append(torch.full((len(span),), index, device=device))
-        label = torch.full((len(span),), IGNORE, device=device)
+        words = model.enriched(embedded[start:stop], visual, times_s).to(embedded.dtype)
+        shown = embedded[:0] if focus is None else focus[index].to(embedded.dtype)
+        before, length = len(tail) + len(shown), len(span) + len(shown)
+        parts.append(torch.cat((embedded[:start], words, embedded[stop : len(tail)], shown, embedded[len(tail) :])))
+        positions.append(language.text_positions(after, length))
+        owner.append(torch.full((length,), index, device=device))
+        label = torch.full((length,), IGNORE, device=device)
         if question.text_loss:
-            label[len(tail) - 1 : -1] = language.ids(answer)
-            first.append(offset + len(tail) - 1)
+            label[before - 1 : -1] = language.ids(answer)
+            first.append(offset + before - 1)
         labels.append(label)
         for place, token in enumerate(answer):
             if token == codec.seg_id:
-                seg_at.append(offset + len(tail) + place)
+                seg_at.append(offset + before + place)
                 seg_group.append(index)
-        offset += len(span)
+        asked.append(slice(offset, offset + len(tail)))
+        offset += length
     position = torch.cat(positions, dim=1)
-    starts = [len(video) + sum(map(len, spans[:index])) for index in range(len(spans))]
-    asked = [slice(start, start + len(q.prompt.tail)) for start, q in zip(starts, questions, strict=True)]
     who = torch.cat(owner)
     length = position.shape[1]
     order = torch.arange(length, device=device)

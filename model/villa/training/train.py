@@ -39,7 +39,7 @@ _TRAINED = {
     "things": ("segmenter.", "language.finder.", "head."),
     "answers": (
         "language.projector.", "language.scene.", "language.to_token.", "language.llama.", "synthesizer.", "frame_",
-        "to_", "synchronizer.", "pointer.",
+        "to_", "synchronizer.", "focus.", "pointer.",
     ),
     "joint": ("",),
 }  # fmt: skip

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from villa.data.clips import ClipReader, list_clips
 from villa.light.encoder import LightPyramid
+from villa.light.focus import chosen, tokens_of
+from villa.light.pointer import Words
 from villa.light.scene import Scene
 from villa.mllm.interface import Visual
 from villa.model import ViLLa
 from villa.training import packing
 from villa.training.feed import Batch, Feed, FeedConfig
+from villa.training.focusing import groups_of
 from villa.training.losses import soft_iou
 from villa.training.teacher import Teacher
 from villa.training.thing_loss import matched
@@ -79,18 +82,28 @@ def _look(
 def _ask(
     model: ViLLa, batch: Batch, pyramid: LightPyramid, visual: Visual, which: Tensor, seen: dict[str, list[float]]
 ) -> None:
-    packed = packing.forward(model, visual, batch.times_s, batch.questions)
+    assert visual.scene is not None
+    words = packing.forward(model, visual, batch.times_s, batch.questions, every_frame=False).words
+    logits = model.focus(Words.of(list(words)), visual.scene)
+    focus = [tokens_of(chosen(own, visual.scene), visual.tokens) for own in logits]
+    packed = packing.forward(model, visual, batch.times_s, batch.questions, focus=focus)
+    groups = groups_of(batch.questions, model.codec.seg_id, logits.device)
+    for row, question in enumerate(batch.questions):
+        wanted = {one for one in batch.meant[groups == row].tolist() if one >= 0}
+        picked = [int(which[at]) for at in chosen(logits[row], visual.scene)]
+        seen[f"focus: {question.kind}"].append(float(len(picked) == len(wanted) and set(picked) == wanted))
+        seen["focus"].append(seen[f"focus: {question.kind}"][-1])
     firsts = (packed.weights > 1) & (packed.labels != packing.IGNORE)
     guessed = model.language.logits(packed.states[firsts]).argmax(dim=-1)
     seen["first word"] += (guessed == packed.labels[firsts]).float().tolist()
     if not len(packed.video):
         return
-    words = packed.words_of_objects()
-    prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, words)
+    said = packed.words_of_objects()
+    prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, said)
     assert prompts.scores is not None
-    chosen = prompts.scores[:, -1].argmax(dim=-1).tolist()
+    pointed = prompts.scores[:, -1].argmax(dim=-1).tolist()
     nothing = which.shape[1]
-    for at, group, meant in zip(chosen, packed.groups.tolist(), batch.meant.tolist(), strict=True):
+    for at, group, meant in zip(pointed, packed.groups.tolist(), batch.meant.tolist(), strict=True):
         right = at == nothing if meant < 0 else at < nothing and int(which[-1, at]) == meant
         seen[f"right: {batch.questions[group].kind}"].append(float(right))
         seen["right"].append(float(right))
