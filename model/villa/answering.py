@@ -14,8 +14,7 @@ from transformers import DynamicCache
 
 from villa import answers, sampler
 from villa.interface import ClipFrame, Rgb, SlowStep, Stage
-from villa.light.focus import chosen, tokens_of
-from villa.light.pointer import Words
+from villa.light.focus import MEANT, chosen, tokens_of
 from villa.mllm.interface import Inputs, Visual, next_position
 from villa.model import ViLLa, clip_times
 from villa.segmenter import Pyramid, joined
@@ -181,7 +180,7 @@ def say(
     words = torch.cat(read)
     state = words[-1]
     position = next_position(tail.positions)
-    shown = focused(model, words, visual)
+    shown = focused(model, prompt, visual)
     if len(shown):
         state = language.read(language.text_inputs(shown, position), cache=cache)[-1]
         length, position = length + len(shown), position + len(shown)
@@ -217,12 +216,12 @@ def say(
     return Said(raw, finish, h_v, tuple(confidence), h_f, words)
 
 
-def focused(model: ViLLa, words: Tensor, visual: Visual) -> Tensor:
-    """The tokens [F, D] of what a request, read as words [L, D], is about; none where things are not told."""
+def focused(model: ViLLa, prompt: Prompt, visual: Visual) -> Tensor:
+    """The tokens [F, D] of what a request is about; none where the model is not told of things."""
     if visual.scene is None:
         return visual.tokens.new_zeros(0, visual.tokens.shape[-1])
-    logits = model.focus(Words.of([words]), visual.scene)[0]
-    return tokens_of(chosen(logits, visual.scene), visual.tokens)
+    logits = model.focus(model.said([prompt.tail]), visual.scene)
+    return tokens_of(chosen(logits[0, ..., MEANT], visual.scene), visual.tokens)
 
 
 def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()) -> Tensor:

@@ -41,8 +41,7 @@ def rank(
     prompt = prompt_about(model, looked, text, history)
     answers = [tuple(model.codec.answer_ids(f"The {name} {SEG}.")) for name in names]
     questions = [packing.Question(prompt, answer) for answer in answers]
-    words = packing.forward(model, looked.visual, looked.times_s, questions[:1], every_frame=False).words[0]
-    focus = [focused(model, words, looked.visual)] * len(questions)
+    focus = [focused(model, prompt, looked.visual)] * len(questions)
     packed = packing.forward(model, looked.visual, looked.times_s, questions, focus=focus, every_frame=False)
     chances = model.language.logits(packed.states).float().log_softmax(dim=-1)
     taught = (packed.labels != packing.IGNORE).nonzero().flatten()

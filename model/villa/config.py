@@ -104,7 +104,8 @@ class ThingsConfig:
     width: int = 192  # of what is known of each
     heads: int = 6
     layers: int = 3  # of the reader that compares them with each other, over all frames
-    focus_layers: int = 3  # of the focus, which compares them with a request's words
+    request_layers: int = 2  # of the focus's own reader of a request
+    focus_layers: int = 4  # of the focus, which compares them with a request's words
     pointer_layers: int = 2  # of the pointer, which compares them with an answer's [SEG]
 
 

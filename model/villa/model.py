@@ -58,6 +58,10 @@ class ViLLa(nn.Module):
             self.track_state = nn.Linear(channels, width, bias=False)
             self.track_gate = nn.Parameter(torch.zeros(1))
 
+    def said(self, tails: Sequence[Sequence[int]]) -> Words:
+        """Token ids of R requests, each with what was said before it -> their embeddings, for the focus."""
+        return Words.of([self.language.embed(self.language.ids(tail)) for tail in tails])
+
     # -- doors ---------------------------------------------------------------------------------------------------
 
     @classmethod

@@ -62,6 +62,7 @@ _PLACES = {
     "to_video_prompt": ("ViLLa", "projection of [SEG]"),
     "to_frame_prompt": ("ViLLa", "projection of [FRM]"),
     "synchronizer": ("ViLLa", "HierarchicalTemporalSynchronizer"),
+    "focus": ("ViLLa", "Focus"),
     "pointer": ("ViLLa", "ObjectPointer"),
     "track_": ("ViLLa", "track tokens"),
 }

@@ -31,6 +31,9 @@ class Draft:
     history: tuple[Earlier, ...] = ()
     # Who is meant on another frame, None where nobody could tell; without it: the same things whenever it is asked.
     again: Again | None = None
+    # What the words speak of besides: the other ends of a relation, and those among which one was chosen.
+    beside: Sequence[Thing] = ()
+    among: Sequence[Thing] = ()
 
     def holds_on(self, frame: FrameWords) -> bool:
         """Does the request mean the same things on another frame?"""

@@ -39,6 +39,8 @@ class RequestSample:
     answer: str
     plain: str = ""
     history: tuple[Earlier, ...] = ()
+    beside: tuple[int, ...] = ()  # mask ids of the other ends of a relation
+    among: tuple[int, ...] = ()  # and of those among which `targets` were chosen
 
 
 _MAKERS: dict[str, tuple[Maker, float]] = {
@@ -111,4 +113,5 @@ def _said(draft: Draft, rng: np.random.Generator) -> RequestSample:
     ordered = tuple(thing.id for thing in sorted(draft.targets, key=lambda thing: thing.view.centroid[0]))
     spoken = as_spoken(draft.text, rng)
     history = tuple(replace(turn, request=as_spoken(turn.request, rng)) for turn in draft.history)
-    return RequestSample(draft.kind, spoken, ordered, draft.answer, draft.text, history)
+    beside, among = (tuple(thing.id for thing in things) for things in (draft.beside, draft.among))
+    return RequestSample(draft.kind, spoken, ordered, draft.answer, draft.text, history, beside, among)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from villa.data.clips import View
 from villa.data.drafts import (
@@ -128,6 +129,8 @@ def by_relation(frame: FrameWords, speaker: Speaker) -> Draft | None:
         meant,
         found(frame, meant),
         again=again_related(noun, anchor.id, relation),
+        beside=[anchor],
+        among=candidates,
     )
 
 
@@ -136,7 +139,8 @@ def _nearest(frame: FrameWords, anchor: Thing, words: str, speaker: Speaker) -> 
     if not meant:
         return None
     text = speaker.one(f"{speaker.pick(THINGS)} {speaker.pick(speaker.wording.nearest)} the {words}")
-    return Draft("relation", text, meant, found(frame, meant), again=lambda other: _nearest_to(other, anchor.id))
+    again = partial(_nearest_to, anchor_id=anchor.id)
+    return Draft("relation", text, meant, found(frame, meant), again=again, beside=[anchor])
 
 
 def _nearest_to(frame: FrameWords, anchor_id: int) -> list[Thing] | None:
@@ -158,9 +162,9 @@ def _between(frame: FrameWords, first: tuple[Thing, str], speaker: Speaker) -> D
     if meant is None or len(meant) != 1:
         return None
     words = f"{speaker.pick(THINGS)} {speaker.pick(speaker.wording.between).format(a=first[1], b=second[1])}"
-    return Draft(
-        "relation", speaker.one(words), meant, found(frame, meant), again=lambda other: _stand_between(other, ids)
-    )
+    again = partial(_stand_between, ends=ids)
+    ends = [first[0], second[0]]
+    return Draft("relation", speaker.one(words), meant, found(frame, meant), again=again, beside=ends)
 
 
 def _stand_between(frame: FrameWords, ends: tuple[int, int]) -> list[Thing] | None:
@@ -229,7 +233,8 @@ def _extreme(
     if meant is None:
         return None
     words = speaker.pick(speaker.wording.extremes[name]).format(n=noun)
-    return Draft(kind, speaker.one(words), meant, found(frame, meant), again=most)
+    candidates, _ = frame.said(noun)
+    return Draft(kind, speaker.one(words), meant, found(frame, meant), again=most, among=candidates)
 
 
 # -- uses, several, none but ------------------------------------------------------------------------------------------
@@ -318,7 +323,7 @@ def negation(frame: FrameWords, speaker: Speaker) -> Draft | None:
     if len(rest) != 1:
         return None
     words = speaker.pick(speaker.wording.not_coloured).format(n=noun, c=thing.facts.colour)
-    return Draft("negation", speaker.one(words), rest, found(frame, rest))
+    return Draft("negation", speaker.one(words), rest, found(frame, rest), among=candidates)
 
 
 # -- after another request --------------------------------------------------------------------------------------------
@@ -358,4 +363,4 @@ def follow_up(frame: FrameWords, speaker: Speaker) -> Draft | None:
     if len(meant) != 1:
         return None
     history = (Earlier(speaker.one(words), found(frame, [thing]), thing.id),)
-    return Draft("follow-up", text, meant, found(frame, meant), history, again)
+    return Draft("follow-up", text, meant, found(frame, meant), history, again, beside=[thing])

@@ -1,59 +1,95 @@
 """Focus: what a request is about is found before a word of the answer is written.
 
-The read words of a request and the things of a scene decide together which things are meant, each by itself. The
-language model is then shown these things once more, in order, and answering is a matter of saying what they are: one
-token for one thing, none where there is none.
+A small reader takes in the whole request, both ways, without the picture; the things of a scene then look at its words
+and at each other, and each decides by itself whether it is meant. The language model is shown what is meant once more,
+in order, and answering is a matter of saying what that is: one token for one thing, none where there is none.
+
+Reading and comparing here cost a small part of what the language model costs, so that training can ask many more
+requests about a clip: comparing ("the largest", "left of", "what fell") needs them.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from villa.config import ThingsConfig
+from villa.layers import sinusoid
 from villa.light.pointer import Words
 from villa.light.scene import ComparingLayer, Scene
 
+Sighting = tuple[int, int]  # frame and thing
+
 MOST = 6  # things that are shown again
 _SAME = 0.0  # logit of a link from which two sightings are one thing
+# What a thing may be to a request: meant, the other end of a relation ("left of the mug"), one of those among which
+# was chosen ("the largest box"). Only the first is used; the others are taught to make it easier.
+MEANT, BESIDE, AMONG = range(3)
+ASPECTS = 3
+_LONGEST, _SHORTEST = 200.0, 6.0  # tokens, of the code of places
+
+
+class RequestReader(nn.Module):
+    """Token embeddings [R, L, D] of requests, with what was said before -> what their words mean together [R, L, W]."""
+
+    def __init__(self, embedding: int, config: ThingsConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.norm = nn.LayerNorm(embedding)
+        self.enter = nn.Linear(embedding, width)
+        layer = nn.TransformerEncoderLayer(
+            width, config.heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, config.request_layers, enable_nested_tensor=False)
+
+    def forward(self, words: Words) -> Words:
+        """The same words, read."""
+        x = self.enter(self.norm(words.states))
+        place = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
+        x = x + sinusoid(place, x.shape[-1], _LONGEST, _SHORTEST).to(x.dtype)
+        return Words(self.layers(x, src_key_padding_mask=~words.spoken), words.spoken)
 
 
 class Focus(nn.Module):
-    """Words of R requests and a scene -> how likely each thing is meant."""
+    """Embedded tokens of R requests and a scene -> what each thing is to each request."""
 
-    def __init__(self, words: int, config: ThingsConfig) -> None:
+    def __init__(self, embedding: int, config: ThingsConfig) -> None:
         super().__init__()
         width = config.width
-        self.words = nn.Linear(words, width)
+        self.reader = RequestReader(embedding, config)
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads, width) for _ in range(config.focus_layers))
         self.norm = nn.LayerNorm(width)
-        self.score = nn.Linear(width, 1)
+        self.score = nn.Linear(width, ASPECTS)
 
     def forward(self, words: Words, scene: Scene) -> Tensor:
-        """Logits [R, T, N] of "this is meant"."""
+        """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG."""
         frames, count = scene.things.scores.shape
-        said = self.words(words.states)
-        x = scene.states.flatten(0, 1)[None].expand(len(said), -1, -1)
-        doubt = F.logsigmoid(scene.things.scores.float()).clamp(min=-12.0).flatten().to(x.dtype)
+        said = self.reader(words)
+        x = scene.states.flatten(0, 1)[None].expand(len(said.states), -1, -1)
+        doubt = scene.things.doubt.to(x.dtype)
         for layer in self.layers:
-            x = layer(x, scene.pairs, doubt, said, words.spoken)
-        scores = self.score(self.norm(x))[..., 0] + doubt
-        return scores.reshape(len(said), frames, count)
+            x = layer(x, scene.pairs, doubt, said.states, said.spoken)
+        scores = self.score(self.norm(x)) + doubt[:, None]
+        return scores.unflatten(1, (frames, count))  # type: ignore[no-any-return]
 
 
-def tokens_of(picked: list[tuple[int, int]], tokens: Tensor) -> Tensor:
+def from_left(sightings: list[Sighting], scene: Scene) -> list[Sighting]:
+    """In the order of their places, left to right."""
+    return sorted(sightings, key=lambda one: float(scene.things.boxes[one][0]))
+
+
+def tokens_of(picked: list[Sighting], tokens: Tensor) -> Tensor:
     """Visual tokens [T, N_v, D], things first -> those of the things picked [F, D]."""
     return torch.stack([tokens[at] for at in picked]) if picked else tokens.new_zeros(0, tokens.shape[-1])
 
 
-def chosen(logits: Tensor, scene: Scene) -> list[tuple[int, int]]:
+def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
     """Logits [T, N] of one request -> (frame, thing) of each that is meant, from left to right.
 
     Each is taken on the newest frame that shows it: what is on a newer frame already, by its looks and place, is not
     told twice.
     """
-    picked: list[tuple[int, int]] = []
+    picked: list[Sighting] = []
     count = logits.shape[1]
     for frame in reversed(range(len(logits))):
         for thing in (logits[frame] > 0).nonzero().flatten().tolist():
@@ -63,4 +99,4 @@ def chosen(logits: Tensor, scene: Scene) -> list[tuple[int, int]]:
                 continue
             picked.append((frame, thing))
     likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST]
-    return sorted(likeliest, key=lambda one: float(scene.things.boxes[one][0]))
+    return from_left(likeliest, scene)

@@ -15,17 +15,19 @@ from torch.nn import functional as F
 
 from villa.interface import Rgb
 from villa.light.encoder import LightPyramid
+from villa.light.focus import MEANT
 from villa.light.scene import Scene
 from villa.mllm.causal import CausalLLM
 from villa.mllm.interface import Visual
 from villa.model import ViLLa
 from villa.segmenter import Masks, Moment, Pyramid, frame_of
 from villa.training import packing
+from villa.training.focusing import Meant, focus_loss
 from villa.training.losses import soft_iou
-from villa.training.thing_loss import Places, heat_loss, point_loss, sides_loss
+from villa.training.thing_loss import Places, found_at, heat_loss, point_loss, sides_loss
 
 # Weights of the sum; text is 1.
-MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, RELEVANCE, POINT, FOUND = 2.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.5, 0.5
+MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, RELEVANCE, POINT, FOUND, FOCUS = 2.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.5, 0.5, 3.0
 POINTS = 12_544  # a mask with more pixels than that is compared at so many points (arXiv 1912.08193)
 _OVERSAMPLED, _UNCERTAIN = 3, 0.75  # points are drawn from three times as many; so many of them where it is unsure
 _SEED_LOGIT = 8.0  # a ground-truth mask as logits
@@ -84,8 +86,16 @@ class AnswerLoss:
             )
             for a in batch.asked
         ]
-        packed = packing.forward(model, visual, times, questions, recompute=self.config.recompute)
+        meant, focus = None, None
+        if visual.scene is not None:
+            places = Places.of_masks(batch.targets.to(model.device))
+            meant = Meant.at(found_at(visual.scene.things, places), visual.scene, questions, model.codec.seg_id)
+            focus = meant.shown(visual.tokens, slips=True)
+        packed = packing.forward(model, visual, times, questions, focus=focus, recompute=self.config.recompute)
         parts = {"text": self._text(packed)}
+        if meant is not None:
+            told = model.focus(model.said([question.prompt.tail for question in questions]), meant.scene)
+            parts["focus"] = FOCUS * focus_loss(told[..., MEANT], meant.things)
         if len(packed.video):
             parts |= self._masks(batch, pyramid, visual, packed)
         return {**parts, "total": torch.stack([value.float() for value in parts.values()]).sum()}

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.light.encoder import LightPyramid
-from villa.light.pointer import Words
+from villa.light.focus import MEANT
 from villa.light.scene import Scene
 from villa.light.segmenter import LightSegmenter
 from villa.mllm.causal import CausalLLM
@@ -17,13 +17,13 @@ from villa.mllm.interface import Visual
 from villa.model import ViLLa
 from villa.training import packing
 from villa.training.feed import Batch
-from villa.training.focusing import focus_loss, groups_of, meant_by, shown
+from villa.training.focusing import Meant, focus_loss, hits_of
 from villa.training.reading import Reading
 from villa.training.teacher import Teacher
 from villa.training.thing_loss import MaskTerms, Places, ThingLoss, matched, point_loss
 
 # Weights of the sum; text is 1.
-POINT, FOCUS, LINK, READING, KEY = 0.5, 3.0, 0.3, 0.5, 0.1
+POINT, FOCUS, SPOKEN, LINK, READING, KEY = 0.5, 5.0, 2.0, 0.3, 0.5, 0.1
 
 
 def summed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -52,6 +52,7 @@ class ClipLoss:
         self.of_things = ThingLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "things": self.from_things,
+            "focus": self.from_aims,
             "answers": self.from_answers,
             "joint": self.from_all,
         }
@@ -73,15 +74,28 @@ class ClipLoss:
         with torch.autocast(batch.images.device.type, torch.bfloat16):
             return summed(self.of_things(batch, self._pyramid(batch.images)))
 
+    def from_aims(self, batch: Batch) -> dict[str, Tensor]:
+        """Teach to find what requests are about; nothing is answered."""
+        with torch.autocast(batch.images.device.type, torch.bfloat16):
+            _, visual, scene = self._scene(batch)
+            which = matched(scene.things, batch)
+            return summed(self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which))
+
     def from_answers(self, batch: Batch) -> dict[str, Tensor]:
         """Teach the language model to read a scene, to answer and to point; nothing is drawn."""
         with torch.autocast(batch.images.device.type, torch.bfloat16):
-            with torch.no_grad():
-                pyramid = self._pyramid(batch.images)
-                things = self.language.finder(pyramid)
-            visual = self.language.told(things, self.language.projector(pyramid, batch.times_s), batch.times_s)
+            pyramid, visual, _ = self._scene(batch)
             parts, _ = self._said(batch, pyramid, visual)
         return summed(parts)
+
+    def _scene(self, batch: Batch) -> tuple[LightPyramid, Visual, Scene]:
+        """What is seen, by eyes that do not learn."""
+        with torch.no_grad():
+            pyramid = self._pyramid(batch.images)
+            things = self.language.finder(pyramid)
+        visual = self.language.told(things, self.language.projector(pyramid, batch.times_s), batch.times_s)
+        assert visual.scene is not None
+        return pyramid, visual, visual.scene
 
     def from_all(self, batch: Batch) -> dict[str, Tensor]:
         """Teach everything at once."""
@@ -107,14 +121,11 @@ class ClipLoss:
         scene = visual.scene
         assert scene is not None
         which = matched(scene.things, batch)  # [T, N]
-        parts = self._seen(batch, visual, scene, which)
-        asked = len(batch.questions)
-        groups = groups_of(batch.questions, self.model.codec.seg_id, which.device)
+        parts = self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which)
         hits = (which[None] == batch.meant[:, None, None]) & (batch.meant >= 0)[:, None, None]
-        focus = shown(hits, groups, asked, visual.tokens, scene, slips=True)
+        meant = Meant(hits, scene, batch.questions, self.model.codec.seg_id)
+        focus = meant.shown(visual.tokens, slips=True)
         packed = packing.forward(self.model, visual, batch.times_s, batch.questions, focus=focus)
-        told = self.model.focus(Words.of(list(packed.words)), scene)
-        parts["focus"] = FOCUS * focus_loss(told, meant_by(hits, groups, asked))
         parts.update(self._text(packed))
         if not len(packed.video):
             return parts, None
@@ -147,6 +158,16 @@ class ClipLoss:
         if bool(asked.any()):
             parts["link"] = LINK * F.cross_entropy(links[asked].float(), target[asked].argmax(dim=-1))
         return parts
+
+    def _aimed(self, batch: Batch, scene: Scene, which: Tensor) -> dict[str, Tensor]:
+        """Is it known what requests are about?"""
+        aims = batch.aims
+        if aims is None or not aims.tails:
+            return {}
+        logits = self.model.focus(self.model.said(aims.tails), scene)
+        hits = hits_of(aims.about, which)
+        meant = FOCUS * focus_loss(logits[..., MEANT], hits[..., MEANT])
+        return {"focus": meant, "spoken": SPOKEN * focus_loss(logits[..., MEANT + 1 :], hits[..., MEANT + 1 :])}
 
     def _text(self, packed: packing.Packed) -> dict[str, Tensor]:
         keep = packed.labels != packing.IGNORE

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from villa import answers
-from villa.data.clips import ClipReader, list_clips
+from villa.data.clips import ClipFacts, ClipReader, list_clips
 from villa.data.describe import check, describe
 from villa.data.naming import MANY_COLOURED, FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
 from villa.interface import Rgb
 from villa.light.encoder import normalize
-from villa.tokenizer import SEG, TextCodec
+from villa.light.focus import AMONG, ASPECTS, BESIDE, MEANT
+from villa.tokenizer import SEG, Prompt, TextCodec
 from villa.training.packing import Question
 
 _UNCLEAR = -100
@@ -38,6 +39,8 @@ _MISNAMED = 0.15  # of the answers in which it is possible
 _MISLED = 0.4  # of the answers that name one thing
 _DOUBTED = 0.5  # of the requests for what is not there: their answer has a [SEG] all the same
 _MISTAKEN = 0.5  # of those: it names something else
+_HARD = ("relation", "superlative", "size", "negation", "time", "follow-up", "several", "ambiguous")
+_HARDER = 0.6  # of the requests for the focus: those that compare things
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,16 @@ class FeedConfig:
     visual_tokens: int = 18  # of a frame
     fewest_frames: int | None = None  # None: always `frames`
     misled: float = _MISLED  # share of the answers with one thing that name another one
+    aims: int = 0  # requests for the focus alone, which are not answered
+
+
+@dataclass(frozen=True)
+class Aims:
+    """R requests, and what the O objects of a clip are to each."""
+
+    tails: list[tuple[int, ...]]  # token ids, what was said before and the request
+    kinds: list[str]
+    about: Tensor  # [R, O, 3] bool: MEANT, BESIDE, AMONG (`villa.light.focus`)
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class Batch:
     kinds: Tensor  # [O] index into KINDS
     colours: Tensor  # [O] index into COLOURS, -100 where it is a matter of opinion
     meant: Tensor  # [K] the object of each [SEG], in order; -1: it is not there
+    aims: Aims | None = None
 
     @property
     def visible(self) -> Tensor:
@@ -158,6 +172,7 @@ class Feed:
                 questions.append(question)
                 meant += ids
         numbers = {thing.id: row for row, thing in enumerate(facts.objects)}
+        aims = self._aims(facts, chosen, rng) if config.aims else None
         shown = [[mask == identity for mask in masks] for identity in numbers]
         grid = (config.width // 4, config.height // 4)
         places = np.array([[place(mask) for mask in of_one] for of_one in shown], np.float32)
@@ -176,15 +191,34 @@ class Feed:
             kinds=on_device([KINDS.index(thing.kind) for thing in facts.objects], torch.long),
             colours=on_device(colours, torch.long),
             meant=on_device([numbers.get(identity, -1) for identity in meant], torch.long),
+            aims=aims,
         )
+
+    def _aims(self, facts: ClipFacts, chosen: list[int], rng: np.random.Generator) -> Aims:
+        """Requests for the focus about the newest of the chosen frames."""
+        config = self.config
+        hard = round(config.aims * _HARDER)
+        asked = sample_requests(facts, chosen[-1], rng, hard, _HARD, since=chosen[0])
+        asked += sample_requests(facts, chosen[-1], rng, config.aims - len(asked), since=chosen[0])
+        about = torch.zeros(len(asked), len(facts.objects), ASPECTS, dtype=torch.bool)
+        rows = {thing.id: row for row, thing in enumerate(facts.objects)}
+        for one, sample in zip(about, asked, strict=True):
+            for aspect, ids in ((MEANT, sample.targets), (BESIDE, sample.beside), (AMONG, sample.among)):
+                one[[rows[identity] for identity in ids], aspect] = True
+        tails = [self._prompt(sample, ()).tail for sample in asked]
+        return Aims(tails, [sample.kind for sample in asked], about.to(config.device))
+
+    def _prompt(self, sample: RequestSample, times_s: Sequence[float]) -> Prompt:
+        config = self.config
+        # As a session remembers them: without marks.
+        history = [(turn.request, answers.read(turn.answer).text) for turn in sample.history]
+        return self.codec.prompt(sample.text, history, times_s, config.visual_tokens, config.max_request_tokens)
 
     def _question(
         self, sample: RequestSample, frame: FrameWords, times_s: list[float]
     ) -> tuple[Question, tuple[int, ...]]:
         config = self.config
-        # As a session remembers them: without marks.
-        history = [(turn.request, answers.read(turn.answer).text) for turn in sample.history]
-        prompt = self.codec.prompt(sample.text, history, times_s, config.visual_tokens, config.max_request_tokens)
+        prompt = self._prompt(sample, times_s)
         answer, targets = sample.answer, tuple(sample.targets)
         if len(targets) == 1 and self._rng.random() < config.misled:
             # What is meant must be found in the request, not in the name that the answer gives it.

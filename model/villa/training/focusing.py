@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.light.focus import MOST
+from villa.light.focus import MOST, Sighting, from_left, tokens_of
 from villa.light.scene import Scene
 from villa.training.packing import Question
 
@@ -16,50 +16,75 @@ _RARE = 3.0  # few things are meant: each weighs so much more
 _SLIP = 0.1  # of the questions whose answer is taught behind a thing too many, or too few
 
 
-def groups_of(questions: Sequence[Question], seg_id: int, device: torch.device) -> Tensor:
-    """The question that each [SEG] belongs to [K]."""
-    owners = [index for index, question in enumerate(questions) for token in question.answer if token == seg_id]
-    return torch.tensor(owners, dtype=torch.long, device=device)
+def owners(questions: Sequence[Question], seg_id: int) -> list[int]:
+    """The question that each of the K [SEG] of some answers belongs to."""
+    return [index for index, question in enumerate(questions) for token in question.answer if token == seg_id]
 
 
-def meant_by(hits: Tensor, groups: Tensor, questions: int) -> Tensor:
-    """Which thing is which of K objects [K, T, N] -> which is meant by each of R questions [R, T, N]."""
-    out = torch.zeros(questions, *hits.shape[1:], dtype=torch.bool, device=hits.device)
-    for row, group in enumerate(groups.tolist()):
-        out[group] |= hits[row]
-    return out
+class Meant:
+    """Which things of a scene each of R questions means."""
+
+    def __init__(self, hits: Tensor, scene: Scene, questions: Sequence[Question], seg_id: int) -> None:
+        """`hits` [K, T, N]: this thing is the object that a [SEG] stands for, in the order of the [SEG]."""
+        self.scene = scene
+        self._hits = hits
+        self._owners = owners(questions, seg_id)
+        self._questions = len(questions)
+
+    @classmethod
+    def at(cls, found: Tensor, scene: Scene, questions: Sequence[Question], seg_id: int) -> Meant:
+        """From the thing that each object is on each frame [K, T], -1 for none."""
+        count = scene.things.scores.shape[1]
+        return cls(found[..., None] == torch.arange(count, device=found.device), scene, questions, seg_id)
+
+    @property
+    def things(self) -> Tensor:
+        """[R, T, N] bool."""
+        out = torch.zeros(self._questions, *self._hits.shape[1:], dtype=torch.bool, device=self._hits.device)
+        for hit, owner in zip(self._hits, self._owners, strict=True):
+            out[owner] |= hit
+        return out
+
+    def shown(self, tokens: Tensor, *, slips: bool) -> list[Tensor]:
+        """Visual tokens [T, N_v, D] -> those [F, D] of what each question means.
+
+        Each is shown as on the newest frame that it was found on, from left to right. With `slips` one is missing or
+        too many at times, as it will be where a focus is mistaken.
+        """
+        meant: list[list[Sighting]] = [[] for _ in range(self._questions)]
+        for hit, owner in zip(self._hits, self._owners, strict=True):
+            seen = hit.any(dim=1).nonzero().flatten()
+            if len(seen):
+                frame = int(seen[-1])
+                sighting = (frame, int(hit[frame].nonzero()[0]))
+                if sighting not in meant[owner]:
+                    meant[owner].append(sighting)
+        if slips:
+            for sightings in meant:
+                if torch.rand(()) < _SLIP:
+                    self._slip(sightings)
+        return [tokens_of(from_left(one[:MOST], self.scene), tokens) for one in meant]
+
+    def _slip(self, sightings: list[Sighting]) -> None:
+        newest = len(self.scene.things) - 1
+        likely = (self.scene.things.scores[newest] > 0).nonzero().flatten().tolist()
+        others = [thing for thing in likely if (newest, thing) not in sightings]
+        if sightings and torch.rand(()) < 0.5:
+            sightings.pop()
+        elif others:
+            sightings.append((newest, others[int(torch.randint(len(others), ()))]))
 
 
-def focus_loss(logits: Tensor, meant: Tensor) -> Tensor:
-    """Logits [R, T, N] against what is meant [R, T, N]."""
+def hits_of(about: Tensor, which: Tensor) -> Tensor:
+    """What O objects are to R requests [R, O, A], which object each thing is [T, N] -> what each thing is [R, T, N, A].
+
+    A thing that is no object is nothing to any request.
+    """
+    none = about.new_zeros(len(about), 1, about.shape[-1])
+    return torch.cat((about, none), dim=1)[:, which]  # -1 is the last
+
+
+def focus_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Logits against what is so, both [..., T, N]."""
     weight = torch.tensor(_RARE, device=logits.device)
-    return F.binary_cross_entropy_with_logits(logits.float(), meant.float(), pos_weight=weight)
-
-
-def shown(hits: Tensor, groups: Tensor, questions: int, tokens: Tensor, scene: Scene, *, slips: bool) -> list[Tensor]:
-    """Tokens [F, D] of the things that each question means, each on the newest frame that shows it, left to right."""
-    frames = len(scene.things)
-    own: list[list[tuple[int, int]]] = [[] for _ in range(questions)]
-    for row, group in enumerate(groups.tolist()):
-        seen = hits[row].any(dim=1).nonzero().flatten()
-        if len(seen):
-            frame = int(seen[-1])
-            own[group].append((frame, int(hits[row, frame].nonzero()[0])))
-    if slips:
-        for of_one in own:
-            if torch.rand(()) < _SLIP:
-                _slip(of_one, frames, scene)
-    return [_tokens(of_one[:MOST], tokens, scene) for of_one in own]
-
-
-def _slip(of_one: list[tuple[int, int]], frames: int, scene: Scene) -> None:
-    likely = (scene.things.scores[frames - 1] > 0).nonzero().flatten().tolist()
-    if of_one and torch.rand(()) < 0.5:
-        of_one.pop()
-    elif likely:
-        of_one.append((frames - 1, likely[int(torch.randint(len(likely), ()))]))
-
-
-def _tokens(picked: Sequence[tuple[int, int]], tokens: Tensor, scene: Scene) -> Tensor:
-    ordered = sorted(set(picked), key=lambda one: float(scene.things.boxes[one][0]))
-    return torch.stack([tokens[at] for at in ordered]) if ordered else tokens.new_zeros(0, tokens.shape[-1])
+    return F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), pos_weight=weight)

@@ -89,11 +89,11 @@ def forward(
         start, stop = question.prompt.request
         words = model.enriched(embedded[start:stop], visual, times_s).to(embedded.dtype)
         shown = embedded[:0] if focus is None else focus[index].to(embedded.dtype)
-        before, length = len(tail) + len(shown), len(span) + len(shown)
+        before, size = len(tail) + len(shown), len(span) + len(shown)
         parts.append(torch.cat((embedded[:start], words, embedded[stop : len(tail)], shown, embedded[len(tail) :])))
-        positions.append(language.text_positions(after, length))
-        owner.append(torch.full((length,), index, device=device))
-        label = torch.full((length,), IGNORE, device=device)
+        positions.append(language.text_positions(after, size))
+        owner.append(torch.full((size,), index, device=device))
+        label = torch.full((size,), IGNORE, device=device)
         if question.text_loss:
             label[before - 1 : -1] = language.ids(answer)
             first.append(offset + before - 1)
@@ -103,7 +103,7 @@ def forward(
                 seg_at.append(offset + before + place)
                 seg_group.append(index)
         asked.append(slice(offset, offset + len(tail)))
-        offset += length
+        offset += size
     position = torch.cat(positions, dim=1)
     who = torch.cat(owner)
     length = position.shape[1]

@@ -90,15 +90,20 @@ def matched(things: Things, places: Located) -> Tensor:
     return torch.where(own & (value >= _LEAST_OVERLAP), which, -1).T
 
 
+def found_at(things: Things, places: Located) -> Tensor:
+    """The thing that each of K objects is on each frame [K, T]; -1: not seen, or not found."""
+    value, best = overlaps(things, places).max(dim=1)
+    return torch.where(places.visible & (value >= _LEAST_OVERLAP), best, -1)
+
+
 def point_loss(scores: Tensor, things: Things, places: Located, there: Tensor) -> Tensor:
     """Scores [K, T, N + 1] against the thing that each of K objects is, or none where it is not seen.
 
     `there` [K]: the object exists at all. Frames on which it is seen but was not found do not count.
     """
-    value, wanted = overlaps(things, places).max(dim=1)  # [K, T]
+    at = found_at(things, places)  # [K, T]
     seen = there[:, None] & places.visible
-    found = seen & (value >= _LEAST_OVERLAP)
-    wanted = torch.where(found, wanted, torch.where(seen, _IGNORE, scores.shape[-1] - 1))
+    wanted = torch.where(seen & (at >= 0), at, torch.where(seen, _IGNORE, scores.shape[-1] - 1))
     if not bool((wanted != _IGNORE).any()):
         return scores.sum() * 0.0
     return F.cross_entropy(scores.float().flatten(0, 1), wanted.flatten(), ignore_index=_IGNORE)

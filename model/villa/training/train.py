@@ -1,9 +1,10 @@
 """Training, resumable: `villa train` runs this.
 
 Phases on the same clips. "things" teaches encoder, finder, mask decoder and propagator what stands on a table, without
-a word; "answers" teaches scene reader, language model and pointer to answer requests about it, without a mask; "joint"
-teaches everything together. What only training needs (`villa.training.teacher`) is dropped afterwards. A run is its
-folder: the newest state is written every few minutes and picked up again by the same command.
+a word; "focus" teaches to find what requests are about, without an answer; "answers" teaches scene reader, language
+model and pointer to answer them, without a mask; "joint" teaches everything together. What only training needs
+(`villa.training.teacher`) is dropped afterwards. A run is its folder: the newest state is written every few minutes and
+picked up again by the same command.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from villa.training.schedule import set_rates
 from villa.training.teacher import Teacher
 from villa.training.validation import Validation
 
-PHASES = ("things", "answers", "joint")
+PHASES = ("things", "focus", "answers", "joint")
+_ANSWERING = ("answers", "joint")
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
     "things": ("segmenter.", "language.finder.", "head."),
+    "focus": ("language.scene.", "language.to_token.", "focus."),
     "answers": (
         "language.projector.", "language.scene.", "language.to_token.", "language.llama.", "synthesizer.", "frame_",
         "to_", "synchronizer.", "focus.", "pointer.",
@@ -69,6 +72,7 @@ class TrainConfig:
     fewest_frames: int = 4
     requests: int = 8
     absent: int = 3  # more requests, all for what is not there
+    aims: int = 16  # more requests, for the focus alone
     lr: float = 4e-4  # of new blocks
     mask_lr: float = 1.5e-4  # of encoder pyramid, mask decoder and propagator
     language_lr: float = 2e-4
@@ -97,6 +101,11 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "things": {
         "clips_per_step": 3, "frames": 3, "fewest_frames": 3, "steps": 2000, "decay_steps": 600, "lr": 1e-3,
         "mask_lr": 4e-4, "backbone_lr": 1e-4,
+    },
+    # Requests are cheap here: many about each clip.
+    "focus": {
+        "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "aims": 64,
+        "steps": 4000, "decay_steps": 1500, "lr": 1e-3,
     },
     "answers": {
         "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "requests": 8, "absent": 2, "steps": 4000,
@@ -292,8 +301,9 @@ class _Run:
             root=config.data,
             frames=config.frames,
             fewest_frames=config.fewest_frames,
-            requests=0 if config.phase == "things" else config.requests,
+            requests=config.requests if config.phase in _ANSWERING else 0,
             absent=config.absent,
+            aims=0 if config.phase == "things" else config.aims,
             looks=2 if config.phase == "answers" else 1,
             seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
             height=self.segmenter.config.encoder.height,

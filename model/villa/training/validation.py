@@ -10,14 +10,12 @@ from torch import Tensor
 
 from villa.data.clips import ClipReader, list_clips
 from villa.light.encoder import LightPyramid
-from villa.light.focus import chosen, tokens_of
-from villa.light.pointer import Words
+from villa.light.focus import MEANT, chosen, tokens_of
 from villa.light.scene import Scene
 from villa.mllm.interface import Visual
 from villa.model import ViLLa
 from villa.training import packing
-from villa.training.feed import Batch, Feed, FeedConfig
-from villa.training.focusing import groups_of
+from villa.training.feed import Aims, Batch, Feed, FeedConfig
 from villa.training.losses import soft_iou
 from villa.training.teacher import Teacher
 from villa.training.thing_loss import matched
@@ -36,7 +34,7 @@ class Validation:
 
         A [SEG] is right where it points at its object on the newest frame, or at nothing where the object is not there.
         Answers are given; `config.misled` of those that name a single thing name the wrong one. "first word" is the
-        model's own, after the request.
+        model's own, after the request. "focus": of the aims, those of which exactly what they mean is found.
         """
         seen: dict[str, list[float]] = defaultdict(list)
         feed = Feed(self.config, model.codec)
@@ -50,6 +48,8 @@ class Validation:
                 assert visual.scene is not None
                 which = matched(visual.scene.things, batch)
                 _look(model, teacher, batch, pyramid, visual.scene, which, seen)
+                if batch.aims is not None:
+                    _aim(model, batch.aims, visual.scene, which, seen)
                 if batch.questions:
                     _ask(model, batch, pyramid, visual, which, seen)
         return {name: float(np.mean(values)) for name, values in sorted(seen.items())}
@@ -79,20 +79,22 @@ def _look(
     seen["iou"] += soft_iou(masks.logits, batch.masks[which[found], frame]).tolist()
 
 
+def _aim(model: ViLLa, aims: Aims, scene: Scene, which: Tensor, seen: dict[str, list[float]]) -> None:
+    logits = model.focus(model.said(aims.tails), scene)
+    for own, kind, about in zip(logits[..., MEANT], aims.kinds, aims.about[..., MEANT], strict=True):
+        picked = [int(which[at]) for at in chosen(own, scene)]
+        wanted = about.nonzero().flatten().tolist()
+        for name in ("focus", f"focus: {kind}"):
+            seen[name].append(float(sorted(picked) == wanted))
+
+
 def _ask(
     model: ViLLa, batch: Batch, pyramid: LightPyramid, visual: Visual, which: Tensor, seen: dict[str, list[float]]
 ) -> None:
     assert visual.scene is not None
-    words = packing.forward(model, visual, batch.times_s, batch.questions, every_frame=False).words
-    logits = model.focus(Words.of(list(words)), visual.scene)
-    focus = [tokens_of(chosen(own, visual.scene), visual.tokens) for own in logits]
+    logits = model.focus(model.said([question.prompt.tail for question in batch.questions]), visual.scene)
+    focus = [tokens_of(chosen(own, visual.scene), visual.tokens) for own in logits[..., MEANT]]
     packed = packing.forward(model, visual, batch.times_s, batch.questions, focus=focus)
-    groups = groups_of(batch.questions, model.codec.seg_id, logits.device)
-    for row, question in enumerate(batch.questions):
-        wanted = {one for one in batch.meant[groups == row].tolist() if one >= 0}
-        picked = [int(which[at]) for at in chosen(logits[row], visual.scene)]
-        seen[f"focus: {question.kind}"].append(float(len(picked) == len(wanted) and set(picked) == wanted))
-        seen["focus"].append(seen[f"focus: {question.kind}"][-1])
     firsts = (packed.weights > 1) & (packed.labels != packing.IGNORE)
     guessed = model.language.logits(packed.states[firsts]).argmax(dim=-1)
     seen["first word"] += (guessed == packed.labels[firsts]).float().tolist()
