@@ -117,15 +117,15 @@ def forward(
     label = torch.cat(labels)
     weights = torch.ones(length, device=device)
     weights[language.ids(first)] = _FIRST_WORD
-    count, frames = len(seg_at), len(times_s)
-    if count == 0 or not every_frame:
+    objects, frames = len(seg_at), len(times_s)
+    if objects == 0 or not every_frame:
         empty = states.new_zeros(0, frames, states.shape[-1])
         return Packed(states, label, weights, states[at], empty, groups, tuple(states[part] for part in asked))
     queries = model.frame_inputs(states[at], times_s, frm).flatten(0, 1)
     steps = 1 + torch.arange(frames, device=device)
     behind = (position[:, at][:, :, None] + steps).flatten(1)
     past = visible[at].repeat_interleave(frames, dim=0)  # the prompt and the answer up to the [SEG]
-    own = torch.arange(count, device=device).repeat_interleave(frames)
+    own = torch.arange(objects, device=device).repeat_interleave(frames)
     sees = torch.cat((past, own[:, None] == own[None, :]), dim=1)
     if cache is None:
         again = Inputs(
@@ -139,4 +139,4 @@ def forward(
     else:
         states_f = language.read(Inputs(queries, behind), cache=cache, visible=sees)
     said = tuple(states[part] for part in asked)
-    return Packed(states, label, weights, states[at], states_f.reshape(count, frames, -1), groups, said)
+    return Packed(states, label, weights, states[at], states_f.reshape(objects, frames, -1), groups, said)
