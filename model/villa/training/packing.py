@@ -89,18 +89,18 @@ def forward(
         start, stop = question.prompt.request
         words = model.enriched(embedded[start:stop], visual, times_s).to(embedded.dtype)
         shown = embedded[:0] if focus is None else focus[index].to(embedded.dtype)
-        before, size = len(tail) + len(shown), len(span) + len(shown)
+        begin, size = len(tail) + len(shown), len(span) + len(shown)
         parts.append(torch.cat((embedded[:start], words, embedded[stop : len(tail)], shown, embedded[len(tail) :])))
         positions.append(language.text_positions(after, size))
         owner.append(torch.full((size,), index, device=device))
         label = torch.full((size,), IGNORE, device=device)
         if question.text_loss:
-            label[before - 1 : -1] = language.ids(answer)
-            first.append(offset + before - 1)
+            label[begin - 1 : -1] = language.ids(answer)
+            first.append(offset + begin - 1)
         labels.append(label)
         for place, token in enumerate(answer):
             if token == codec.seg_id:
-                seg_at.append(offset + before + place)
+                seg_at.append(offset + begin + place)
                 seg_group.append(index)
         asked.append(slice(offset, offset + len(tail)))
         offset += size

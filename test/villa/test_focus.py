@@ -1,0 +1,265 @@
+"""Focus: what a request is about is found from its words, taught by many requests, and shown once more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from drawn_clips import draw_clip
+from tiny import tiny_config, tiny_model
+
+from villa.answering import focused, look, prompt_about
+from villa.checkpoint import load, save
+from villa.data.clips import ClipReader
+from villa.data.requests import sample_requests
+from villa.interface import ClipFrame, finish
+from villa.light.finder import Things
+from villa.light.focus import AMONG, BESIDE, MEANT, MOST, chosen, from_left, tokens_of
+from villa.light.scene import Scene
+from villa.training import packing
+from villa.training.feed import Feed, FeedConfig
+from villa.training.focusing import Meant, focus_loss, hits_of, owners
+from villa.training.train import TrainConfig, train
+
+FRAMES, THINGS = 3, 6
+SEG = 7
+NOTHING_MEANT = torch.full((FRAMES, THINGS), -5.0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model().requires_grad_(False).eval()
+
+
+def _things() -> Things:
+    generator = torch.Generator().manual_seed(1)
+    boxes = torch.rand(FRAMES, THINGS, 4, generator=generator) * 0.4 + 0.2
+    return Things(torch.randn(FRAMES, THINGS, 24, generator=generator), boxes, torch.full((FRAMES, THINGS), 6.0))
+
+
+@pytest.fixture
+def scene(model) -> Scene:
+    things = _things()
+    prompts = model.language.finder.prompts(things.features, things.boxes)
+    return model.language.scene(things, prompts, torch.tensor([1.0, 0.5, 0.0]))
+
+
+def _linked(scene: Scene, pairs: list[tuple[int, int]]) -> Scene:
+    links = torch.full_like(scene.links, -3.0)
+    for a, b in pairs:
+        links[a, b] = links[b, a] = 3.0
+    return replace(scene, links=links)
+
+
+# -- reading a request -----------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_read_as_it_is_whatever_else_is_asked(model, scene):
+    short, long = (model.codec.request_ids(text) for text in ("the mug", "the mug that is left of the red box, please"))
+    together = model.focus(model.said([short, long]), scene)
+    assert together.shape == (2, FRAMES, THINGS, 3)
+    torch.testing.assert_close(together[:1], model.focus(model.said([short]), scene), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(together[0], together[1], atol=1e-3)
+
+
+def test_the_order_of_words_matters(model, scene):
+    ids = model.codec.request_ids("the mug left of the box")
+    ahead, back = model.focus(model.said([ids, ids[::-1]]), scene)
+    assert not torch.allclose(ahead, back, atol=1e-3)
+
+
+def test_what_is_hardly_a_thing_is_not_meant(model, scene):
+    scores = scene.things.scores.clone()
+    scores[1, 2] = -30.0
+    doubtful = replace(scene, things=replace(scene.things, scores=scores))
+    ids = model.codec.request_ids("the mug")
+    before, after = (model.focus(model.said([ids]), one)[0, 1, 2] for one in (scene, doubtful))
+    assert bool((after < before - 5).all())
+
+
+# -- what is taken of it ---------------------------------------------------------------------------------------------
+
+
+def test_each_object_is_taken_once_on_its_newest_frame(scene):
+    logits = NOTHING_MEANT.clone()
+    logits[0, 1] = logits[2, 3] = logits[1, 5] = 2.0
+    same = _linked(scene, [(0 * THINGS + 1, 2 * THINGS + 3)])
+    assert set(chosen(logits, same)) == {(2, 3), (1, 5)}
+    assert set(chosen(logits, _linked(scene, []))) == {(2, 3), (1, 5), (0, 1)}
+    assert chosen(NOTHING_MEANT, same) == []
+
+
+def test_what_is_taken_stands_from_left_to_right(scene):
+    logits = NOTHING_MEANT.clone()
+    logits[2, :4] = 1.0
+    taken = chosen(logits, _linked(scene, []))
+    places = [float(scene.things.boxes[at][0]) for at in taken]
+    assert len(taken) == 4
+    assert places == sorted(places)
+
+
+def test_no_more_than_a_few_are_taken_and_those_are_the_likeliest(scene):
+    logits = torch.full((FRAMES, THINGS), 0.5)
+    logits[0] = torch.linspace(1.0, 2.0, THINGS)
+    taken = chosen(logits, _linked(scene, []))
+    assert len(taken) == MOST
+    assert {frame for frame, _ in taken} == {0}
+
+
+def test_tokens_are_those_of_the_things(scene):
+    tokens = torch.randn(FRAMES, THINGS + 4, 48)
+    picked = from_left([(2, 3), (0, 1)], scene)
+    torch.testing.assert_close(tokens_of(picked, tokens), torch.stack([tokens[at] for at in picked]))
+    assert tokens_of([], tokens).shape == (0, 48)
+
+
+# -- what is taught --------------------------------------------------------------------------------------------------
+
+
+def _question(answer: tuple[int, ...]) -> packing.Question:
+    prompt = tiny_model().codec.prompt("the mug", (), [0.0], 12, 96)
+    return packing.Question(prompt, answer)
+
+
+def test_segs_belong_to_their_questions():
+    questions = [_question((1, SEG, SEG)), _question((2,)), _question((SEG,))]
+    assert owners(questions, SEG) == [0, 0, 2]
+
+
+def test_the_things_of_a_question_are_those_of_all_its_objects(scene):
+    found = torch.tensor([[1, 2, -1], [-1, 4, 4], [-1, -1, -1]])  # three objects on three frames
+    meant = Meant.at(found, scene, [_question((SEG, SEG)), _question((SEG,))], SEG)
+    things = meant.things
+    assert things.nonzero().tolist() == [[0, 0, 1], [0, 1, 2], [0, 1, 4], [0, 2, 4]]
+    tokens = torch.randn(FRAMES, THINGS, 48)
+    first, second = meant.shown(tokens, slips=False)
+    torch.testing.assert_close(first, tokens_of(from_left([(1, 2), (2, 4)], scene), tokens))
+    assert second.shape == (0, 48)  # it is seen nowhere
+
+
+def test_slips_show_one_too_many_or_one_too_few(scene):
+    torch.manual_seed(0)
+    meant = Meant.at(torch.tensor([[1, 2, 3]]), scene, [_question((SEG,))], SEG)
+    tokens = torch.randn(FRAMES, THINGS, 48)
+    counts = [len(meant.shown(tokens, slips=True)[0]) for _ in range(400)]
+    assert set(counts) == {0, 1, 2}
+    assert 0.85 < counts.count(1) / 400 < 0.95
+
+
+def test_a_thing_that_is_no_object_is_nothing_to_a_request():
+    about = torch.zeros(1, 2, 3, dtype=torch.bool)
+    about[0, 1, MEANT] = about[0, 0, BESIDE] = True
+    hits = hits_of(about, torch.tensor([[1, -1, 0], [-1, -1, 1]]))
+    assert hits[0, ..., MEANT].tolist() == [[True, False, False], [False, False, True]]
+    assert hits[0, ..., BESIDE].tolist() == [[False, False, True], [False, False, False]]
+    assert not hits[..., AMONG].any()
+
+
+def test_to_miss_what_is_meant_costs_more_than_to_add_what_is_not():
+    wanted = torch.tensor([[[True, False]]])
+    missed = focus_loss(torch.tensor([[[-2.0, -2.0]]]), wanted)
+    added = focus_loss(torch.tensor([[[2.0, 2.0]]]), wanted)
+    assert float(focus_loss(torch.tensor([[[2.0, -2.0]]]), wanted)) < float(added) < float(missed)
+
+
+# -- requests to learn from -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    for seed in range(2):
+        draw_clip(root / f"{seed:07d}", seed)
+    return root
+
+
+def test_relations_tell_their_other_end_and_choices_what_was_chosen_from(data):
+    facts = ClipReader(data / "0000000").facts
+    rng = np.random.default_rng(0)
+    by_kind: dict[str, list] = {}
+    for sample in sample_requests(facts, len(facts.frames) - 1, rng, 200):
+        by_kind.setdefault(sample.kind, []).append(sample)
+    assert by_kind["relation"]
+    for sample in by_kind["relation"]:
+        assert sample.beside
+        assert not set(sample.beside) & set(sample.targets)
+    for sample in by_kind["superlative"]:
+        assert set(sample.targets) <= set(sample.among)
+        assert len(sample.among) > 1
+    assert not any(sample.beside or sample.among for sample in by_kind["name"])
+
+
+def test_a_batch_has_requests_for_the_focus_with_what_objects_are_to_them(data):
+    codec = tiny_model().codec
+    config = FeedConfig(
+        root=data, frames=3, requests=0, seed=0, height=64, width=96, visual_tokens=12, aims=40, augment=False
+    )
+    batch = Feed(config, codec).make(ClipReader(data / "0000000"), np.random.default_rng(0))
+    aims = batch.aims
+    assert aims is not None
+    assert not batch.questions
+    assert aims.about.shape == (len(aims.tails), 3, 3)
+    assert len(aims.kinds) == len(aims.tails) <= 40
+    for tail, kind, about in zip(aims.tails, aims.kinds, aims.about, strict=True):
+        assert tail
+        assert bool(about[:, MEANT].any()) == (kind != "absent")
+        assert bool(about[:, BESIDE].any()) == (kind in ("relation", "follow-up"))
+    compared = [kind for kind in aims.kinds if kind in ("relation", "superlative", "size", "negation")]
+    assert len(compared) > len(aims.kinds) / 5
+
+
+def test_the_focus_phase_learns_and_leaves_eyes_and_language_model_alone(data, tmp_path):
+    start = tmp_path / "start.safetensors"
+    save(tiny_model(), start, torch.float32)
+    before = load(start).state_dict()
+    out = tmp_path / "run"
+    config = TrainConfig(
+        data=data, out=out, phase="focus", init=start, steps=25, decay_steps=5, warmup_steps=1, clips_per_step=1,
+        frames=2, fewest_frames=2, aims=24, lr=3e-3, log_every=1, threads=1, backbone_lr=0.0, validate=data,
+        validate_clips=2,
+    )  # fmt: skip
+    after = load(train(config)).state_dict()
+    changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-2, rtol=1e-2)}
+    assert any(name.startswith("focus.reader.") for name in changed)
+    assert any(name.startswith("focus.layers.") for name in changed)
+    assert all(name.startswith(("focus.", "language.scene.", "language.to_token.")) for name in changed)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    losses = [line["focus"] for line in lines if "focus" in line]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    shares = lines[-1]["validation"]
+    assert 0 <= shares["focus"] <= 1
+    assert {name for name in shares if name.startswith("focus: ")}
+
+
+# -- where it is used -------------------------------------------------------------------------------------------------
+
+
+def _asked(model, text="the mug"):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (64, 96, 3), np.uint8) for _ in range(2)]
+    clip = [ClipFrame(t / 10, partial(images.__getitem__, t)) for t in range(2)]
+    looked = finish(look(model, text, clip, 2, newest=True))
+    return looked, prompt_about(model, looked, text, ())
+
+
+def test_the_language_model_is_shown_what_a_request_is_about():
+    model = tiny_model().requires_grad_(False).eval()
+    looked, prompt = _asked(model)
+    model.focus.score.bias[MEANT] = -60.0
+    assert focused(model, prompt, looked.visual).shape == (0, 48)
+    model.focus.score.bias[MEANT] = 60.0
+    shown = focused(model, prompt, looked.visual)
+    assert 1 <= len(shown) <= MOST
+    of_things = looked.visual.tokens[:, :THINGS].flatten(0, 1)
+    assert bool((torch.cdist(shown, of_things).amin(dim=1) < 1e-4).all())
+
+
+def test_a_model_that_is_not_told_of_things_has_no_focus():
+    config = tiny_config()
+    plain = tiny_model(config=replace(config, language=replace(config.language, things=None))).requires_grad_(False)
+    looked, prompt = _asked(plain)
+    assert focused(plain, prompt, looked.visual).shape == (0, 48)
