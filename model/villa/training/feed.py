@@ -39,8 +39,11 @@ _MISNAMED = 0.15  # of the answers in which it is possible
 _MISLED = 0.4  # of the answers that name one thing
 _DOUBTED = 0.5  # of the requests for what is not there: their answer has a [SEG] all the same
 _MISTAKEN = 0.5  # of those: it names something else
-_HARD = ("relation", "superlative", "size", "negation", "time", "follow-up", "several", "ambiguous")
-_HARDER = 0.6  # of the requests for the focus: those that compare things
+# Of the requests for the focus so many are of kinds that need more practice than their usual share gives.
+_PRACTICE = (
+    (0.35, ("relation", "superlative", "size", "negation", "time")),
+    (0.2, ("follow-up", "several", "ambiguous", "absent")),
+)
 
 
 @dataclass(frozen=True)
@@ -197,8 +200,9 @@ class Feed:
     def _aims(self, facts: ClipFacts, chosen: list[int], rng: np.random.Generator) -> Aims:
         """Requests for the focus about the newest of the chosen frames."""
         config = self.config
-        hard = round(config.aims * _HARDER)
-        asked = sample_requests(facts, chosen[-1], rng, hard, _HARD, since=chosen[0])
+        asked: list[RequestSample] = []
+        for share, kinds in _PRACTICE:
+            asked += sample_requests(facts, chosen[-1], rng, round(share * config.aims), kinds, since=chosen[0])
         asked += sample_requests(facts, chosen[-1], rng, config.aims - len(asked), since=chosen[0])
         about = torch.zeros(len(asked), len(facts.objects), ASPECTS, dtype=torch.bool)
         rows = {thing.id: row for row, thing in enumerate(facts.objects)}
