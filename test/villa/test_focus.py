@@ -136,18 +136,20 @@ def test_the_things_of_a_question_are_those_of_all_its_objects(scene):
     things = meant.things
     assert things.nonzero().tolist() == [[0, 0, 1], [0, 1, 2], [0, 1, 4], [0, 2, 4]]
     tokens = torch.randn(FRAMES, THINGS, 48)
-    first, second = meant.shown(tokens, slips=False)
+    first, second = meant.shown(tokens)
     torch.testing.assert_close(first, tokens_of(from_left([(1, 2), (2, 4)], scene), tokens))
     assert second.shape == (0, 48)  # it is seen nowhere
 
 
-def test_slips_show_one_too_many_or_one_too_few(scene):
+def test_half_of_the_answers_follow_what_the_focus_takes_right_or_wrong(scene):
     torch.manual_seed(0)
     meant = Meant.at(torch.tensor([[1, 2, 3]]), scene, [_question((SEG,))], SEG)
     tokens = torch.randn(FRAMES, THINGS, 48)
-    counts = [len(meant.shown(tokens, slips=True)[0]) for _ in range(400)]
-    assert set(counts) == {0, 1, 2}
-    assert 0.85 < counts.count(1) / 400 < 0.95
+    told = NOTHING_MEANT.clone()
+    told[1, 4] = told[1, 5] = 3.0
+    counts = [len(meant.shown(tokens, told[None])[0]) for _ in range(200)]
+    assert set(counts) == {1, 2}
+    assert 0.4 < counts.count(1) / 200 < 0.6
 
 
 def test_a_thing_that_is_no_object_is_nothing_to_a_request():

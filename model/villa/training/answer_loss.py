@@ -86,19 +86,24 @@ class AnswerLoss:
             )
             for a in batch.asked
         ]
-        meant, focus = None, None
-        if visual.scene is not None:
-            places = Places.of_masks(batch.targets.to(model.device))
-            meant = Meant.at(found_at(visual.scene.things, places), visual.scene, questions, model.codec.seg_id)
-            focus = meant.shown(visual.tokens, slips=True)
+        parts, focus = self._focused(batch, visual, questions)
         packed = packing.forward(model, visual, times, questions, focus=focus, recompute=self.config.recompute)
-        parts = {"text": self._text(packed)}
-        if meant is not None:
-            told = model.focus(model.said([question.prompt.tail for question in questions]), meant.scene)
-            parts["focus"] = FOCUS * focus_loss(told[..., MEANT], meant.things)
+        parts["text"] = self._text(packed)
         if len(packed.video):
             parts |= self._masks(batch, pyramid, visual, packed)
         return {**parts, "total": torch.stack([value.float() for value in parts.values()]).sum()}
+
+    def _focused(
+        self, batch: TuneBatch, visual: Visual, questions: Sequence[packing.Question]
+    ) -> tuple[dict[str, Tensor], list[Tensor] | None]:
+        """Is it known what requests are about? And the tokens of that, which the answers follow."""
+        model, scene = self.model, visual.scene
+        if scene is None:
+            return {}, None
+        found = found_at(scene.things, Places.of_masks(batch.targets.to(model.device)))
+        meant = Meant.at(found, scene, questions, model.codec.seg_id)
+        told = model.focus(model.said([question.prompt.tail for question in questions]), scene)[..., MEANT]
+        return {"focus": FOCUS * focus_loss(told, meant.things)}, meant.shown(visual.tokens, told)
 
     def _text(self, packed: packing.Packed) -> Tensor:
         keep = packed.labels != packing.IGNORE

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.light.focus import MOST, Sighting, from_left, tokens_of
+from villa.light.focus import MOST, Sighting, chosen, from_left, tokens_of
 from villa.light.scene import Scene
 from villa.training.packing import Question
 
 _RARE = 3.0  # few things are meant: each weighs so much more
-_SLIP = 0.1  # of the questions whose answer is taught behind a thing too many, or too few
+_OWN = 0.5  # of the questions whose answer is taught behind what the focus itself takes
 
 
 def owners(questions: Sequence[Question], seg_id: int) -> list[int]:
@@ -45,11 +45,12 @@ class Meant:
             out[owner] |= hit
         return out
 
-    def shown(self, tokens: Tensor, *, slips: bool) -> list[Tensor]:
+    def shown(self, tokens: Tensor, told: Tensor | None = None) -> list[Tensor]:
         """Visual tokens [T, N_v, D] -> those [F, D] of what each question means.
 
-        Each is shown as on the newest frame that it was found on, from left to right. With `slips` one is missing or
-        too many at times, as it will be where a focus is mistaken.
+        Each is shown as on the newest frame that it was found on, from left to right. With `told`, the logits [R, T, N]
+        of a focus, half of the questions are shown what it would take, right or wrong: the answers behind it shall not
+        trust it more than it deserves.
         """
         meant: list[list[Sighting]] = [[] for _ in range(self._questions)]
         for hit, owner in zip(self._hits, self._owners, strict=True):
@@ -59,20 +60,13 @@ class Meant:
                 sighting = (frame, int(hit[frame].nonzero()[0]))
                 if sighting not in meant[owner]:
                     meant[owner].append(sighting)
-        if slips:
-            for sightings in meant:
-                if torch.rand(()) < _SLIP:
-                    self._slip(sightings)
-        return [tokens_of(from_left(one[:MOST], self.scene), tokens) for one in meant]
-
-    def _slip(self, sightings: list[Sighting]) -> None:
-        newest = len(self.scene.things) - 1
-        likely = (self.scene.things.scores[newest] > 0).nonzero().flatten().tolist()
-        others = [thing for thing in likely if (newest, thing) not in sightings]
-        if sightings and torch.rand(()) < 0.5:
-            sightings.pop()
-        elif others:
-            sightings.append((newest, others[int(torch.randint(len(others), ()))]))
+        picked = [from_left(one[:MOST], self.scene) for one in meant]
+        if told is not None:
+            picked = [
+                chosen(logits, self.scene) if torch.rand(()) < _OWN else one
+                for logits, one in zip(told.detach(), picked, strict=True)
+            ]
+        return [tokens_of(one, tokens) for one in picked]
 
 
 def hits_of(about: Tensor, which: Tensor) -> Tensor:
