@@ -79,6 +79,6 @@ def hits_of(about: Tensor, which: Tensor) -> Tensor:
 
 
 def focus_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Logits against what is so, both [..., T, N]."""
+    """Logits against what is so, of one shape."""
     weight = torch.tensor(_RARE, device=logits.device)
     return F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), pos_weight=weight)
