@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +19,7 @@ from villa.data.clips import ClipReader
 from villa.data.requests import sample_requests
 from villa.interface import ClipFrame, finish
 from villa.light.finder import Things
-from villa.light.focus import AMONG, BESIDE, MEANT, MOST, chosen, from_left, tokens_of
+from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, tokens_of
 from villa.light.scene import Scene
 from villa.training import packing
 from villa.training.feed import Feed, FeedConfig
@@ -93,9 +94,16 @@ def test_each_object_is_taken_once_on_its_newest_frame(scene):
     assert chosen(NOTHING_MEANT, same) == []
 
 
+def test_what_is_less_likely_meant_than_not_is_left(scene):
+    # Training weighs what is meant by RARE: a logit of its logarithm is one chance in two.
+    logits = NOTHING_MEANT.clone()
+    logits[2, 1], logits[2, 4] = math.log(RARE) - 0.1, math.log(RARE) + 0.1
+    assert chosen(logits, _linked(scene, [])) == [(2, 4)]
+
+
 def test_what_is_taken_stands_from_left_to_right(scene):
     logits = NOTHING_MEANT.clone()
-    logits[2, :4] = 1.0
+    logits[2, :4] = 2.0
     taken = chosen(logits, _linked(scene, []))
     places = [float(scene.things.boxes[at][0]) for at in taken]
     assert len(taken) == 4
@@ -103,8 +111,8 @@ def test_what_is_taken_stands_from_left_to_right(scene):
 
 
 def test_no_more_than_a_few_are_taken_and_those_are_the_likeliest(scene):
-    logits = torch.full((FRAMES, THINGS), 0.5)
-    logits[0] = torch.linspace(1.0, 2.0, THINGS)
+    logits = torch.full((FRAMES, THINGS), 2.0)
+    logits[0] = torch.linspace(3.0, 4.0, THINGS)
     taken = chosen(logits, _linked(scene, []))
     assert len(taken) == MOST
     assert {frame for frame, _ in taken} == {0}

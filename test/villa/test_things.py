@@ -11,7 +11,7 @@ from tiny import tiny_config, tiny_model
 from villa.light.encoder import LightPyramid
 from villa.light.finder import ThingFinder, Things, box_of
 from villa.light.pointer import Words
-from villa.light.scene import Scene
+from villa.light.scene import Scene, or_none
 from villa.synchronizer import Prompts
 from villa.training.feed import Batch
 from villa.training.thing_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
@@ -220,6 +220,29 @@ def test_the_same_look_near_by_is_linked(scene):
     things = Things(features, boxes, torch.full((2, 3), 5.0))
     linked = model.language.scene(things, torch.zeros(2, 3, 32), torch.tensor([0.2, 0.0])).links
     assert linked[:3, 3:].argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def test_what_was_out_of_view_has_not_moved_and_is_known_to_be_gone(scene):
+    """Seen on the one frame only, it is where it is; seen on both, the way is as long as it was."""
+    model, _ = scene
+    reader = model.language.scene
+    boxes = torch.tensor([[[0.3, 0.5, 0.1, 0.1]], [[0.6, 0.5, 0.1, 0.1]]])
+    seen: list[torch.Tensor] = []
+    hook = reader.moves.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    for link in (-20.0, 20.0):
+        reader._moved(boxes, torch.full((2, 2), link), torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
+    hook.remove()
+    gone, there = seen
+    assert float(gone[1, 0, 0, :5].abs().max()) < 1e-4  # no way, and not sure at all
+    assert there[1, 0, 0, 0] == pytest.approx(-3.0, abs=1e-3)  # three tenths of the image to the left
+    assert there[1, 0, 0, 4] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_link_is_weighed_against_none_of_these():
+    links = torch.tensor([[2.0, -1.0], [-3.0, -4.0]])
+    chances = or_none(links).softmax(dim=-1)
+    assert chances.argmax(dim=-1).tolist() == [0, 2]
+    torch.testing.assert_close(chances.sum(dim=-1), torch.ones(2))
 
 
 def _prompts(count: int) -> Prompts:

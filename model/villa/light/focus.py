@@ -10,6 +10,8 @@ requests about a clip: comparing ("the largest", "left of", "what fell") needs t
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ Sighting = tuple[int, int]  # frame and thing
 
 MOST = 6  # things that are shown again
 _SAME = 0.0  # logit of a link from which two sightings are one thing
+RARE = 3.0  # few things are meant: in training each weighs so much more
+_LEAST = math.log(RARE)  # logit from which a thing is meant more likely than not
 # What a thing may be to a request: meant, the other end of a relation ("left of the mug"), one of those among which
 # was chosen ("the largest box"). Only the first is used; the others are taught to make it easier.
 MEANT, BESIDE, AMONG = range(3)
@@ -92,7 +96,7 @@ def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
     picked: list[Sighting] = []
     count = logits.shape[1]
     for frame in reversed(range(len(logits))):
-        for thing in (logits[frame] > 0).nonzero().flatten().tolist():
+        for thing in (logits[frame] > _LEAST).nonzero().flatten().tolist():
             at = frame * count + thing
             newer = [t * count + n for t, n in picked if t > frame]
             if newer and bool((scene.links[at, newer] > _SAME).any()):

@@ -78,6 +78,7 @@ class SceneReader(nn.Module):
         self.chance = nn.Linear(1, width)
         self.link = nn.Linear(width, _LINK_CHANNELS)
         self.link_sharpness = nn.Parameter(torch.tensor([8.0, 6.0]))  # of looks, of places
+        self.link_least = nn.Parameter(torch.tensor(4.0))  # what is less alike is nothing known
         self.moves = Mlp(5 + 2 * _TIME_CODE, width, width)
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
@@ -101,28 +102,36 @@ class SceneReader(nn.Module):
         return Scene(things, states, prompts, pairs, links)
 
     def _links(self, things: Things, times_s: Tensor) -> Tensor:
-        """How likely two are one thing [T * N, T * N]: they look alike, and the one is near where the other was."""
+        """How likely two are one thing [T * N, T * N]: they look alike, and the one is near where the other was.
+
+        0 is as likely as that none of a frame is this thing.
+        """
         seen = F.normalize(self.link(things.features).float(), dim=-1).flatten(0, 1)
         middle = things.boxes[..., :2].float().flatten(0, 1)
         apart = torch.cdist(middle, middle)
         time = times_s.float().repeat_interleave(things.scores.shape[1])
         since = (time[:, None] - time[None]).abs()
         sharp = F.softplus(self.link_sharpness.float())
-        return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since)
+        return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since) - self.link_least.float()
 
     def _moved(self, boxes: Tensor, links: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
-        """Where each was on every frame, seen from where it is [T, N, W]."""
+        """Where each was on every frame, if it was in view, seen from where it is [T, N, W]."""
         frames, count = boxes.shape[:2]
-        weights = links.reshape(frames, count, frames, count).softmax(dim=-1)
+        weights = or_none(links.reshape(frames, count, frames, count)).softmax(dim=-1)[..., :-1]
         flat = boxes.float()
+        sure = weights.sum(dim=-1, keepdim=True)
         there = torch.einsum("tnsm,smb->tnsb", weights, flat)
-        change = (there - flat[:, :, None]) * _MOVES
-        sure = weights.amax(dim=-1, keepdim=True)
+        change = (there - sure * flat[:, :, None]) * _MOVES
         when = code[None, None].expand(frames, count, -1, -1)
         since = sinusoid(times_s[:, None] - times_s[None], _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S)
         since = since[:, None].expand(-1, count, -1, -1)
         parts = torch.cat((change.clamp(-8, 8), sure, when.float(), since), dim=-1)
         return self.moves(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
+
+
+def or_none(links: Tensor) -> Tensor:
+    """Logits [..., N] of links with the things of one frame -> [..., N + 1], the last one of "none of these"."""
+    return F.pad(links, (0, 1))
 
 
 def _pairs(boxes: Tensor, links: Tensor, times_s: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from villa.light.encoder import LightPyramid
 from villa.light.focus import MEANT
-from villa.light.scene import Scene
+from villa.light.scene import Scene, or_none
 from villa.light.segmenter import LightSegmenter
 from villa.mllm.causal import CausalLLM
 from villa.mllm.interface import Visual
@@ -156,10 +156,11 @@ class ClipLoss:
         same = (flat[:, None] == flat[None]) & (flat >= 0)[:, None]
         links = scene.links.reshape(len(flat), *which.shape)
         target = same.reshape(len(flat), *which.shape).float()
-        asked = target.sum(dim=-1) > 0.5  # on which frames it is found
+        asked = (flat >= 0)[:, None].expand(-1, len(which)).clone()
         asked[torch.arange(len(flat), device=flat.device), frame] = False
         if bool(asked.any()):
-            parts["link"] = LINK * F.cross_entropy(links[asked].float(), target[asked].argmax(dim=-1))
+            seen = torch.where(target.sum(dim=-1) > 0.5, target.argmax(dim=-1), which.shape[1])
+            parts["link"] = LINK * F.cross_entropy(or_none(links[asked].float()), seen[asked])
         return parts
 
     def _aimed(self, batch: Batch, scene: Scene, which: Tensor) -> dict[str, Tensor]:

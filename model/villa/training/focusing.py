@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.light.focus import MOST, Sighting, chosen, from_left, tokens_of
+from villa.light.focus import MOST, RARE, Sighting, chosen, from_left, tokens_of
 from villa.light.scene import Scene
 from villa.training.packing import Question
 
-_RARE = 3.0  # few things are meant: each weighs so much more
 _OWN = 0.5  # of the questions whose answer is taught behind what the focus itself takes
 
 
@@ -80,5 +79,5 @@ def hits_of(about: Tensor, which: Tensor) -> Tensor:
 
 def focus_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Logits against what is so, of one shape."""
-    weight = torch.tensor(_RARE, device=logits.device)
+    weight = torch.tensor(RARE, device=logits.device)
     return F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), pos_weight=weight)
