@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from villa import answers, sampler
 from villa.interface import ClipFrame, Rgb, SlowStep, Stage
-from villa.light.focus import MEANT, chosen, tokens_of
+from villa.light.focus import chosen, tokens_of
 from villa.mllm.interface import Inputs, Visual, next_position
 from villa.model import ViLLa, clip_times
 from villa.segmenter import Pyramid, joined
@@ -220,8 +220,8 @@ def focused(model: ViLLa, prompt: Prompt, visual: Visual) -> Tensor:
     """The tokens [F, D] of what a request is about; none where the model is not told of things."""
     if visual.scene is None:
         return visual.tokens.new_zeros(0, visual.tokens.shape[-1])
-    logits = model.focus(model.said([prompt.tail]), visual.scene)
-    return tokens_of(chosen(logits[0, ..., MEANT], visual.scene), visual.tokens)
+    (logits,) = model.meant([prompt.tail], visual.scene)
+    return tokens_of(chosen(logits, visual.scene), visual.tokens)
 
 
 def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from villa.config import CausalConfig, ViLLaConfig
 from villa.interface import Rgb
 from villa.layers import Mlp, sinusoid
-from villa.light.focus import Focus
+from villa.light.focus import MEANT, Focus
 from villa.light.pointer import ObjectPointer, Words
 from villa.light.scene import Scene
 from villa.mllm.interface import MultimodalLLM, Visual
@@ -61,6 +61,10 @@ class ViLLa(nn.Module):
     def said(self, tails: Sequence[Sequence[int]]) -> Words:
         """Token ids of R requests, each with what was said before it -> their embeddings, for the focus."""
         return Words.of([self.language.embed(self.language.ids(tail)) for tail in tails])
+
+    def meant(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
+        """Token ids of R requests, likewise -> logits [R, T, N] of what each means in a scene."""
+        return self.focus(self.said(tails), scene)[..., MEANT]  # type: ignore[no-any-return]
 
     # -- doors ---------------------------------------------------------------------------------------------------
 

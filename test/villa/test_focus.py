@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from drawn_clips import draw_clip
 from tiny import tiny_config, tiny_model
 
 from villa.answering import focused, look, prompt_about
@@ -177,14 +176,6 @@ def test_to_miss_what_is_meant_costs_more_than_to_add_what_is_not():
 
 
 # -- requests to learn from -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("clips")
-    for seed in range(2):
-        draw_clip(root / f"{seed:07d}", seed)
-    return root
 
 
 def test_relations_tell_their_other_end_and_choices_what_was_chosen_from(data):

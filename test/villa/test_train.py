@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from drawn_clips import draw_clip
 from rich.console import Console
 from tiny import tiny_config, tiny_model
 
@@ -23,14 +22,6 @@ from villa.training.losses import mask_losses, soft_iou
 from villa.training.schedule import learning_rate
 from villa.training.teacher import Teacher
 from villa.training.train import TrainConfig, TrainError, start_from, train
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("clips")
-    for seed in range(2):
-        draw_clip(root / f"{seed:07d}", seed)
-    return root
 
 
 @pytest.fixture(scope="module")

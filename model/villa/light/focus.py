@@ -95,12 +95,10 @@ def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
     """
     picked: list[Sighting] = []
     count = logits.shape[1]
-    for frame in reversed(range(len(logits))):
-        for thing in (logits[frame] > _LEAST).nonzero().flatten().tolist():
-            at = frame * count + thing
-            newer = [t * count + n for t, n in picked if t > frame]
-            if newer and bool((scene.links[at, newer] > _SAME).any()):
-                continue
+    for frame, thing in reversed((logits > _LEAST).nonzero().tolist()):
+        at = frame * count + thing
+        newer = [t * count + n for t, n in picked if t > frame]
+        if not newer or not bool((scene.links[at, newer] > _SAME).any()):
             picked.append((frame, thing))
     likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST]
     return from_left(likeliest, scene)

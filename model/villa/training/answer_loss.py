@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from villa.interface import Rgb
 from villa.light.encoder import LightPyramid
-from villa.light.focus import MEANT
 from villa.light.scene import Scene
 from villa.mllm.causal import CausalLLM
 from villa.mllm.interface import Visual
@@ -102,7 +101,7 @@ class AnswerLoss:
             return {}, None
         found = found_at(scene.things, Places.of_masks(batch.targets.to(model.device)))
         meant = Meant.at(found, scene, questions, model.codec.seg_id)
-        told = model.focus(model.said([question.prompt.tail for question in questions]), scene)[..., MEANT]
+        told = model.meant([question.prompt.tail for question in questions], scene)
         return {"focus": FOCUS * focus_loss(told, meant.things)}, meant.shown(visual.tokens, told)
 
     def _text(self, packed: packing.Packed) -> Tensor:

@@ -124,9 +124,8 @@ class ClipLoss:
         parts = self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which)
         hits = (which[None] == batch.meant[:, None, None]) & (batch.meant >= 0)[:, None, None]
         meant = Meant(hits, scene, batch.questions, self.model.codec.seg_id)
-        tails = [question.prompt.tail for question in batch.questions]
         with torch.no_grad():
-            told = self.model.focus(self.model.said(tails), scene)[..., MEANT]
+            told = self.model.meant([question.prompt.tail for question in batch.questions], scene)
         focus = meant.shown(visual.tokens, told)
         packed = packing.forward(self.model, visual, batch.times_s, batch.questions, focus=focus)
         parts.update(self._text(packed))

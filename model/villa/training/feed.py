@@ -175,7 +175,7 @@ class Feed:
                 questions.append(question)
                 meant += ids
         numbers = {thing.id: row for row, thing in enumerate(facts.objects)}
-        aims = self._aims(facts, chosen, rng) if config.aims else None
+        aims = self._aims(facts, chosen, numbers, rng) if config.aims else None
         shown = [[mask == identity for mask in masks] for identity in numbers]
         grid = (config.width // 4, config.height // 4)
         places = np.array([[place(mask) for mask in of_one] for of_one in shown], np.float32)
@@ -197,7 +197,7 @@ class Feed:
             aims=aims,
         )
 
-    def _aims(self, facts: ClipFacts, chosen: list[int], rng: np.random.Generator) -> Aims:
+    def _aims(self, facts: ClipFacts, chosen: list[int], rows: dict[int, int], rng: np.random.Generator) -> Aims:
         """Requests for the focus about the newest of the chosen frames."""
         config = self.config
         asked: list[RequestSample] = []
@@ -205,7 +205,6 @@ class Feed:
             asked += sample_requests(facts, chosen[-1], rng, round(share * config.aims), kinds, since=chosen[0])
         asked += sample_requests(facts, chosen[-1], rng, config.aims - len(asked), since=chosen[0])
         about = torch.zeros(len(asked), len(facts.objects), ASPECTS, dtype=torch.bool)
-        rows = {thing.id: row for row, thing in enumerate(facts.objects)}
         for one, sample in zip(about, asked, strict=True):
             for aspect, ids in ((MEANT, sample.targets), (BESIDE, sample.beside), (AMONG, sample.among)):
                 one[[rows[identity] for identity in ids], aspect] = True

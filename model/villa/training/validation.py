@@ -80,8 +80,8 @@ def _look(
 
 
 def _aim(model: ViLLa, aims: Aims, scene: Scene, which: Tensor, seen: dict[str, list[float]]) -> None:
-    logits = model.focus(model.said(aims.tails), scene)
-    for own, kind, about in zip(logits[..., MEANT], aims.kinds, aims.about[..., MEANT], strict=True):
+    logits = model.meant(aims.tails, scene)
+    for own, kind, about in zip(logits, aims.kinds, aims.about[..., MEANT], strict=True):
         picked = [int(which[at]) for at in chosen(own, scene)]
         wanted = about.nonzero().flatten().tolist()
         for name in ("focus", f"focus: {kind}"):
@@ -92,8 +92,8 @@ def _ask(
     model: ViLLa, batch: Batch, pyramid: LightPyramid, visual: Visual, which: Tensor, seen: dict[str, list[float]]
 ) -> None:
     assert visual.scene is not None
-    logits = model.focus(model.said([question.prompt.tail for question in batch.questions]), visual.scene)
-    focus = [tokens_of(chosen(own, visual.scene), visual.tokens) for own in logits[..., MEANT]]
+    logits = model.meant([question.prompt.tail for question in batch.questions], visual.scene)
+    focus = [tokens_of(chosen(own, visual.scene), visual.tokens) for own in logits]
     packed = packing.forward(model, visual, batch.times_s, batch.questions, focus=focus)
     firsts = (packed.weights > 1) & (packed.labels != packing.IGNORE)
     guessed = model.language.logits(packed.states[firsts]).argmax(dim=-1)
