@@ -11,9 +11,10 @@ from tiny import tiny_config, tiny_model
 from villa.light.encoder import LightPyramid
 from villa.light.finder import ThingFinder, Things, box_of
 from villa.light.pointer import Words
-from villa.light.scene import Scene, or_none
+from villa.light.scene import Scene, or_none, way_of_all
 from villa.synchronizer import Prompts
 from villa.training.feed import Batch
+from villa.training.teacher import LESSONS, Teacher
 from villa.training.thing_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
 
 ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
@@ -99,6 +100,7 @@ def _batch(boxes: list[list[list[float]]]) -> Batch:
         kinds=torch.zeros(count, dtype=torch.long),
         colours=torch.zeros(count, dtype=torch.long),
         meant=torch.zeros(0, dtype=torch.long),
+        happened=torch.zeros(count, len(LESSONS), dtype=torch.long),
     )
 
 
@@ -229,13 +231,36 @@ def test_what_was_out_of_view_has_not_moved_and_is_known_to_be_gone(scene):
     boxes = torch.tensor([[[0.3, 0.5, 0.1, 0.1]], [[0.6, 0.5, 0.1, 0.1]]])
     seen: list[torch.Tensor] = []
     hook = reader.moves.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    things = Things(torch.zeros(2, 1, 24), boxes, torch.full((2, 1), 5.0))
     for link in (-20.0, 20.0):
-        reader._moved(boxes, torch.full((2, 2), link), torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
+        reader._moved(things, torch.full((2, 2), link), torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
     hook.remove()
     gone, there = seen
-    assert float(gone[1, 0, 0, :5].abs().max()) < 1e-4  # no way, and not sure at all
+    assert float(gone[1, 0, 0, :7].abs().max()) < 1e-4  # no way, and not sure at all
     assert there[1, 0, 0, 0] == pytest.approx(-3.0, abs=1e-3)  # three tenths of the image to the left
-    assert there[1, 0, 0, 4] == pytest.approx(1.0, abs=1e-3)
+    assert there[1, 0, 0, 6] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_way_that_most_things_go_is_the_camera_s():
+    standing = torch.tensor([0.5, -0.2])
+    ways = standing.expand(2, 5, 2, 2).clone()
+    ways[:, 0] = torch.tensor([3.0, 3.0])  # one moves by itself
+    ways[1, 1:4] = torch.tensor([-9.0, 9.0])  # and here most are not there
+    counts = torch.ones(2, 5, 2, 1, dtype=torch.bool)
+    counts[1, :4] = False
+    torch.testing.assert_close(way_of_all(ways, counts), standing.expand(2, 1, 2, 2))
+    assert float(way_of_all(ways, torch.zeros_like(counts)).abs().max()) == 0.0
+
+
+def test_what_happened_is_taught_where_it_is_known():
+    teacher = Teacher(8)
+    states = torch.randn(3, 8, requires_grad=True)
+    happened = torch.full((3, len(LESSONS)), -1)
+    assert float(teacher.told(states, happened).detach()) == 0.0
+    happened[1, LESSONS.index("fell")] = 1
+    teacher.told(states, happened).backward()
+    assert states.grad is not None
+    assert states.grad.abs().sum(dim=1).nonzero().flatten().tolist() == [1]
 
 
 def test_a_link_is_weighed_against_none_of_these():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,6 +54,8 @@ class FrameWords:
         clear = {thing.id for thing in shown}
         self.blocking = [thing for thing in things if thing.id in ever and thing.id not in clear]
         self.all = [*self.things, *self.blocking]
+        # Many requests are drawn about one frame, and most of them name the same few things.
+        self._known: dict[tuple[str, ...], tuple[list[Thing], bool]] = {}
 
     @cached_property
     def happened(self) -> Happenings:
@@ -62,6 +64,19 @@ class FrameWords:
 
     def said(self, noun: str) -> tuple[list[Thing], bool]:
         """The things that a noun means, and whether nothing else could be meant by it."""
+        return self._once(self._said, noun)
+
+    def said_coloured(self, colour: str, noun: str) -> tuple[list[Thing], bool]:
+        """The same for a noun with a colour."""
+        return self._once(self._said_coloured, colour, noun)
+
+    def _once(self, find: Callable[..., tuple[list[Thing], bool]], *words: str) -> tuple[list[Thing], bool]:
+        if words not in self._known:
+            self._known[words] = find(*words)
+        things, clear = self._known[words]
+        return list(things), clear
+
+    def _said(self, noun: str) -> tuple[list[Thing], bool]:
         if noun in THINGS:
             return list(self.things), not self.blocking
         meant = [thing for thing in self.all if noun in thing.facts.names]
@@ -75,8 +90,7 @@ class FrameWords:
         visible = [thing for thing in self.things if thing in meant]
         return visible, not doubtful and len(visible) == len(meant)
 
-    def said_coloured(self, colour: str, noun: str) -> tuple[list[Thing], bool]:
-        """The same for a noun with a colour."""
+    def _said_coloured(self, colour: str, noun: str) -> tuple[list[Thing], bool]:
         if noun in THINGS:
             meant = [thing for thing in self.all if thing.colour == colour]
             doubtful = [thing for thing in self.all if thing.colour != colour and thing.may_show(colour)]

@@ -21,6 +21,7 @@ _TIME_CODE = 32
 _PLACE_CODE = 64
 _PAIR = 10  # numbers that say how one thing stands to another
 _MOVES = 10.0  # a tenth of the image is one
+_SURE = 0.5  # a thing that was in view at least so surely tells of the camera
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class SceneReader(nn.Module):
         self.link = nn.Linear(width, _LINK_CHANNELS)
         self.link_sharpness = nn.Parameter(torch.tensor([8.0, 6.0]))  # of looks, of places
         self.link_least = nn.Parameter(torch.tensor(4.0))  # what is less alike is nothing known
-        self.moves = Mlp(5 + 2 * _TIME_CODE, width, width)
+        self.moves = Mlp(7 + 2 * _TIME_CODE, width, width)
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
 
@@ -92,7 +93,7 @@ class SceneReader(nn.Module):
         x = x + self.size(size_code(boxes).to(features.dtype))
         code = sinusoid(times_s, _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S).to(features.dtype)
         x = x + self.time(code)[:, None] + self.chance(things.scores.sigmoid()[..., None].to(features.dtype))
-        x = x + self._moved(boxes, links, times_s, code)
+        x = x + self._moved(things, links, times_s, code)
         pairs = _pairs(boxes, links, times_s).to(features.dtype)
         doubt = things.doubt.to(features.dtype)
         x = x.flatten(0, 1)[None]
@@ -114,19 +115,30 @@ class SceneReader(nn.Module):
         sharp = F.softplus(self.link_sharpness.float())
         return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since) - self.link_least.float()
 
-    def _moved(self, boxes: Tensor, links: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
-        """Where each was on every frame, if it was in view, seen from where it is [T, N, W]."""
-        frames, count = boxes.shape[:2]
+    def _moved(self, things: Things, links: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
+        """Where each was on every frame, if in view, seen from where it is [T, N, W]; also against all others."""
+        frames, count = things.scores.shape
         weights = or_none(links.reshape(frames, count, frames, count)).softmax(dim=-1)[..., :-1]
-        flat = boxes.float()
+        flat = things.boxes.float()
         sure = weights.sum(dim=-1, keepdim=True)
         there = torch.einsum("tnsm,smb->tnsb", weights, flat)
         change = (there - sure * flat[:, :, None]) * _MOVES
+        ways, counts = change[..., :2], (sure > _SURE) & (things.scores > 0)[:, :, None, None]
+        change = torch.cat((change, ways - sure * way_of_all(ways, counts)), dim=-1)
         when = code[None, None].expand(frames, count, -1, -1)
         since = sinusoid(times_s[:, None] - times_s[None], _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S)
         since = since[:, None].expand(-1, count, -1, -1)
         parts = torch.cat((change.clamp(-8, 8), sure, when.float(), since), dim=-1)
         return self.moves(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
+
+
+def way_of_all(ways: Tensor, counts: Tensor) -> Tensor:
+    """Ways [T, N, T, 2] of things and which of them count [T, N, T, 1] -> what most have in common [T, 1, T, 2].
+
+    The median: most things stand still, and move in the image as the camera does. 0 where nothing counts.
+    """
+    known = ways.detach().masked_fill(~counts, torch.nan)
+    return known.nanmedian(dim=1, keepdim=True).values.nan_to_num(0.0)
 
 
 def or_none(links: Tensor) -> Tensor:

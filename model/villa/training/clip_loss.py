@@ -18,12 +18,13 @@ from villa.model import ViLLa
 from villa.training import packing
 from villa.training.feed import Batch
 from villa.training.focusing import Meant, focus_loss, hits_of
+from villa.training.precision import mixed
 from villa.training.reading import Reading
 from villa.training.teacher import Teacher
 from villa.training.thing_loss import MaskTerms, Places, ThingLoss, matched, point_loss
 
 # Weights of the sum; text is 1.
-POINT, FOCUS, SPOKEN, LINK, READING, KEY = 0.5, 5.0, 2.0, 0.3, 0.5, 0.1
+POINT, FOCUS, SPOKEN, LINK, READING, HAPPENED, KEY = 0.5, 5.0, 2.0, 0.3, 0.5, 1.0, 0.1
 
 
 def summed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -62,28 +63,28 @@ class ClipLoss:
         encoder = self.segmenter.encoder
         if not self.freeze_backbone:
             # On a CPU, convolutions in bfloat16 are four times as fast forwards and half again as slow backwards.
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type != "cpu"):
+            with mixed(images.device.type, enabled=images.device.type != "cpu"):
                 return encoder(images)  # type: ignore[no-any-return]
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with mixed(images.device.type):
             with torch.no_grad():
                 levels = encoder.backbone(images)
             return encoder.pyramid(levels, images)
 
     def from_things(self, batch: Batch) -> dict[str, Tensor]:
         """Teach encoder, finder, mask decoder and propagator; no language."""
-        with torch.autocast(batch.images.device.type, torch.bfloat16):
+        with mixed(batch.images.device.type):
             return summed(self.of_things(batch, self._pyramid(batch.images)))
 
     def from_aims(self, batch: Batch) -> dict[str, Tensor]:
         """Teach to find what requests are about; nothing is answered."""
-        with torch.autocast(batch.images.device.type, torch.bfloat16):
+        with mixed(batch.images.device.type):
             _, visual, scene = self._scene(batch)
             which = matched(scene.things, batch)
             return summed(self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which))
 
     def from_answers(self, batch: Batch) -> dict[str, Tensor]:
         """Teach the language model to read a scene, to answer and to point; nothing is drawn."""
-        with torch.autocast(batch.images.device.type, torch.bfloat16):
+        with mixed(batch.images.device.type):
             pyramid, visual, _ = self._scene(batch)
             parts, _ = self._said(batch, pyramid, visual)
         return summed(parts)
@@ -99,7 +100,7 @@ class ClipLoss:
 
     def from_all(self, batch: Batch) -> dict[str, Tensor]:
         """Teach everything at once."""
-        with torch.autocast(batch.images.device.type, torch.bfloat16):
+        with mixed(batch.images.device.type):
             pyramid = self._pyramid(batch.images)
             parts = self.of_things(batch, pyramid)
             visual = self.language.see((), pyramid, batch.times_s)
@@ -143,13 +144,14 @@ class ClipLoss:
         return parts, prompts.frames
 
     def _seen(self, batch: Batch, visual: Visual, scene: Scene, which: Tensor) -> dict[str, Tensor]:
-        """Are things told in their own words, and is each known again on other frames?"""
+        """Are things told in their own words, what happened to them, and is each known again on other frames?"""
         found = which >= 0
         if not bool(found.any()):
             return {}
         kinds, colours = batch.kinds[which[found]], batch.colours[which[found]]
         tokens = visual.tokens[:, : which.shape[1]][found]
         parts = {"read": READING * self.reading(tokens, kinds, colours)}
+        parts["happened"] = HAPPENED * self.head.told(scene.states[found], batch.happened[which[found]])
         flat = which.flatten()
         frame = torch.arange(len(which), device=flat.device).repeat_interleave(which.shape[1])
         same = (flat[:, None] == flat[None]) & (flat >= 0)[:, None]

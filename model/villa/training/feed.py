@@ -22,6 +22,7 @@ from torch import Tensor
 from villa import answers
 from villa.data.clips import ClipFacts, ClipReader, list_clips
 from villa.data.describe import check, describe
+from villa.data.happenings import happenings, in_order
 from villa.data.naming import MANY_COLOURED, FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
@@ -90,6 +91,7 @@ class Batch:
     kinds: Tensor  # [O] index into KINDS
     colours: Tensor  # [O] index into COLOURS, -100 where it is a matter of opinion
     meant: Tensor  # [K] the object of each [SEG], in order; -1: it is not there
+    happened: Tensor  # [O, LESSONS] 1: it did, 0: it did not, -1: that cannot be told
     aims: Aims | None = None
 
     @property
@@ -194,6 +196,7 @@ class Feed:
             kinds=on_device([KINDS.index(thing.kind) for thing in facts.objects], torch.long),
             colours=on_device(colours, torch.long),
             meant=on_device([numbers.get(identity, -1) for identity in meant], torch.long),
+            happened=on_device(lessons(facts, chosen), torch.long),
             aims=aims,
         )
 
@@ -235,6 +238,28 @@ class Feed:
             prompt, tuple(self.codec.answer_ids(answer)), text_loss=answer == sample.answer, kind=sample.kind
         )
         return question, targets
+
+
+def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:
+    """What happened to each object over the chosen frames, ascending: LESSONS of each; -1 where it is not plain."""
+    seen = happenings(facts, chosen[0], chosen[-1])
+    ends = (seen.moves[0].object_id, seen.moves[-1].object_id) if in_order(facts, seen) else None
+    told = []
+    for row, thing in enumerate(facts.objects):
+        unsure = thing.id in seen.unsure
+        # Between two chosen frames it may have been hidden and be back: who looks at those alone cannot know.
+        missed = thing.id in seen.hidden and all(facts.frames[at][row].visible_px >= _LEAST_PX for at in chosen)
+        first, last = (-1, -1) if ends is None or seen.unsure else (thing.id == ends[0], thing.id == ends[1])
+        moving = [thing.id in ids for ids in (seen.moved, seen.fell, seen.lifted, seen.by_arm)]
+        told.append(
+            [
+                *(-1 if unsure else int(yes) for yes in moving),
+                -1 if unsure or missed else int(thing.id in seen.hidden),
+                int(first),
+                int(last),
+            ]
+        )
+    return told
 
 
 def mistaken(sample: RequestSample, frame: FrameWords, rng: np.random.Generator) -> str:

@@ -39,10 +39,10 @@ _ANSWERING = ("answers", "joint")
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
     "things": ("segmenter.", "language.finder.", "head."),
-    "focus": ("language.scene.", "language.to_token.", "focus."),
+    "focus": ("language.scene.", "language.to_token.", "focus.", "head.happened."),
     "answers": (
         "language.projector.", "language.scene.", "language.to_token.", "language.llama.", "synthesizer.", "frame_",
-        "to_", "synchronizer.", "focus.", "pointer.",
+        "to_", "synchronizer.", "focus.", "pointer.", "head.happened.",
     ),
     "joint": ("",),
 }  # fmt: skip

@@ -32,6 +32,7 @@ from villa.segmenter import Segmenter
 from villa.training.answer_loss import AnswerLoss, Asked, TuneBatch, TuneLosses
 from villa.training.expressions import Expression, Expressions, Video
 from villa.training.parallel import Workers
+from villa.training.precision import mixed
 from villa.training.schedule import set_rates
 
 # What a large model learns: beginnings of parameter names, and the mark of adapters anywhere in them.
@@ -327,7 +328,7 @@ class _Run:
 
     def _backward(self, batch: TuneBatch) -> dict[str, float]:
         device = self.config.device.split(":")[0]
-        with torch.autocast(device, torch.bfloat16, enabled=self.config.mixed):
+        with mixed(device, enabled=self.config.mixed):
             parts = self.losses(batch)
         if not bool(torch.isfinite(parts["total"])):
             shown = {name: float(value.detach()) for name, value in parts.items()}

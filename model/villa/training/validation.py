@@ -17,7 +17,8 @@ from villa.model import ViLLa
 from villa.training import packing
 from villa.training.feed import Aims, Batch, Feed, FeedConfig
 from villa.training.losses import soft_iou
-from villa.training.teacher import Teacher
+from villa.training.precision import mixed
+from villa.training.teacher import LESSONS, Teacher
 from villa.training.thing_loss import matched
 
 
@@ -32,6 +33,8 @@ class Validation:
     def __call__(self, model: ViLLa, teacher: Teacher) -> dict[str, float]:
         """Shares of 1: "found", "kind", "colour", "iou" of things; with requests also "right" of [SEG] by their kind.
 
+        Of what happened to things, the share that is known to have ("moved seen"), and known not to ("moved not seen").
+
         A [SEG] is right where it points at its object on the newest frame, or at nothing where the object is not there.
         Answers are given; `config.misled` of those that name a single thing name the wrong one. "first word" is the
         model's own, after the request. "focus": of the aims, those of which exactly what they mean is found.
@@ -41,7 +44,7 @@ class Validation:
         for number, folder in enumerate(self.folders):
             rng = np.random.default_rng(self.config.seed + number)
             batch = feed.make(ClipReader(folder), rng)
-            with torch.autocast(batch.images.device.type, torch.bfloat16):
+            with mixed(batch.images.device.type):
                 pyramid = model.segmenter.encode(batch.images)
                 assert isinstance(pyramid, LightPyramid)
                 visual = model.language.see((), pyramid, batch.times_s)
@@ -74,6 +77,10 @@ def _look(
     seen["kind"] += (teacher.kinds(looks).argmax(dim=-1) == kinds).float().tolist()
     clear = colours >= 0
     seen["colour"] += (teacher.colours(looks[clear]).argmax(dim=-1) == colours[clear]).float().tolist()
+    guessed = teacher.happened(scene.states[found].float()) > 0
+    for lesson, guess, true in zip(LESSONS, guessed.T, batch.happened[which[found]].T, strict=True):
+        seen[f"{lesson} seen"] += guess[true == 1].float().tolist()
+        seen[f"{lesson} not seen"] += (~guess[true == 0]).float().tolist()
     frame = torch.arange(len(which), device=which.device)[:, None].expand_as(which)[found]
     masks = model.segmenter.decode(scene.prompts[found], pyramid, frame)
     seen["iou"] += soft_iou(masks.logits, batch.masks[which[found], frame]).tolist()

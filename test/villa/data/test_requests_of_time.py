@@ -10,6 +10,8 @@ from villa.data.clips import EventFacts
 from villa.data.happenings import happenings, screen_of
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.wordings import HELD_OUT, TRAINED
+from villa.training.feed import lessons
+from villa.training.teacher import LESSONS
 
 FRAMES = 16
 MUG, BOOK, PAN = thing(1, "mug", "red"), thing(2, "book", "blue"), thing(3, "pan", "black")
@@ -120,3 +122,31 @@ def test_nothing_fell_is_an_answer() -> None:
     samples = asked(facts, "fell", "absent", 400)
     assert samples
     assert all(not s.targets and s.answer.startswith("There is no") for s in samples)
+
+
+def test_lessons_tell_what_happened_over_the_frames_that_are_seen() -> None:
+    facts = film(
+        (MUG, BOOK, PAN, OTHER), (slides(2, 5), falls(9), lifted(0.2), rests(0.4)), (EventFacts("arm", 1, 2, 5),)
+    )
+    mug, book, pan, other = (dict(zip(LESSONS, row, strict=True)) for row in lessons(facts, [1, 6, 15]))
+    assert (mug["moved"], mug["pushed"], mug["fell"]) == (1, 1, 0)
+    assert (book["fell"], book["lifted"], pan["lifted"], pan["pushed"]) == (1, 0, 1, 0)
+    assert set(other.values()) <= {0, -1}
+    assert [thing["first"] for thing in (mug, book, pan)] == [-1, -1, -1]  # mug and pan begin together
+    later = lessons(facts, [7, 10, 15])
+    assert later[0][LESSONS.index("moved")] == 0
+
+
+def test_lessons_name_who_moved_first_and_last_where_there_is_an_order() -> None:
+    facts = film((MUG, BOOK, PAN), (slides(2, 5), falls(9), rests(0.4)))
+    mug, book, pan = (dict(zip(LESSONS, row, strict=True)) for row in lessons(facts, [0, 15]))
+    assert [(thing["first"], thing["last"]) for thing in (mug, book, pan)] == [(1, 0), (0, 1), (0, 0)]
+
+
+def test_who_was_hidden_between_the_frames_that_are_seen_is_not_asked() -> None:
+    facts = film(
+        (MUG, BOOK), (rests(-0.3), rests(0.3)), (EventFacts("occluded", 1, 6, 8),), [(1, t) for t in (6, 7, 8)]
+    )
+    hidden = LESSONS.index("hidden")
+    assert [row[hidden] for row in lessons(facts, [0, 7, 15])] == [1, 0]
+    assert [row[hidden] for row in lessons(facts, [0, 5, 15])] == [-1, 0]
