@@ -18,7 +18,7 @@ from villa.data.clips import ClipReader
 from villa.data.requests import sample_requests
 from villa.interface import ClipFrame, finish
 from villa.light.finder import Things
-from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, tokens_of
+from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, once_each, tokens_of
 from villa.light.scene import Scene
 from villa.training import packing
 from villa.training.feed import Feed, FeedConfig
@@ -81,16 +81,34 @@ def test_what_is_hardly_a_thing_is_not_meant(model, scene):
     assert bool((after < before - 5).all())
 
 
+def test_each_thing_is_compared_once_on_its_newest_frame(model, scene):
+    same = [(0 * THINGS + 1, 2 * THINGS + 3), (0 * THINGS + 2, 1 * THINGS + 4), (1 * THINGS + 0, 1 * THINGS + 5)]
+    scores = scene.things.scores.clone()
+    scores[0, 5] = -9.0  # nothing is there
+    linked = _linked(replace(scene, things=replace(scene.things, scores=scores)), same)
+    kept = once_each(linked)
+    assert bool(kept[2].all())
+    assert bool(kept[1].all())  # two of one frame are two, however alike
+    assert kept[0].tolist() == [True, False, False, True, True, False]
+    logits = model.focus(model.said([model.codec.request_ids("the mug")]), linked)[0]
+    assert bool((logits[~kept] < -10).all())
+    assert bool((logits[kept] > -10).all())
+
+
+def test_what_goes_from_frame_to_frame_is_one_thing(scene):
+    # On frame 0 it looks like on frame 1, there like on frame 2, but 0 and 2 are not alike.
+    chain = _linked(scene, [(0 * THINGS + 1, 1 * THINGS + 1), (1 * THINGS + 1, 2 * THINGS + 1)])
+    assert once_each(chain)[:, 1].tolist() == [False, False, True]
+
+
 # -- what is taken of it ---------------------------------------------------------------------------------------------
 
 
-def test_each_object_is_taken_once_on_its_newest_frame(scene):
+def test_what_is_meant_is_taken(scene):
     logits = NOTHING_MEANT.clone()
     logits[0, 1] = logits[2, 3] = logits[1, 5] = 2.0
-    same = _linked(scene, [(0 * THINGS + 1, 2 * THINGS + 3)])
-    assert set(chosen(logits, same)) == {(2, 3), (1, 5)}
-    assert set(chosen(logits, _linked(scene, []))) == {(2, 3), (1, 5), (0, 1)}
-    assert chosen(NOTHING_MEANT, same) == []
+    assert set(chosen(logits, scene)) == {(2, 3), (1, 5), (0, 1)}
+    assert chosen(NOTHING_MEANT, scene) == []
 
 
 def test_what_is_less_likely_meant_than_not_is_left(scene):
@@ -168,11 +186,25 @@ def test_a_thing_that_is_no_object_is_nothing_to_a_request():
     assert not hits[..., AMONG].any()
 
 
-def test_to_miss_what_is_meant_costs_more_than_to_add_what_is_not():
-    wanted = torch.tensor([[[True, False]]])
-    missed = focus_loss(torch.tensor([[[-2.0, -2.0]]]), wanted)
-    added = focus_loss(torch.tensor([[[2.0, 2.0]]]), wanted)
-    assert float(focus_loss(torch.tensor([[[2.0, -2.0]]]), wanted)) < float(added) < float(missed)
+def test_to_miss_what_is_meant_costs_more_than_to_add_what_is_not(scene):
+    wanted = torch.zeros(1, FRAMES, THINGS, dtype=torch.bool)
+    wanted[0, 2, 0] = True
+    right = torch.full((1, FRAMES, THINGS), -2.0)
+    missed, right[0, 2, 0] = right.clone(), 2.0
+    added = right.clone()
+    added[0, 2, 1] = 2.0
+    costs = [float(focus_loss(logits, wanted, scene)) for logits in (right, added, missed)]
+    assert costs == sorted(costs)
+    assert len(set(costs)) == 3
+
+
+def test_what_is_shown_again_is_taught_once(scene):
+    linked = _linked(scene, [(0 * THINGS + 1, 2 * THINGS + 3)])
+    wanted = torch.zeros(1, FRAMES, THINGS, dtype=torch.bool)
+    logits = torch.zeros(1, FRAMES, THINGS, requires_grad=True)
+    focus_loss(logits, wanted, linked).backward()
+    assert float(logits.grad[0, 0, 1]) == 0.0
+    assert float(logits.grad[0, 2, 3]) > 0.0
 
 
 # -- requests to learn from -------------------------------------------------------------------------------------------
@@ -215,7 +247,10 @@ def test_a_batch_has_requests_for_the_focus_with_what_objects_are_to_them(data):
 
 def test_the_focus_phase_learns_and_leaves_eyes_and_language_model_alone(data, tmp_path):
     start = tmp_path / "start.safetensors"
-    save(tiny_model(), start, torch.float32)
+    eyes_open = tiny_model()
+    with torch.no_grad():
+        eyes_open.language.finder.heat.bias.fill_(4.0)  # untrained, it would take nothing for a thing
+    save(eyes_open, start, torch.float32)
     before = load(start).state_dict()
     out = tmp_path / "run"
     config = TrainConfig(
@@ -249,6 +284,7 @@ def _asked(model, text="the mug"):
 
 def test_the_language_model_is_shown_what_a_request_is_about():
     model = tiny_model().requires_grad_(False).eval()
+    model.language.finder.heat.bias.fill_(4.0)
     looked, prompt = _asked(model)
     model.focus.score.bias[MEANT] = -60.0
     assert focused(model, prompt, looked.visual).shape == (0, 48)

@@ -24,6 +24,8 @@ Sighting = tuple[int, int]  # frame and thing
 
 MOST = 6  # things that are shown again
 _SAME = 0.0  # logit of a link from which two sightings are one thing
+_SEEN = -3.0  # logit from which something is a thing at all
+_NEVER = -12.0  # logit of what was not asked
 RARE = 3.0  # few things are meant: in training each weighs so much more
 _LEAST = math.log(RARE)  # logit from which a thing is meant more likely than not
 # What a thing may be to a request: meant, the other end of a relation ("left of the mug"), one of those among which
@@ -66,15 +68,30 @@ class Focus(nn.Module):
         self.score = nn.Linear(width, ASPECTS)
 
     def forward(self, words: Words, scene: Scene) -> Tensor:
-        """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG."""
+        """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG; only sightings that `once_each` keeps are compared."""
         frames, count = scene.things.scores.shape
+        kept = once_each(scene).flatten().nonzero().flatten()
         said = self.reader(words)
-        x = scene.states.flatten(0, 1)[None].expand(len(said.states), -1, -1)
-        doubt = scene.things.doubt.to(x.dtype)
+        x = scene.states.flatten(0, 1)[kept][None].expand(len(said.states), -1, -1)
+        doubt = scene.things.doubt[kept].to(x.dtype)
+        pairs = scene.pairs[kept][:, kept]
         for layer in self.layers:
-            x = layer(x, scene.pairs, doubt, said.states, said.spoken)
+            x = layer(x, pairs, doubt, said.states, said.spoken)
         scores = self.score(self.norm(x)) + doubt[:, None]
-        return scores.unflatten(1, (frames, count))  # type: ignore[no-any-return]
+        every = scores.new_full((len(scores), frames * count, ASPECTS), _NEVER)
+        return every.index_copy(1, kept, scores).unflatten(1, (frames, count))
+
+
+def once_each(scene: Scene) -> Tensor:
+    """One sighting of each thing [T, N] bool: on the newest frame that shows it.
+
+    What is on a newer frame already, by its looks and place, is not compared again: what it did before is in its state.
+    """
+    frames, count = scene.things.scores.shape
+    seen = scene.things.scores > _SEEN
+    same = (scene.links > _SAME).reshape(frames, count, frames, count) & seen
+    newer = seen.new_ones(frames, frames).triu(1)[:, None, :, None]
+    return seen & ~(same & newer).flatten(2).any(dim=2)
 
 
 def from_left(sightings: list[Sighting], scene: Scene) -> list[Sighting]:
@@ -88,17 +105,7 @@ def tokens_of(picked: list[Sighting], tokens: Tensor) -> Tensor:
 
 
 def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
-    """Logits [T, N] of one request -> (frame, thing) of each that is meant, from left to right.
-
-    Each is taken on the newest frame that shows it: what is on a newer frame already, by its looks and place, is not
-    told twice.
-    """
-    picked: list[Sighting] = []
-    count = logits.shape[1]
-    for frame, thing in reversed((logits > _LEAST).nonzero().tolist()):
-        at = frame * count + thing
-        newer = [t * count + n for t, n in picked if t > frame]
-        if not newer or not bool((scene.links[at, newer] > _SAME).any()):
-            picked.append((frame, thing))
+    """Logits [T, N] of one request -> (frame, thing) of each that is meant, from left to right."""
+    picked: list[Sighting] = [(frame, thing) for frame, thing in (logits > _LEAST).nonzero().tolist()]
     likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST]
     return from_left(likeliest, scene)

@@ -102,7 +102,7 @@ class AnswerLoss:
         found = found_at(scene.things, Places.of_masks(batch.targets.to(model.device)))
         meant = Meant.at(found, scene, questions, model.codec.seg_id)
         told = model.meant([question.prompt.tail for question in questions], scene)
-        return {"focus": FOCUS * focus_loss(told, meant.things)}, meant.shown(visual.tokens, told)
+        return {"focus": FOCUS * focus_loss(told, meant.things, scene)}, meant.shown(visual.tokens, told)
 
     def _text(self, packed: packing.Packed) -> Tensor:
         keep = packed.labels != packing.IGNORE

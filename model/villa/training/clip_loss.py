@@ -171,8 +171,8 @@ class ClipLoss:
             return {}
         logits = self.model.focus(self.model.said(aims.tails), scene)
         hits = hits_of(aims.about, which)
-        meant = FOCUS * focus_loss(logits[..., MEANT], hits[..., MEANT])
-        return {"focus": meant, "spoken": SPOKEN * focus_loss(logits[..., MEANT + 1 :], hits[..., MEANT + 1 :])}
+        meant = FOCUS * focus_loss(logits[..., MEANT], hits[..., MEANT], scene)
+        return {"focus": meant, "spoken": SPOKEN * focus_loss(logits[..., MEANT + 1 :], hits[..., MEANT + 1 :], scene)}
 
     def _text(self, packed: packing.Packed) -> dict[str, Tensor]:
         keep = packed.labels != packing.IGNORE

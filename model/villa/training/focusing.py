@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.light.focus import MOST, RARE, Sighting, chosen, from_left, tokens_of
+from villa.light.focus import MOST, RARE, Sighting, chosen, from_left, once_each, tokens_of
 from villa.light.scene import Scene
 from villa.training.packing import Question
 
@@ -77,7 +77,11 @@ def hits_of(about: Tensor, which: Tensor) -> Tensor:
     return torch.cat((about, none), dim=1)[:, which]  # -1 is the last
 
 
-def focus_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Logits against what is so, of one shape."""
+def focus_loss(logits: Tensor, wanted: Tensor, scene: Scene) -> Tensor:
+    """Logits against what is so, both [R, T, N, ...], where each thing of the scene is looked at."""
+    once = once_each(scene)
+    logits, wanted = logits[:, once], wanted[:, once]
+    if not logits.numel():
+        return logits.sum()
     weight = torch.tensor(RARE, device=logits.device)
     return F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), pos_weight=weight)
