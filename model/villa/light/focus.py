@@ -24,7 +24,7 @@ Sighting = tuple[int, int]  # frame and thing
 
 MOST = 6  # things that are shown again
 _SAME = 0.0  # logit of a link from which two sightings are one thing
-_SEEN = -3.0  # logit from which something is a thing at all
+_SEEN = -2.0  # logit from which something is a thing at all
 _NEVER = -12.0  # logit of what was not asked
 RARE = 3.0  # few things are meant: in training each weighs so much more
 _LEAST = math.log(RARE)  # logit from which a thing is meant more likely than not

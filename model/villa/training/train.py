@@ -104,7 +104,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     },
     # Requests are cheap here: many about each clip.
     "focus": {
-        "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "aims": 64,
+        "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "aims": 96,
         "steps": 4000, "decay_steps": 1500, "lr": 1e-3,
     },
     "answers": {
