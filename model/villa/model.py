@@ -21,6 +21,7 @@ from villa.layers import Mlp, sinusoid
 from villa.light.focus import MEANT, Focus
 from villa.light.pointer import ObjectPointer, Words
 from villa.light.scene import Scene
+from villa.mllm.causal import CausalLLM
 from villa.mllm.interface import MultimodalLLM, Visual
 from villa.sampler import KeySegmentSampler
 from villa.segmenter import Pyramid, Segmenter
@@ -62,9 +63,15 @@ class ViLLa(nn.Module):
         """Token ids of R requests, each with what was said before it -> their embeddings, for the focus."""
         return Words.of([self.language.embed(self.language.ids(tail)) for tail in tails])
 
+    def aspects(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
+        """Token ids of R requests, likewise -> logits [R, T, N, 3] of what each thing of a scene is to each."""
+        language = self.language
+        assert isinstance(language, CausalLLM)
+        return self.focus(self.said(tails), scene, language.to_token(scene.states))  # type: ignore[no-any-return]
+
     def meant(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
         """Token ids of R requests, likewise -> logits [R, T, N] of what each means in a scene."""
-        return self.focus(self.said(tails), scene)[..., MEANT]  # type: ignore[no-any-return]
+        return self.aspects(tails, scene)[..., MEANT]
 
     # -- doors ---------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_config, tiny_model
+from torch.nn import functional as F
 
 from villa.answering import focused, look, prompt_about
 from villa.checkpoint import load, save
@@ -19,6 +20,7 @@ from villa.data.requests import sample_requests
 from villa.interface import ClipFrame, finish
 from villa.light.finder import Things
 from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, once_each, tokens_of
+from villa.light.pointer import Words
 from villa.light.scene import Scene
 from villa.training import packing
 from villa.training.feed import Feed, FeedConfig
@@ -60,16 +62,35 @@ def _linked(scene: Scene, pairs: list[tuple[int, int]]) -> Scene:
 
 def test_a_request_is_read_as_it_is_whatever_else_is_asked(model, scene):
     short, long = (model.codec.request_ids(text) for text in ("the mug", "the mug that is left of the red box, please"))
-    together = model.focus(model.said([short, long]), scene)
+    together = model.aspects([short, long], scene)
     assert together.shape == (2, FRAMES, THINGS, 3)
-    torch.testing.assert_close(together[:1], model.focus(model.said([short]), scene), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together[:1], model.aspects([short], scene), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
 def test_the_order_of_words_matters(model, scene):
     ids = model.codec.request_ids("the mug left of the box")
-    ahead, back = model.focus(model.said([ids, ids[::-1]]), scene)
+    ahead, back = model.aspects([ids, ids[::-1]], scene)
     assert not torch.allclose(ahead, back, atol=1e-3)
+
+
+def test_a_word_fits_the_thing_whose_token_lies_near_it(model):
+    matching = model.focus.matching
+    width = matching.of_thing.in_features
+    mug, ham, mer = torch.eye(48)[:3]
+    words = Words.of([torch.stack((torch.ones(48), mug)), torch.stack((torch.ones(48), ham, mer))])
+    read = Words(torch.zeros(2, 3, width), words.spoken)
+    tokens = torch.stack((mug, F.normalize(ham + mer, dim=0)))
+    seen: list[torch.Tensor] = []
+    hook = matching.out.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    fit = matching(torch.zeros(2, width), tokens, words, read)
+    hook.remove()
+    assert fit.shape == (2, 2, width)
+    one, two = seen[0][..., -6], seen[0][..., -4]  # the best place, of one token and of two
+    assert one[0].argmax() == 0
+    assert two[1].argmax() == 1
+    assert float(two[1, 1]) > float(one[1, 1])  # a noun in two pieces is only whole with both
+    assert float(two[1, 1]) == pytest.approx(4.0, abs=1e-4)
 
 
 def test_what_is_hardly_a_thing_is_not_meant(model, scene):
@@ -77,7 +98,7 @@ def test_what_is_hardly_a_thing_is_not_meant(model, scene):
     scores[1, 2] = -30.0
     doubtful = replace(scene, things=replace(scene.things, scores=scores))
     ids = model.codec.request_ids("the mug")
-    before, after = (model.focus(model.said([ids]), one)[0, 1, 2] for one in (scene, doubtful))
+    before, after = (model.aspects([ids], one)[0, 1, 2] for one in (scene, doubtful))
     assert bool((after < before - 5).all())
 
 
@@ -90,7 +111,7 @@ def test_each_thing_is_compared_once_on_its_newest_frame(model, scene):
     assert bool(kept[2].all())
     assert bool(kept[1].all())  # two of one frame are two, however alike
     assert kept[0].tolist() == [True, False, False, True, True, False]
-    logits = model.focus(model.said([model.codec.request_ids("the mug")]), linked)[0]
+    logits = model.aspects([model.codec.request_ids("the mug")], linked)[0]
     assert bool((logits[~kept] < -10).all())
     assert bool((logits[kept] > -10).all())
 

@@ -14,6 +14,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from villa.config import ThingsConfig
 from villa.layers import sinusoid
@@ -33,6 +34,10 @@ _LEAST = math.log(RARE)  # logit from which a thing is meant more likely than no
 MEANT, BESIDE, AMONG = range(3)
 ASPECTS = 3
 _LONGEST, _SHORTEST = 200.0, 6.0  # tokens, of the code of places
+_KEYS = 12  # ways in which a word may fit a thing
+_PIECES = (1, 2, 3)  # tokens that a noun may have
+_BEST = 2  # places in a request that count for each: a colour and a noun
+_LOUDNESS = 4.0  # of cosines beside products
 
 
 class RequestReader(nn.Module):
@@ -56,23 +61,63 @@ class RequestReader(nn.Module):
         return Words(self.layers(x, src_key_padding_mask=~words.spoken), words.spoken)
 
 
+class Matching(nn.Module):
+    """How well the words of R requests name M things, before anything is compared -> [R, M, W].
+
+    Of each way to fit, the best place in the request counts (late interaction, arXiv 2004.12832). Attention would have
+    to find out what goes with what before it learnt anything else. Half of the ways are products of what is known of a
+    thing and of a word as it was read; the others are how near its visual token lies to the words themselves, as tokens
+    are taught to (`villa.training.reading`).
+    """
+
+    def __init__(self, embedding: int, width: int) -> None:
+        super().__init__()
+        self.of_thing = nn.Linear(width, width)
+        self.of_word = nn.Linear(width, width)
+        self.middle = nn.Parameter(torch.zeros(embedding))  # what all words have in common
+        self.out = nn.Linear(_KEYS + _BEST * len(_PIECES), width)
+
+    def forward(self, states: Tensor, tokens: Tensor, words: Words, read: Words) -> Tensor:
+        """States [M, W] and visual tokens [M, D] of things; words [R, L, D], and the same when read [R, L, W]."""
+        things = self.of_thing(states).unflatten(-1, (_KEYS, -1))
+        said = self.of_word(read.states).unflatten(-1, (_KEYS, -1))
+        fits = torch.einsum("mkd,rlkd->rmkl", things, said) * things.shape[-1] ** -0.5
+        ways = [fits.masked_fill(~read.spoken[:, None, None], torch.finfo(fits.dtype).min).amax(dim=-1)]
+        look = F.normalize(tokens.float(), dim=-1)
+        for pieces in _PIECES:
+            # Room for a noun of so many pieces, and for the best places, however short the request is.
+            room = F.pad(words.states.float() - self.middle, (0, 0, 0, pieces - 1 + _BEST))
+            whole = F.avg_pool1d(room.transpose(1, 2), pieces, stride=1).transpose(1, 2)
+            near = torch.einsum("md,rld->rml", look, F.normalize(whole, dim=-1))
+            inside = F.pad(words.spoken, (0, pieces - 1 + _BEST))[:, pieces - 1 :]
+            near = near.masked_fill(~inside[:, None], -1.0)
+            ways.append(_LOUDNESS * near.topk(_BEST, dim=-1).values.to(fits.dtype))
+        matched: Tensor = self.out(torch.cat(ways, dim=-1))
+        return matched
+
+
 class Focus(nn.Module):
-    """Embedded tokens of R requests and a scene -> what each thing is to each request."""
+    """Embedded tokens of R requests, a scene and its visual tokens -> what each thing is to each request."""
 
     def __init__(self, embedding: int, config: ThingsConfig) -> None:
         super().__init__()
         width = config.width
         self.reader = RequestReader(embedding, config)
+        self.matching = Matching(embedding, width)
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads, width) for _ in range(config.focus_layers))
         self.norm = nn.LayerNorm(width)
         self.score = nn.Linear(width, ASPECTS)
 
-    def forward(self, words: Words, scene: Scene) -> Tensor:
-        """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG; only sightings that `once_each` keeps are compared."""
+    def forward(self, words: Words, scene: Scene, tokens: Tensor) -> Tensor:
+        """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG; only sightings that `once_each` keeps are compared.
+
+        `tokens` [T, N, D] are what the language model is told of each thing.
+        """
         frames, count = scene.things.scores.shape
         kept = once_each(scene).flatten().nonzero().flatten()
         said = self.reader(words)
-        x = scene.states.flatten(0, 1)[kept][None].expand(len(said.states), -1, -1)
+        states = scene.states.flatten(0, 1)[kept]
+        x = states + self.matching(states, tokens.flatten(0, 1)[kept], words, said)
         doubt = scene.things.doubt[kept].to(x.dtype)
         pairs = scene.pairs[kept][:, kept]
         for layer in self.layers:

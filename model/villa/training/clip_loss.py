@@ -169,7 +169,7 @@ class ClipLoss:
         aims = batch.aims
         if aims is None or not aims.tails:
             return {}
-        logits = self.model.focus(self.model.said(aims.tails), scene)
+        logits = self.model.aspects(aims.tails, scene)
         hits = hits_of(aims.about, which)
         meant = FOCUS * focus_loss(logits[..., MEANT], hits[..., MEANT], scene)
         return {"focus": meant, "spoken": SPOKEN * focus_loss(logits[..., MEANT + 1 :], hits[..., MEANT + 1 :], scene)}
