@@ -60,8 +60,14 @@ class ViLLa(nn.Module):
             self.track_gate = nn.Parameter(torch.zeros(1))
 
     def said(self, tails: Sequence[Sequence[int]]) -> Words:
-        """Token ids of R requests, each with what was said before it -> their embeddings, for the focus."""
-        return Words.of([self.language.embed(self.language.ids(tail)) for tail in tails])
+        """Token ids of R requests, each with what was said before it -> their embeddings, for the focus.
+
+        Without what all words have in common, which is most of each: what is left tells them apart.
+        """
+        language = self.language
+        assert isinstance(language, CausalLLM)
+        common = language.llama.embed_tokens.weight.detach().mean(dim=0)
+        return Words.of([language.embed(language.ids(tail)) - common for tail in tails])
 
     def aspects(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
         """Token ids of R requests, likewise -> logits [R, T, N, 3] of what each thing of a scene is to each."""

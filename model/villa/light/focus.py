@@ -70,11 +70,10 @@ class Matching(nn.Module):
     are taught to (`villa.training.reading`).
     """
 
-    def __init__(self, embedding: int, width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.of_thing = nn.Linear(width, width)
         self.of_word = nn.Linear(width, width)
-        self.middle = nn.Parameter(torch.zeros(embedding))  # what all words have in common
         self.out = nn.Linear(_KEYS + _BEST * len(_PIECES), width)
 
     def forward(self, states: Tensor, tokens: Tensor, words: Words, read: Words) -> Tensor:
@@ -86,7 +85,7 @@ class Matching(nn.Module):
         look = F.normalize(tokens.float(), dim=-1)
         for pieces in _PIECES:
             # Room for a noun of so many pieces, and for the best places, however short the request is.
-            room = F.pad(words.states.float() - self.middle, (0, 0, 0, pieces - 1 + _BEST))
+            room = F.pad(words.states.float(), (0, 0, 0, pieces - 1 + _BEST))
             whole = F.avg_pool1d(room.transpose(1, 2), pieces, stride=1).transpose(1, 2)
             near = torch.einsum("md,rld->rml", look, F.normalize(whole, dim=-1))
             inside = F.pad(words.spoken, (0, pieces - 1 + _BEST))[:, pieces - 1 :]
@@ -103,7 +102,7 @@ class Focus(nn.Module):
         super().__init__()
         width = config.width
         self.reader = RequestReader(embedding, config)
-        self.matching = Matching(embedding, width)
+        self.matching = Matching(width)
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads, width) for _ in range(config.focus_layers))
         self.norm = nn.LayerNorm(width)
         self.score = nn.Linear(width, ASPECTS)
