@@ -25,6 +25,7 @@ from villa.light.scene import Scene
 from villa.training import packing
 from villa.training.feed import Feed, FeedConfig
 from villa.training.focusing import Meant, focus_loss, hits_of, owners
+from villa.training.sights import Sights
 from villa.training.train import TrainConfig, train
 
 FRAMES, THINGS = 3, 6
@@ -290,6 +291,41 @@ def test_the_focus_phase_learns_and_leaves_eyes_and_language_model_alone(data, t
     shares = lines[-1]["validation"]
     assert 0 <= shares["focus"] <= 1
     assert {name for name in shares if name.startswith("focus: ")}
+
+
+def test_frozen_eyes_look_at_a_clip_once_and_remember_each_frame(data):
+    asked: list[torch.Tensor] = []
+
+    def see(images: torch.Tensor) -> Things:
+        asked.append(images)
+        means = images.mean(dim=(1, 2, 3))
+        return Things(
+            means[:, None, None].expand(-1, 4, 8), torch.full((len(images), 4, 4), 0.5), means[:, None].expand(-1, 4)
+        )
+
+    sights = Sights(see, 64, 96)
+    folder, other = data / "0000000", data / "0000001"
+    whole = sights(folder, range(6), torch.device("cpu"))
+    assert whole.features.shape == (6, 4, 8)
+    some = sights(folder, (1, 4), torch.device("cpu"))
+    torch.testing.assert_close(some.features, whole.features[[1, 4]])
+    assert sum(map(len, asked)) == 6
+    assert asked[0].shape[1:] == (3, 64, 96)
+    assert not torch.allclose(sights(other, (1, 4), torch.device("cpu")).features, some.features)
+
+
+def test_each_process_has_its_own_clips_and_none_twice(data):
+    def first_clips(part: tuple[int, int]) -> set[str]:
+        config = FeedConfig(data, 2, 0, 0, 64, 96, aims=2, part=part, pictures=False)
+        feed = Feed(config, tiny_model().codec)
+        batches = [batch for batch, _ in zip(feed, range(6), strict=False)]
+        feed.close()
+        assert all(batch.images.shape == (0, 3, 64, 96) for batch in batches)
+        return {batch.folder.name for batch in batches}
+
+    assert first_clips((0, 2)) == {"0000000"}
+    assert first_clips((1, 2)) == {"0000001"}
+    assert first_clips((0, 1)) == {"0000000", "0000001"}
 
 
 # -- where it is used -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,6 +92,8 @@ def _batch(boxes: list[list[list[float]]]) -> Batch:
     places = torch.tensor(boxes)
     count, frames = places.shape[:2]
     return Batch(
+        folder=Path(),
+        chosen=tuple(range(frames)),
         images=torch.zeros(frames, 3, 64, 96),
         times_s=torch.arange(frames).flip(0).float(),
         questions=[],

@@ -20,6 +20,7 @@ from villa.training.feed import Batch
 from villa.training.focusing import Meant, focus_loss, hits_of
 from villa.training.precision import mixed
 from villa.training.reading import Reading
+from villa.training.sights import Sights
 from villa.training.teacher import Teacher
 from villa.training.thing_loss import MaskTerms, Places, ThingLoss, matched, point_loss
 
@@ -50,6 +51,8 @@ class ClipLoss:
         self.freeze_backbone = freeze_backbone
         self.reading = Reading(model)
         self.masks = MaskTerms(self.segmenter)
+        size = self.segmenter.config.encoder
+        self.sights = Sights(lambda images: self.language.finder(self._pyramid(images)), size.height, size.width)
         self.of_things = ThingLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "things": self.from_things,
@@ -76,10 +79,14 @@ class ClipLoss:
             return summed(self.of_things(batch, self._pyramid(batch.images)))
 
     def from_aims(self, batch: Batch) -> dict[str, Tensor]:
-        """Teach to find what requests are about; nothing is answered."""
+        """Teach to find what requests are about; nothing is answered, and the pictures of the batch are not used."""
         with mixed(batch.images.device.type):
-            _, visual, scene = self._scene(batch)
-            which = matched(scene.things, batch)
+            things = self.sights(batch.folder, batch.chosen, batch.times_s.device)
+            no_picture = things.features.new_zeros(len(batch.chosen), 0, self.language.width)
+            visual = self.language.told(things, no_picture, batch.times_s)
+            scene = visual.scene
+            assert scene is not None
+            which = matched(things, batch)
             return summed(self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which))
 
     def from_answers(self, batch: Batch) -> dict[str, Tensor]:

@@ -27,10 +27,10 @@ from villa.data.naming import MANY_COLOURED, FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
 from villa.interface import Rgb
-from villa.light.encoder import normalize
 from villa.light.focus import AMONG, ASPECTS, BESIDE, MEANT
 from villa.tokenizer import SEG, Prompt, TextCodec
 from villa.training.packing import Question
+from villa.training.pictures import Look, scaled
 
 _UNCLEAR = -100
 _LEAST_PX = 16  # at 320x240; less of an object is not there
@@ -67,6 +67,8 @@ class FeedConfig:
     fewest_frames: int | None = None  # None: always `frames`
     misled: float = _MISLED  # share of the answers with one thing that name another one
     aims: int = 0  # requests for the focus alone, which are not answered
+    pictures: bool = True  # False: only what is on them is told
+    part: tuple[int, int] = (0, 1)  # of so many processes the one whose clips these are
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class Aims:
 class Batch:
     """T frames of one clip with O objects, and questions whose [SEG] mean K of them."""
 
-    images: Tensor  # [T, 3, H, W], normalised
+    folder: Path  # of the clip
+    chosen: tuple[int, ...]  # its frames, ascending
+    images: Tensor  # [T, 3, H, W], normalised; [0, 3, H, W] without pictures
     times_s: Tensor  # [T] seconds before the newest
     questions: list[Question]
     masks: Tensor  # [O, T, H/4, W/4] in 0..1
@@ -110,7 +114,7 @@ class Feed:
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=6)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="villa-feed", daemon=True)
-        self._folders = list_clips(config.root)
+        self._folders = self._own_clips()
         if not self._folders:
             raise FileNotFoundError(f"no clips under {config.root}: make some with `villa data build`")
 
@@ -123,6 +127,10 @@ class Feed:
                 raise item
             yield item
 
+    def _own_clips(self) -> list[Path]:
+        which, count = self.config.part
+        return list_clips(self.config.root)[which::count]
+
     def close(self) -> None:
         """Stop the background thread."""
         self._closed.set()
@@ -133,7 +141,7 @@ class Feed:
             while not self._closed.is_set():
                 made += 1
                 if made % 500 == 0:  # a renderer may be adding clips while training runs
-                    self._folders = list_clips(self.config.root)
+                    self._folders = self._own_clips()
                 folder = self._folders[int(self._rng.integers(len(self._folders)))]
                 batch = self.make(ClipReader(folder), self._rng)
                 while not self._closed.is_set():
@@ -152,7 +160,7 @@ class Feed:
         count = rng.integers(fewest, config.frames + 1)
         chosen = choose_frames(len(clip), int(count), rng)
         look = Look.draw(rng) if config.augment else None
-        images = [clip.rgb(index) for index in chosen]
+        images = [clip.rgb(index) for index in chosen] if config.pictures else []
         if look is not None:
             images = [look.apply(image, rng) for image in images]
         masks = [clip.mask(index) for index in chosen]
@@ -160,8 +168,7 @@ class Feed:
             images, masks = zoomed(images, masks, rng)
         facts = clip.facts
         size = (config.width, config.height)
-        resized = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images])
-        tensor = normalize(torch.from_numpy(resized))
+        tensor = scaled(images, size) if images else torch.zeros(0, 3, config.height, config.width)
         times = torch.tensor([(chosen[-1] - index) / facts.fps for index in chosen], dtype=torch.float32)
         questions: list[Question] = []
         meant: list[int] = []
@@ -187,6 +194,8 @@ class Feed:
             return torch.as_tensor(values, dtype=dtype, device=config.device)
 
         return Batch(
+            folder=clip.folder,
+            chosen=tuple(chosen),
             images=tensor.to(config.device),
             times_s=times.to(config.device),
             questions=questions,
@@ -352,42 +361,3 @@ def place(mask: NDArray[np.bool_]) -> tuple[float, ...]:
 def soft_mask(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
     """Mask [H, W] -> share of each cell that is inside [h, w]; `grid` is (w, h)."""
     return np.asarray(cv2.resize(mask.astype(np.float32), grid, interpolation=cv2.INTER_AREA), np.float32)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a camera might have seen the same clip: one draw for all its frames."""
-
-    gain: float
-    offset: float
-    gamma: float
-    saturation: float
-    tint: tuple[float, float, float]
-    blur_px: float
-    noise: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> Look:
-        """Mild enough that colour words stay true."""
-        return cls(
-            gain=float(rng.uniform(0.7, 1.25)),
-            offset=float(rng.uniform(-20, 20)),
-            gamma=float(rng.uniform(0.75, 1.3)),
-            saturation=float(rng.uniform(0.75, 1.3)),
-            tint=tuple(float(x) for x in rng.uniform(0.94, 1.06, 3)),  # type: ignore[arg-type]
-            blur_px=float(rng.choice([0.0, 0.0, 0.5, 0.9])),
-            noise=float(rng.choice([0.0, 2.0, 5.0])),
-        )
-
-    def apply(self, image: Rgb, rng: np.random.Generator) -> Rgb:
-        """Image [H, W, 3] uint8 -> the same size."""
-        x = image.astype(np.float32)
-        gray = x.mean(axis=2, keepdims=True)
-        x = gray + (x - gray) * self.saturation
-        x = 255 * (np.clip(x, 0, 255) / 255) ** self.gamma
-        x = x * (self.gain * np.asarray(self.tint, np.float32)) + self.offset
-        if self.blur_px:
-            x = np.asarray(cv2.GaussianBlur(x, (0, 0), self.blur_px))
-        if self.noise:
-            x = x + rng.standard_normal(x.shape, np.float32) * self.noise
-        return np.asarray(np.clip(x, 0, 255), np.uint8)

@@ -104,7 +104,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     },
     # Requests are cheap here: many about each clip.
     "focus": {
-        "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "aims": 96,
+        "clips_per_step": 4, "frames": 8, "fewest_frames": 4, "aims": 48,
         "steps": 4000, "decay_steps": 1500, "lr": 1e-3,
     },
     "answers": {
@@ -309,6 +309,8 @@ class _Run:
             height=self.segmenter.config.encoder.height,
             width=self.segmenter.config.encoder.width,
             zoom=config.phase == "things",
+            pictures=config.phase != "focus",
+            part=(self.workers.rank, self.workers.count),
             device=self.workers.device,
             visual_tokens=_language(self.model).visual_tokens,
         )
@@ -363,7 +365,15 @@ class _Run:
         if config.validate is None or not self.workers.first:
             return
         fixed = replace(
-            feed, root=config.validate, seed=config.seed, augment=False, zoom=False, fewest_frames=None, misled=1.0
+            feed,
+            root=config.validate,
+            seed=config.seed,
+            augment=False,
+            zoom=False,
+            fewest_frames=None,
+            misled=1.0,
+            pictures=True,
+            part=(0, 1),
         )
         shares = Validation(fixed, config.validate_clips)(self.model, self.head)
         log.write(json.dumps({"step": self.step, "validation": shares}) + "\n")
