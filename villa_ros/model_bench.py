@@ -253,13 +253,15 @@ class _Run:
         """A mask, and the memory that an answer begins."""
         import torch
 
+        from villa.light.focus import marks
         from villa.light.pointer import Words
         from villa.segmenter import Moment
 
         model, segmenter = self.model, self.model.segmenter
         image = torch.cat([seen.tokens for seen in features[: self.frames]])
         said = None if visual.scene is None else Words.of([words.said])
-        prompts = model.prompts(words.state[None], states, image, None, visual.scene, said)
+        marked = None if visual.scene is None else marks([None], visual.scene)
+        prompts = model.prompts(words.state[None], states, image, None, visual.scene, said, marked)
         prompt = prompts.frames[:, -1]
         at = torch.zeros(1, dtype=torch.long, device=self.device)
         decode, masks = self.timed(lambda: segmenter.decode(prompt, features[0], at))

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from villa import answers, sampler
 from villa.interface import ClipFrame, Rgb, SlowStep, Stage
-from villa.light.focus import chosen, tokens_of
+from villa.light.focus import Sighting, chosen, tokens_of
 from villa.mllm.interface import Inputs, Visual, next_position
 from villa.model import ViLLa, clip_times
 from villa.segmenter import Pyramid, joined
@@ -36,6 +36,7 @@ class Said:
     confidence: tuple[float, ...]  # probability of each [SEG]
     frames: Tensor  # h_f [K, T, D]
     words: Tensor  # [L, D]: the request and what it follows up on, as read
+    marked: tuple[Sighting, ...] = ()  # what was found to be meant before a word was said, from left to right
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,8 @@ def say(
     words = torch.cat(read)
     state = words[-1]
     position = next_position(tail.positions)
-    shown = focused(model, prompt, visual)
+    marked = focused(model, prompt, visual)
+    shown = tokens_of(marked, visual.tokens)
     if len(shown):
         state = language.read(language.text_inputs(shown, position), cache=cache)[-1]
         length, position = length + len(shown), position + len(shown)
@@ -209,19 +211,19 @@ def say(
     raw = codec.decode(ids)
     if not states:
         nothing = visual.tokens.new_zeros(0, language.width)
-        return Said(raw, finish, nothing, (), nothing[:, None], words)
+        return Said(raw, finish, nothing, (), nothing[:, None], words, tuple(marked))
     h_v = torch.stack(states)
     h_f = frame_states(model, h_v, times_s, seg_at, positions, cache)
     yield SlowStep(Stage.DECODING, 1.0, answers.read(raw).text)
-    return Said(raw, finish, h_v, tuple(confidence), h_f, words)
+    return Said(raw, finish, h_v, tuple(confidence), h_f, words, tuple(marked))
 
 
-def focused(model: ViLLa, prompt: Prompt, visual: Visual) -> Tensor:
-    """The tokens [F, D] of what a request is about; none where the model is not told of things."""
+def focused(model: ViLLa, prompt: Prompt, visual: Visual) -> list[Sighting]:
+    """What a request is about; nothing where the model is not told of things."""
     if visual.scene is None:
-        return visual.tokens.new_zeros(0, visual.tokens.shape[-1])
+        return []
     (logits,) = model.meant([prompt.tail], visual.scene)
-    return tokens_of(chosen(logits, visual.scene), visual.tokens)
+    return chosen(logits, visual.scene)
 
 
 def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from villa.answering import focused, look, prompt_about
 from villa.interface import ClipFrame, Rgb, finish
+from villa.light.focus import tokens_of
 from villa.model import ViLLa
 from villa.tokenizer import SEG
 from villa.training import packing
@@ -41,7 +42,8 @@ def rank(
     prompt = prompt_about(model, looked, text, history)
     answers = [tuple(model.codec.answer_ids(f"The {name} {SEG}.")) for name in names]
     questions = [packing.Question(prompt, answer) for answer in answers]
-    focus = [focused(model, prompt, looked.visual)] * len(questions)
+    shown = tokens_of(focused(model, prompt, looked.visual), looked.visual.tokens)
+    focus = [shown] * len(questions)
     packed = packing.forward(model, looked.visual, looked.times_s, questions, focus=focus, every_frame=False)
     chances = model.language.logits(packed.states).float().log_softmax(dim=-1)
     taught = (packed.labels != packing.IGNORE).nonzero().flatten()

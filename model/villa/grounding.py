@@ -12,6 +12,7 @@ from torch import Tensor
 from villa import answers
 from villa.answering import Heard
 from villa.interface import Logits, SlowStep, Stage
+from villa.light.focus import in_order, marks
 from villa.light.pointer import Words
 from villa.model import ViLLa, key_frame
 from villa.segmenter import Masks, Memory, Moment, Pyramid
@@ -55,7 +56,8 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
         return []
     scene = heard.looked.visual.scene
     words = None if scene is None else Words.of([said.words] * count)
-    prompts = model.prompts(said.states, said.frames, heard.looked.pyramid.tokens, None, scene, words)
+    marked = None if scene is None else marks(in_order(said.marked, count), scene)
+    prompts = model.prompts(said.states, said.frames, heard.looked.pyramid.tokens, None, scene, words, marked)
     looks: list[Masks] = []
     for t in range(frames):
         index = torch.full((count,), t, dtype=torch.long, device=model.device)

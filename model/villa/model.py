@@ -170,11 +170,12 @@ class ViLLa(nn.Module):
         groups: Tensor | None = None,
         scene: Scene | None = None,
         words: Words | None = None,
+        marked: Tensor | None = None,
     ) -> Prompts:
         """h_v [K, D], h_f [K, T, D], image tokens [T, S, C] -> the decoder's prompts.
 
         Where the model is told of things one by one, their `scene` stands in for the image, and the `words` of the
-        requests help to point at them.
+        requests and what the focus has `marked` for each `[SEG]` [K, T, N + 1] help to point at them.
         """
         video = self.to_video_prompt(states)
         if not self.config.blocks.enabled:
@@ -182,9 +183,9 @@ class ViLLa(nn.Module):
         else:
             about = image if scene is None else scene.prompts
             prompts = self.synchronizer(video, self.to_frame_prompt(frame_states), about, groups)
-        if scene is None or words is None:
+        if scene is None or words is None or marked is None:
             return prompts
-        return self.pointer.pointed(prompts, self.pointer(prompts, words, scene), scene)
+        return self.pointer.pointed(prompts, self.pointer(prompts, words, scene, marked), scene)
 
     def track_token(self, look: Tensor) -> Tensor:
         """What a track looks like now [C] -> the token [D] that stands for it in a follow-up request."""

@@ -19,7 +19,7 @@ from villa.data.clips import ClipReader
 from villa.data.requests import sample_requests
 from villa.interface import ClipFrame, finish
 from villa.light.finder import Things
-from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, once_each, tokens_of
+from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, in_order, marks, once_each, tokens_of
 from villa.light.pointer import Words
 from villa.light.scene import Scene
 from villa.training import packing
@@ -164,6 +164,15 @@ def test_tokens_are_those_of_the_things(scene):
     assert tokens_of([], tokens).shape == (0, 48)
 
 
+def test_a_mark_is_the_thing_itself_and_elsewhere_what_it_is_linked_to(scene):
+    linked = _linked(scene, [(2 * THINGS + 3, 0 * THINGS + 1)])
+    marked = marks(in_order([(2, 3)], 2), linked)
+    assert marked.shape == (2, FRAMES, THINGS + 1)
+    # On frame 1 nothing is linked to it; the second [SEG] stands for nothing anywhere.
+    assert marked.argmax(dim=-1).tolist() == [[1, THINGS, 3], [THINGS] * FRAMES]
+    assert float(marked[0, 2, 3]) > 5
+
+
 # -- what is taught --------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +192,9 @@ def test_the_things_of_a_question_are_those_of_all_its_objects(scene):
     things = meant.things
     assert things.nonzero().tolist() == [[0, 0, 1], [0, 1, 2], [0, 1, 4], [0, 2, 4]]
     tokens = torch.randn(FRAMES, THINGS, 48)
-    first, second = meant.shown(tokens)
+    (first, second), marked = meant.shown(tokens)
+    assert [int(marked[0, 1].argmax()), int(marked[1, 2].argmax())] == [2, 4]
+    assert bool((marked[2] <= 0).all())  # it is seen nowhere
     torch.testing.assert_close(first, tokens_of(from_left([(1, 2), (2, 4)], scene), tokens))
     assert second.shape == (0, 48)  # it is seen nowhere
 
@@ -194,7 +205,7 @@ def test_half_of_the_answers_follow_what_the_focus_takes_right_or_wrong(scene):
     tokens = torch.randn(FRAMES, THINGS, 48)
     told = NOTHING_MEANT.clone()
     told[1, 4] = told[1, 5] = 3.0
-    counts = [len(meant.shown(tokens, told[None])[0]) for _ in range(200)]
+    counts = [len(meant.shown(tokens, told[None])[0][0]) for _ in range(200)]
     assert set(counts) == {1, 2}
     assert 0.4 < counts.count(1) / 200 < 0.6
 
@@ -344,9 +355,9 @@ def test_the_language_model_is_shown_what_a_request_is_about():
     model.language.finder.heat.bias.fill_(4.0)
     looked, prompt = _asked(model)
     model.focus.score.bias[MEANT] = -60.0
-    assert focused(model, prompt, looked.visual).shape == (0, 48)
+    assert focused(model, prompt, looked.visual) == []
     model.focus.score.bias[MEANT] = 60.0
-    shown = focused(model, prompt, looked.visual)
+    shown = tokens_of(focused(model, prompt, looked.visual), looked.visual.tokens)
     assert 1 <= len(shown) <= MOST
     of_things = looked.visual.tokens[:, :THINGS].flatten(0, 1)
     assert bool((torch.cdist(shown, of_things).amin(dim=1) < 1e-4).all())
@@ -356,4 +367,4 @@ def test_a_model_that_is_not_told_of_things_has_no_focus():
     config = tiny_config()
     plain = tiny_model(config=replace(config, language=replace(config.language, things=None))).requires_grad_(False)
     looked, prompt = _asked(plain)
-    assert focused(plain, prompt, looked.visual).shape == (0, 48)
+    assert focused(plain, prompt, looked.visual) == []

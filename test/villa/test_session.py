@@ -50,7 +50,7 @@ def eager_model():
         return out
 
     model.language.logits = logits
-    model.pointer.none.layers[-1].bias.fill_(-5.0)
+    model.pointer.none.layers[-1].bias.fill_(-20.0)
     model.segmenter.decoder.present.layers[-1].bias.fill_(5.0)
     model.segmenter.decoder.iou.layers[-1].bias.fill_(5.0)
     return model
@@ -119,7 +119,9 @@ def test_an_object_that_is_not_likely_enough_to_be_there_is_not_reported(eager_m
     pointer, finder = eager_model.pointer, eager_model.language.finder
     for layer in (pointer.score, pointer.none.layers[-1]):
         layer.weight.fill_(0.0)
-        layer.bias.fill_(0.0)
+    pointer.score.bias.fill_(6.0)  # against the focus, which has marked nothing
+    pointer.none.layers[-1].bias.fill_(0.0)
+    eager_model.focus.score.bias.fill_(-60.0)
     finder.heat.weight.fill_(0.0)
     finder.heat.bias.fill_(20.0)
     for least, reported in ((0.8, 1), (0.9, 0)):

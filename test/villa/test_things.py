@@ -279,7 +279,7 @@ def _prompts(count: int) -> Prompts:
 
 
 def _scores(model, prompts: Prompts, parts: list[torch.Tensor], scene: Scene) -> torch.Tensor:
-    return model.pointer(prompts, Words.of(parts), scene)
+    return model.pointer(prompts, Words.of(parts), scene, torch.zeros(len(parts), 2, 7))
 
 
 def test_pointing_does_not_depend_on_what_else_is_asked(scene):
@@ -296,6 +296,16 @@ def test_pointing_depends_on_the_words(scene):
     prompts = _prompts(1)
     a, b = (_scores(model, prompts, [torch.randn(5, 48)], about) for _ in range(2))
     assert not torch.allclose(a, b)
+
+
+def test_pointing_begins_with_what_is_marked(scene):
+    model, about = scene
+    prompts, parts = _prompts(1), [torch.randn(5, 48)]
+    marked = torch.zeros(1, 2, 7)
+    marked[0, 0, 3], marked[0, 1, 6] = 30.0, 30.0
+    scores = model.pointer(prompts, Words.of(parts), about, marked)
+    torch.testing.assert_close(scores - marked, _scores(model, prompts, parts, about))
+    assert scores.argmax(dim=-1)[0].tolist() == [3, 6]
 
 
 def test_the_prompt_is_that_of_the_thing_pointed_at(scene):

@@ -11,6 +11,7 @@ requests about a clip: comparing ("the largest", "left of", "what fell") needs t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from villa.config import ThingsConfig
 from villa.layers import sinusoid
 from villa.light.pointer import Words
-from villa.light.scene import ComparingLayer, Scene
+from villa.light.scene import ComparingLayer, Scene, or_none
 
 Sighting = tuple[int, int]  # frame and thing
 
@@ -27,6 +28,7 @@ MOST = 6  # things that are shown again
 _SAME = 0.0  # logit of a link from which two sightings are one thing
 _SEEN = -2.0  # logit from which something is a thing at all
 _NEVER = -12.0  # logit of what was not asked
+_CERTAIN = 6.0  # logit of what is meant, where it was seen
 RARE = 3.0  # few things are meant: in training each weighs so much more
 _LEAST = math.log(RARE)  # logit from which a thing is meant more likely than not
 # What a thing may be to a request: meant, the other end of a relation ("left of the mug"), one of those among which
@@ -153,3 +155,24 @@ def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
     picked: list[Sighting] = [(frame, thing) for frame, thing in (logits > _LEAST).nonzero().tolist()]
     likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST]
     return from_left(likeliest, scene)
+
+
+def in_order(picked: Sequence[Sighting], count: int) -> list[Sighting | None]:
+    """What each of `count` `[SEG]` stands for: they name what is meant from left to right, and none beyond that."""
+    return [picked[index] if index < len(picked) else None for index in range(count)]
+
+
+def marks(stands_for: Sequence[Sighting | None], scene: Scene) -> Tensor:
+    """What each of K `[SEG]` stands for -> logits [K, T, N + 1] of where that is on each frame; 0 is "not there".
+
+    The thing itself on its own frame; on the others what it is linked to.
+    """
+    frames, count = scene.things.scores.shape
+    out = scene.links.new_full((len(stands_for), frames, count), -_CERTAIN)
+    for row, sighting in zip(out, stands_for, strict=True):
+        if sighting is not None:
+            frame, thing = sighting
+            row.copy_(scene.links[frame * count + thing].reshape(frames, count))
+            row[frame] = -_CERTAIN
+            row[frame, thing] = _CERTAIN
+    return or_none(out)

@@ -1,8 +1,9 @@
 """ObjectPointer: from the prompts of a `[SEG]` and the words of its request to the things that are meant.
 
 Every thing of a scene looks at the words and at the other things, and ends with a score for each prompt: what is right
-of the mug knows that there is a mug on its left, and that this is what was asked for. "None of these" takes part as one
-more thing on each frame; what it leaves is the probability that the object is visible there.
+of the mug knows that there is a mug on its left, and that this is what was asked for. It begins with what the focus has
+marked for this `[SEG]` and learns where to trust it. "None of these" takes part as one more thing on each frame; what
+it leaves is the probability that the object is visible there.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ class ObjectPointer(nn.Module):
         # What the language model adds to the prompt of the thing it points at: nothing until it was trained to.
         self.amount = nn.Parameter(torch.zeros(1))
 
-    def forward(self, prompts: Prompts, words: Words, scene: Scene) -> Tensor:
-        """Scores [K, T, N + 1] of the things on each frame; the last one is of "none of these"."""
+    def forward(self, prompts: Prompts, words: Words, scene: Scene, marked: Tensor) -> Tensor:
+        """Scores [K, T, N + 1] of the things on each frame; the last one is of "none of these".
+
+        `marked` [K, T, N + 1]: what the focus says (`villa.light.focus.marks`).
+        """
         frames, count = scene.things.scores.shape
         asked = self.prompt(prompts.frames)  # [K, T, W]
         x = (scene.states[None] + asked[:, :, None]).flatten(1, 2)
@@ -62,7 +66,7 @@ class ObjectPointer(nn.Module):
         scores = self.score(x)[..., 0] + doubt.reshape(frames, count)
         best = x.amax(dim=2)
         none = self.none(torch.cat((best, asked), dim=-1))
-        return torch.cat((scores, none), dim=-1)
+        return torch.cat((scores, none), dim=-1) + marked
 
     def pointed(self, prompts: Prompts, scores: Tensor, scene: Scene) -> Prompts:
         """The prompts of what is pointed at, with the language model's own added; and how likely it is there."""

@@ -85,35 +85,38 @@ class AnswerLoss:
             )
             for a in batch.asked
         ]
-        parts, focus = self._focused(batch, visual, questions)
+        parts, focus, marked = self._focused(batch, visual, questions)
         packed = packing.forward(model, visual, times, questions, focus=focus, recompute=self.config.recompute)
         parts["text"] = self._text(packed)
         if len(packed.video):
-            parts |= self._masks(batch, pyramid, visual, packed)
+            parts |= self._masks(batch, pyramid, visual, packed, marked)
         return {**parts, "total": torch.stack([value.float() for value in parts.values()]).sum()}
 
     def _focused(
         self, batch: TuneBatch, visual: Visual, questions: Sequence[packing.Question]
-    ) -> tuple[dict[str, Tensor], list[Tensor] | None]:
-        """Is it known what requests are about? And the tokens of that, which the answers follow."""
+    ) -> tuple[dict[str, Tensor], list[Tensor] | None, Tensor | None]:
+        """Is it known what requests are about? And the tokens of that, which the answers follow, and its marks."""
         model, scene = self.model, visual.scene
         if scene is None:
-            return {}, None
+            return {}, None, None
         found = found_at(scene.things, Places.of_masks(batch.targets.to(model.device)))
         meant = Meant.at(found, scene, questions, model.codec.seg_id)
         told = model.meant([question.prompt.tail for question in questions], scene)
-        return {"focus": FOCUS * focus_loss(told, meant.things, scene)}, meant.shown(visual.tokens, told)
+        shown, marked = meant.shown(visual.tokens, told)
+        return {"focus": FOCUS * focus_loss(told, meant.things, scene)}, shown, marked
 
     def _text(self, packed: packing.Packed) -> Tensor:
         keep = packed.labels != packing.IGNORE
         logits = self.model.language.logits(packed.states[keep])
         return F.cross_entropy(logits.float(), packed.labels[keep])
 
-    def _masks(self, batch: TuneBatch, pyramid: Pyramid, visual: Visual, packed: packing.Packed) -> dict[str, Tensor]:
+    def _masks(
+        self, batch: TuneBatch, pyramid: Pyramid, visual: Visual, packed: packing.Packed, marked: Tensor | None
+    ) -> dict[str, Tensor]:
         model, segmenter = self.model, self.model.segmenter
         count, frames = packed.frames.shape[:2]
         words = None if visual.scene is None else packed.words_of_objects()
-        prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, words)
+        prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, words, marked)
         frame = torch.arange(frames, device=model.device).repeat(count)
         masks = segmenter.decode(prompts.frames.flatten(0, 1), pyramid, frame)
         if prompts.present is not None:

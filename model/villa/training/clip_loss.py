@@ -134,13 +134,13 @@ class ClipLoss:
         meant = Meant(hits, scene, batch.questions, self.model.codec.seg_id)
         with torch.no_grad():
             told = self.model.meant([question.prompt.tail for question in batch.questions], scene)
-        focus = meant.shown(visual.tokens, told)
+        focus, marked = meant.shown(visual.tokens, told)
         packed = packing.forward(self.model, visual, batch.times_s, batch.questions, focus=focus)
         parts.update(self._text(packed))
         if not len(packed.video):
             return parts, None
         words = packed.words_of_objects()
-        prompts = self.model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, scene, words)
+        prompts = self.model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, scene, words, marked)
         assert prompts.scores is not None
         there, rows = batch.meant >= 0, batch.meant.clamp(min=0)
         places = Places(batch.boxes[rows], batch.middles[rows])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.light.focus import MOST, RARE, Sighting, chosen, from_left, once_each, tokens_of
+from villa.light.focus import MOST, RARE, Sighting, chosen, from_left, in_order, marks, once_each, tokens_of
 from villa.light.scene import Scene
 from villa.training.packing import Question
 
@@ -44,28 +44,31 @@ class Meant:
             out[owner] |= hit
         return out
 
-    def shown(self, tokens: Tensor, told: Tensor | None = None) -> list[Tensor]:
-        """Visual tokens [T, N_v, D] -> those [F, D] of what each question means.
+    def shown(self, tokens: Tensor, told: Tensor | None = None, own: float = _OWN) -> tuple[list[Tensor], Tensor]:
+        """Visual tokens [T, N_v, D] -> those [F, D] of what each question means, and marks [K, T, N + 1] of each [SEG].
 
         Each is shown as on the newest frame that it was found on, from left to right. With `told`, the logits [R, T, N]
-        of a focus, half of the questions are shown what it would take, right or wrong: the answers behind it shall not
-        trust it more than it deserves.
+        of a focus, a share `own` of the questions is shown what it would take, right or wrong: the answers behind it
+        shall not trust it more than it deserves.
         """
-        meant: list[list[Sighting]] = [[] for _ in range(self._questions)]
-        for hit, owner in zip(self._hits, self._owners, strict=True):
-            seen = hit.any(dim=1).nonzero().flatten()
-            if len(seen):
-                frame = int(seen[-1])
-                sighting = (frame, int(hit[frame].nonzero()[0]))
-                if sighting not in meant[owner]:
-                    meant[owner].append(sighting)
-        picked = [from_left(one[:MOST], self.scene) for one in meant]
-        if told is not None:
-            picked = [
-                chosen(logits, self.scene) if torch.rand(()) < _OWN else one
-                for logits, one in zip(told.detach(), picked, strict=True)
-            ]
-        return [tokens_of(one, tokens) for one in picked]
+        parts: list[Tensor] = []
+        stands_for: list[Sighting | None] = []
+        for question in range(self._questions):
+            mine = [self._newest(hit) for hit, at in zip(self._hits, self._owners, strict=True) if at == question]
+            if told is not None and torch.rand(()) < own:
+                picked = chosen(told[question].detach(), self.scene)
+                stands_for += in_order(picked, len(mine))
+            else:
+                picked = from_left([*dict.fromkeys(one for one in mine if one is not None)][:MOST], self.scene)
+                stands_for += mine
+            parts.append(tokens_of(picked, tokens))
+        return parts, marks(stands_for, self.scene)
+
+    @staticmethod
+    def _newest(hit: Tensor) -> Sighting | None:
+        """Where an object [T, N] was last found."""
+        seen = hit.any(dim=1).nonzero().flatten()
+        return (int(seen[-1]), int(hit[seen[-1]].nonzero()[0])) if len(seen) else None
 
 
 def hits_of(about: Tensor, which: Tensor) -> Tensor:

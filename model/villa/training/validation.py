@@ -10,7 +10,7 @@ from torch import Tensor
 
 from villa.data.clips import ClipReader, list_clips
 from villa.light.encoder import LightPyramid
-from villa.light.focus import MEANT, chosen, tokens_of
+from villa.light.focus import MEANT, chosen, in_order, marks, tokens_of
 from villa.light.scene import Scene
 from villa.mllm.interface import Visual
 from villa.model import ViLLa
@@ -100,7 +100,8 @@ def _ask(
 ) -> None:
     assert visual.scene is not None
     logits = model.meant([question.prompt.tail for question in batch.questions], visual.scene)
-    focus = [tokens_of(chosen(own, visual.scene), visual.tokens) for own in logits]
+    picked = [chosen(own, visual.scene) for own in logits]
+    focus = [tokens_of(one, visual.tokens) for one in picked]
     packed = packing.forward(model, visual, batch.times_s, batch.questions, focus=focus)
     firsts = (packed.weights > 1) & (packed.labels != packing.IGNORE)
     guessed = model.language.logits(packed.states[firsts]).argmax(dim=-1)
@@ -108,7 +109,10 @@ def _ask(
     if not len(packed.video):
         return
     said = packed.words_of_objects()
-    prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, said)
+    counts = torch.bincount(packed.groups, minlength=len(picked)).tolist()
+    stands_for = [one for own, count in zip(picked, counts, strict=True) for one in in_order(own, count)]
+    marked = marks(stands_for, visual.scene)
+    prompts = model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, visual.scene, said, marked)
     assert prompts.scores is not None
     pointed = prompts.scores[:, -1].argmax(dim=-1).tolist()
     nothing = which.shape[1]
