@@ -142,7 +142,8 @@ def once_each(scene: Scene) -> Tensor:
 
 def from_left(sightings: list[Sighting], scene: Scene) -> list[Sighting]:
     """In the order of their places, left to right."""
-    return sorted(sightings, key=lambda one: float(scene.things.boxes[one][0]))
+    middles = scene.things.boxes[..., 0].detach()
+    return sorted(sightings, key=lambda one: float(middles[one]))
 
 
 def tokens_of(picked: list[Sighting], tokens: Tensor) -> Tensor:
@@ -168,11 +169,12 @@ def marks(stands_for: Sequence[Sighting | None], scene: Scene) -> Tensor:
     The thing itself on its own frame; on the others what it is linked to.
     """
     frames, count = scene.things.scores.shape
-    out = scene.links.new_full((len(stands_for), frames, count), -_CERTAIN)
-    for row, sighting in zip(out, stands_for, strict=True):
+    links = scene.links.detach()
+    out = links.new_full((len(stands_for), frames, count), -_CERTAIN)
+    for index, sighting in enumerate(stands_for):
         if sighting is not None:
             frame, thing = sighting
-            row.copy_(scene.links[frame * count + thing].reshape(frames, count))
-            row[frame] = -_CERTAIN
-            row[frame, thing] = _CERTAIN
+            out[index] = links[frame * count + thing].reshape(frames, count)
+            out[index, frame] = -_CERTAIN
+            out[index, frame, thing] = _CERTAIN
     return or_none(out)

@@ -129,7 +129,8 @@ class Feed:
 
     def _own_clips(self) -> list[Path]:
         which, count = self.config.part
-        return list_clips(self.config.root)[which::count]
+        clips = list_clips(self.config.root)
+        return clips[which::count] or clips
 
     def close(self) -> None:
         """Stop the background thread."""
