@@ -108,7 +108,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "steps": 4000, "decay_steps": 1500, "lr": 1e-3,
     },
     "answers": {
-        "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "requests": 8, "absent": 2, "steps": 4000,
+        "clips_per_step": 2, "frames": 8, "fewest_frames": 4, "requests": 8, "absent": 2, "aims": 48, "steps": 4000,
         "decay_steps": 1500, "lr": 6e-4, "language_lr": 3e-4, "backbone_lr": 0.0,
     },
     # What can already find and draw must not be unlearnt: its rate is low.
