@@ -123,7 +123,7 @@ class Focus(nn.Module):
         pairs = scene.pairs[kept][:, kept]
         for layer in self.layers:
             x = layer(x, pairs, doubt, said.states, said.spoken)
-        scores = self.score(self.norm(x)) + doubt[:, None]
+        scores: Tensor = self.score(self.norm(x)) + doubt[:, None]
         every = scores.new_full((len(scores), frames * count, ASPECTS), _NEVER)
         return every.index_copy(1, kept, scores).unflatten(1, (frames, count))
 
