@@ -125,7 +125,7 @@ class Focus(nn.Module):
             x = layer(x, pairs, doubt, said.states, said.spoken)
         scores: Tensor = self.score(self.norm(x)) + doubt[:, None]
         every = scores.new_full((len(scores), frames * count, ASPECTS), _NEVER)
-        return every.index_copy(1, kept, scores).unflatten(1, (frames, count))
+        return every.index_copy(1, kept, scores).reshape(len(scores), frames, count, ASPECTS)
 
 
 def once_each(scene: Scene) -> Tensor:
