@@ -67,7 +67,7 @@ class Matching(nn.Module):
     """How well the words of R requests name M things, before anything is compared -> [R, M, W].
 
     Of each way to fit, the best place in the request counts (late interaction, arXiv 2004.12832). Attention would have
-    to find out what goes with what before it learnt anything else. Half of the ways are products of what is known of a
+    to find out what goes with what before it learnt anything else. Most of the ways are products of what is known of a
     thing and of a word as it was read; the others are how near its visual token lies to the words themselves, as tokens
     are taught to (`villa.training.reading`).
     """

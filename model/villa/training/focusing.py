@@ -44,18 +44,18 @@ class Meant:
             out[owner] |= hit
         return out
 
-    def shown(self, tokens: Tensor, told: Tensor | None = None, own: float = _OWN) -> tuple[list[Tensor], Tensor]:
+    def shown(self, tokens: Tensor, told: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
         """Visual tokens [T, N_v, D] -> those [F, D] of what each question means, and marks [K, T, N + 1] of each [SEG].
 
         Each is shown as on the newest frame that it was found on, from left to right. With `told`, the logits [R, T, N]
-        of a focus, a share `own` of the questions is shown what it would take, right or wrong: the answers behind it
-        shall not trust it more than it deserves.
+        of a focus, half of the questions are shown what it would take, right or wrong: the answers behind it shall not
+        trust it more than it deserves.
         """
         parts: list[Tensor] = []
         stands_for: list[Sighting | None] = []
         for question in range(self._questions):
             mine = [self._newest(hit) for hit, at in zip(self._hits, self._owners, strict=True) if at == question]
-            if told is not None and torch.rand(()) < own:
+            if told is not None and torch.rand(()) < _OWN:
                 picked = chosen(told[question].detach(), self.scene)
                 stands_for += in_order(picked, len(mine))
             else:
