@@ -72,8 +72,16 @@ def decode(rle: RleMask) -> Mask:
         MaskError: the runs do not fill the box, or the box leaves the image.
     """
     mask = np.zeros((rle.height, rle.width), np.bool_)
-    if rle.runs.size == 0:
-        return mask
+    mask[rle.y : rle.y + rle.box_height, rle.x : rle.x + rle.box_width] = inside(rle)
+    return mask
+
+
+def inside(rle: RleMask) -> Mask:
+    """RLE -> the part of the mask in its box [box_height, box_width] bool.
+
+    Raises:
+        MaskError: as `decode`.
+    """
     wanted = rle.box_width * rle.box_height
     seen = int(rle.runs.sum(dtype=np.int64))
     if seen != wanted:
@@ -84,9 +92,7 @@ def decode(rle: RleMask) -> Mask:
         )
     values = np.zeros(rle.runs.size, np.bool_)
     values[1::2] = True
-    box = np.repeat(values, rle.runs).reshape(rle.box_height, rle.box_width)
-    mask[rle.y : rle.y + rle.box_height, rle.x : rle.x + rle.box_width] = box
-    return mask
+    return np.repeat(values, rle.runs).reshape(rle.box_height, rle.box_width)
 
 
 def from_logits(logits: NDArray[np.float32], height: int, width: int) -> Mask:

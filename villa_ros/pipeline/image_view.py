@@ -83,7 +83,7 @@ def raw_view(height: int, width: int, encoding: str, step: int, data: Any, is_bi
             f"step is {step} bytes, a row of {width} px in {encoding} needs {row}: "
             "the publisher must set step to the length of a row in bytes",
         )
-    pixels = _bytes(data)
+    pixels = byte_view(data)
     if pixels.size != step * height:
         raise ImageError(
             "size",
@@ -109,7 +109,7 @@ def compressed_view(data: Any) -> ImageView:
         ImageError: neither of the two, cut off, or without a usable size. `rgb()` raises it as well when the
             decoder gives up.
     """
-    encoded = _bytes(data)
+    encoded = byte_view(data)
     head = encoded[:8].tobytes()
     if head.startswith(_JPEG_START):
         encoding, end = "jpeg", _JPEG_END
@@ -151,7 +151,12 @@ def _converted(image: Bytes, conversion: int) -> Bytes:
     return np.asarray(cv2.cvtColor(image, conversion), np.uint8)
 
 
-def _bytes(data: Any) -> Bytes:
+def byte_view(data: Any) -> Bytes:
+    """The bytes of a message's data field, without a copy.
+
+    Raises:
+        ImageError: it has no contiguous buffer.
+    """
     try:
         return np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
