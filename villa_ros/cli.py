@@ -244,14 +244,18 @@ def node(
     arguments = ["--ros-args"]
     if parameters is not None:
         arguments += ["--params-file", str(parameters)]
-    given = {"cameras": f"[{camera}]", "image_topics": f"[{image_topic}]", "checkpoint": f"'{checkpoint}'"}
-    given |= {"device": device, "threads": str(threads)}
-    # a parameter file must not be overruled by defaults that nobody typed
-    names = {"cameras": "camera", "image_topics": "image_topic"}
-    for name, value in given.items():
-        source = context.get_parameter_source(names.get(name, name))
+    given = {
+        "camera": f"cameras:=[{camera}]",
+        "image_topic": f"{camera}.image_topic:={image_topic}",
+        "checkpoint": f"checkpoint:='{checkpoint}'",
+        "device": f"device:={device}",
+        "threads": f"threads:={threads}",
+    }
+    for option, assignment in given.items():
+        # a parameter file must not be overruled by defaults that nobody typed
+        source = context.get_parameter_source(option)
         if source is not None and source.name != "DEFAULT":
-            arguments += ["-p", f"{name}:={value}"]
+            arguments += ["-p", assignment]
     raise typer.Exit(run([sys.argv[0], *arguments, *[part for part in context.args if part != "--ros-args"]]))
 
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from villa_ros.model_loading import memory_mb
 from villa_ros.process_setup import PROFILE_VARIABLE
 
 if TYPE_CHECKING:
+    from villa_ros.lifted_mirrors import DepthStats
     from villa_ros.pipeline.stats import CameraStats, WorkerStats
 
 OK, WARN, ERROR, STALE = (bytes([level]) for level in range(4))  # diagnostic_msgs/DiagnosticStatus
@@ -136,6 +138,53 @@ class CameraHealth:
 
 
 @dataclass
+class NodeHealth:
+    """What went wrong in the node itself, by the callback it happened in."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    last_error: str = ""
+
+    def failed(self, name: str, error: Exception) -> int:
+        """A callback raised; returns how often that one has."""
+        self.faults[name] += 1
+        self.last_error = f"{name}: {type(error).__name__}: {error}"
+        return self.faults[name]
+
+    def report(self, state: str, *, enabled: bool) -> Finding:
+        """Judge the node in this lifecycle state."""
+        values: dict[str, object] = {
+            "state": state,
+            "enabled": enabled,
+            **{f"errors/{name}": count for name, count in sorted(self.faults.items())},
+            "last_error": self.last_error,
+        }
+        if self.last_error:
+            return Finding(ERROR, self.last_error, values)
+        return Finding(OK if state == "active" and enabled else WARN, state, values)
+
+
+@dataclass
+class ModelHealth:
+    """Which model, where, and what it costs."""
+
+    checkpoint: str = ""
+    device: str = ""
+    loaded_after_s: float | None = None  # None: not loaded
+
+    def report(self) -> Finding:
+        """Is there a model?"""
+        loaded = self.loaded_after_s is not None
+        values: dict[str, object] = {
+            "loaded": loaded,
+            "checkpoint": self.checkpoint,
+            "device": self.device,
+            **({"load_s": self.loaded_after_s} if loaded else {}),
+            **{f"memory/{name}_mb": amount for name, amount in memory_mb(self.device if loaded else "").items()},
+        }
+        return Finding(OK, f"loaded on {self.device}" if loaded else "not loaded", values)
+
+
+@dataclass
 class CommandHealth:
     """What became of the commands; counted by the name of the error."""
 
@@ -159,17 +208,46 @@ class CommandHealth:
         return Finding(OK, f"{self.received} received, {sum(self.refused.values())} rejected", values)
 
 
-def worker_finding(stats: WorkerStats) -> Finding:
-    """Judge the worker by its own account."""
-    values: dict[str, object] = {"state": stats.state}
+def depth_finding(stats: DepthStats, topic: str) -> Finding:
+    """Judge one camera's depth."""
+    values: dict[str, object] = {
+        "topic": topic,
+        "received": stats.received,
+        "used": stats.used,
+        "calibrated": stats.calibrated,
+        "offset_ms": stats.offset_ms,
+        **{f"dropped/{reason}": count for reason, count in sorted(stats.dropped.items())},
+        "last_error": stats.last_error,
+    }
+    if stats.last_error:
+        return Finding(WARN, stats.last_error, values)
+    if not stats.received:
+        return Finding(WARN, f"no depth image came on {topic}: start its publisher or check its reliability", values)
+    if not stats.calibrated:
+        return Finding(WARN, "no camera info came: depth cannot become metres", values)
+    if stats.dropped.get("no_depth", 0) and not stats.used:
+        return Finding(
+            WARN, "no depth image has the stamp of an image: raise depth_slop_s, or synchronise the camera", values
+        )
+    return Finding(OK, f"{stats.used} frames lifted", values)
+
+
+def worker_finding(stats: WorkerStats, active: int, mirror_errors: int) -> Finding:
+    """Judge the worker by its own account; `active` requests have not ended."""
+    values: dict[str, object] = {"state": stats.state, "requests/active": active}
     for stage, latency in sorted(stats.latency.items()):
         values[f"{stage}/count"] = latency.count
         values[f"{stage}/p50_ms"] = latency.p50_ms
         values[f"{stage}/p95_ms"] = latency.p95_ms
     values |= {f"requests/{name.lower()}": count for name, count in sorted(stats.requests.items())}
-    errors = {"model": stats.model_errors, "sink": stats.sink_errors, "internal": stats.internal_errors}
+    errors = {
+        "model": stats.model_errors,
+        "sink": stats.sink_errors,
+        "internal": stats.internal_errors,
+        "mirrors": mirror_errors,
+    }
     values |= {f"errors/{where}": count for where, count in errors.items()}
     values["last_error"] = stats.last_error
     if any(errors.values()):
-        return Finding(ERROR, stats.last_error, values)
+        return Finding(ERROR, stats.last_error or "a mirror could not be made: the log says why", values)
     return Finding(OK, stats.state, values)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from pathlib import Path
 
 from villa_ros.pipeline.config import MIB
 
@@ -13,7 +15,14 @@ _M_ARENA_MAX = -8
 _MMAP_THRESHOLD_BYTES = 32 * MIB  # the most glibc takes
 _TRIM_THRESHOLD_BYTES = 256 * MIB
 _BLOCK_BYTES = 16 * MIB  # below the threshold above, so that it comes from the heap
+_STATM = Path("/proc/self/statm")  # proc(5): second field, resident pages
 RESERVE_BYTES = 144 * MIB  # some 60 of it were free already after loading the default model
+
+
+def resident_mb() -> float:
+    """Resident set size of this process, MB (10^6 bytes); Linux only."""
+    pages = int(_STATM.read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def keep_large_blocks() -> bool:

@@ -101,7 +101,7 @@ def run_live(
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {
         "cameras": f"[{camera}]",
-        "image_topics": f"[{image_topic}]",
+        f"{camera}.image_topic": image_topic,
         "tracks_reliable": "true",
         "checkpoint": f"'{checkpoint}'",
         "device": device,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import TYPE_CHECKING
+
+from villa_ros.heap import resident_mb
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -28,3 +32,25 @@ def limit_threads(count: int) -> None:
         import torch
 
         torch.set_num_threads(count)
+
+
+def free_memory() -> None:
+    """Give what nothing refers to any more back: a model that was let go lies in cycles of references."""
+    gc.collect()
+    if "torch" in sys.modules:
+        from villa.out_of_memory import release
+
+        release()
+
+
+def memory_mb(device: str) -> dict[str, float]:
+    """What this process holds, MB (10^6 bytes): resident memory, and that of a CUDA device where torch uses one."""
+    held = {}
+    if sys.platform.startswith("linux"):
+        held["resident"] = resident_mb()
+    if device.startswith("cuda") and "torch" in sys.modules:
+        import torch
+
+        held["device"] = torch.cuda.memory_allocated(device) / 1e6
+        held["device_reserved"] = torch.cuda.memory_reserved(device) / 1e6
+    return held

@@ -8,33 +8,44 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from villa_msgs.msg import Command
 from villa_ros import parameters, qos
-from villa_ros.diagnostics import ERROR, OK, WARN, CameraHealth, CommandHealth, Finding, status, worker_finding
+from villa_ros.camera_inputs import LOG_PERIOD_S, CameraInputs
+from villa_ros.diagnostics import (
+    CameraHealth,
+    CommandHealth,
+    ModelHealth,
+    NodeHealth,
+    depth_finding,
+    status,
+    worker_finding,
+)
 from villa_ros.heap import keep_large_blocks, reserve
-from villa_ros.images import BadImage, frame_from_compressed, frame_from_image
-from villa_ros.message_mapping import nanoseconds, request_from_message
-from villa_ros.model_loading import limit_threads, load_model
+from villa_ros.message_mapping import request_from_message
+from villa_ros.model_loading import free_memory, limit_threads, load_model
 from villa_ros.outputs import Outputs
+from villa_ros.pipeline import command_check
+from villa_ros.pipeline.config import ConfigError
 from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
 from villa_ros.process_setup import end_with_parent, use_shared_memory_profile
+from villa_ros.rate_limit import RateLimit
 from villa_ros.segment_action import SegmentAction
 
 if TYPE_CHECKING:
@@ -44,38 +55,50 @@ if TYPE_CHECKING:
 ModelFactory = Callable[[str, str], "SegmentationModel"]  # (checkpoint, device) -> model
 
 _DIAGNOSTICS_PERIOD_S = 1.0
-_LOG_PERIOD_S = 5.0  # one line per cause and period, however many images are bad
 _SPIN_S = 0.1
 
 
 class VillaNode(LifecycleNode):
     """Images and commands in; tracks, tracklets, answers, states and overlays out (docs/node.md).
 
-    Configuring loads the model, activating opens the inputs. All callbacks run in one thread; the model runs in the
-    pipeline's worker. `model_factory` makes the model from the parameters `checkpoint` and `device`.
+    Configuring loads the model (or activating, by parameter), activating opens the inputs. All callbacks run in one
+    thread; the model runs in the pipeline's worker. `model_factory` makes the model from the parameters `checkpoint`
+    and `device`.
     """
 
     def __init__(self, model_factory: ModelFactory = load_model, **node_options: Any) -> None:
         super().__init__("villa_node", **node_options)
         parameters.declare(self)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
         self._model_factory = model_factory
         self._chosen = parameters.Parameters()
+        self._configured = False
         self._model: SegmentationModel | None = None
         self._worker: Worker | None = None
         self._outputs: Outputs | None = None
+        self._cameras: dict[str, CameraInputs] = {}
+        self._counts: dict[str, CameraHealth] = {}  # of every camera since configuring
         self._inputs: list[Any] = []
         self._enabled = True
-        self._last_error = ""
-        self._cameras: dict[str, CameraHealth] = {}
+        self._health = NodeHealth()
+        self._model_health = ModelHealth()
         self._commands = CommandHealth()
+        self._rate = RateLimit()
         nonce = secrets.token_hex(4)
         self._new_request_id = (f"{nonce}-r{count}" for count in itertools.count(1))
         self._profile = use_shared_memory_profile()
 
-        self.create_service(Trigger, "~/stop", self._on_stop)
-        self.create_service(Trigger, "~/reset", self._on_reset)
-        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        self._action = SegmentAction(self, self._request, self._submit, self._stop, lambda: self._worker is not None)
+        self.create_service(Trigger, "~/stop", self._answering("stop", self._on_stop))
+        self.create_service(Trigger, "~/reset", self._answering("reset", self._on_reset))
+        self.create_service(SetBool, "~/set_enabled", self._answering("set_enabled", self._on_set_enabled))
+        self._action = SegmentAction(
+            self,
+            self._request,
+            self._submit,
+            self._stop,
+            lambda: self._worker is not None,
+            self.get_parameter("result_timeout_s").value,
+        )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
         report = self._guarded("diagnostics", lambda *_: self._publish_diagnostics())
@@ -94,47 +117,68 @@ class VillaNode(LifecycleNode):
         """Read the parameters, load the model, announce the outputs. A failure can be retried."""
         try:
             chosen = parameters.read(self)
-            self._pipeline_config = chosen.pipeline_config()
+            chosen.pipeline_config()
             limit_threads(chosen.threads)
-            started_s = time.monotonic()
-            self.get_logger().info(f"loading the model on {chosen.device}")
-            self._model = self._model_factory(chosen.checkpoint, chosen.device)
-            reserve()
+            if chosen.load_when == "configure":
+                self._load(chosen)
             self._commands = CommandHealth()
             self._outputs = Outputs(self, chosen, self._commands)
         except Exception as error:  # whatever a checkpoint, a driver or a middleware can throw
-            self._model = None
+            self._unload()
             return self._failed("configure", error)
-        self._last_error = ""
+        self._health.last_error = ""
         self._chosen = chosen
-        self._cameras = {}
-        self.get_logger().info(f"model ready after {time.monotonic() - started_s:.1f} s")
+        self._configured = True
+        self._counts = {}
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and open the inputs. A failure can be retried."""
-        assert self._model is not None
         assert self._outputs is not None
         try:
-            self._worker = Worker(self._model, self._pipeline_config, self._emit)
+            if self._model is None:
+                self._load(self._chosen)
+            assert self._model is not None
+            self._worker = Worker(self._model, self._chosen.pipeline_config(), self._emit)
             self._worker.start()
             self._outputs.start()
             self._open_inputs()
-        except Exception as error:  # a topic name or an override of its quality of service
+        except Exception as error:  # a checkpoint, a topic name or an override of its quality of service
             self._halt()
+            self._unload_if_idle()
             return self._failed("activate", error)
-        self._last_error = ""
-        self.get_logger().info(f"listening: {', '.join(h.topic for h in self._cameras.values())}")
+        self._health.last_error = ""
+        self.get_logger().info(f"listening: {', '.join(camera.health.topic for camera in self._cameras.values())}")
         return super().on_activate(state)
 
+    def _load(self, chosen: parameters.Parameters) -> None:
+        started_s = time.monotonic()
+        self.get_logger().info(f"loading the model on {chosen.device}")
+        self._model_health = ModelHealth(chosen.checkpoint or "the one shipped with the package", chosen.device)
+        self._model = self._model_factory(chosen.checkpoint, chosen.device)
+        reserve()
+        self._model_health.loaded_after_s = time.monotonic() - started_s
+        self.get_logger().info(f"model ready after {self._model_health.loaded_after_s:.1f} s")
+
+    def _unload(self) -> None:
+        if self._model is not None:
+            self._model = None
+            free_memory()
+        self._model_health.loaded_after_s = None
+
+    def _unload_if_idle(self) -> None:
+        if self._chosen.load_when == "activate":
+            self._unload()
+
     def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
-        self._last_error = f"cannot {transition}: {error}"
-        self.get_logger().error(f"{self._last_error} [{type(error).__name__}]")
+        self._health.last_error = f"cannot {transition}: {error}"
+        self.get_logger().error(f"{self._health.last_error} [{type(error).__name__}]")
         return TransitionCallbackReturn.FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Close the inputs and end every request; the model stays loaded."""
+        """Close the inputs and end every request; the model stays loaded unless `load_when` says otherwise."""
         self._halt()
+        self._unload_if_idle()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -164,6 +208,9 @@ class VillaNode(LifecycleNode):
         for entity in self._inputs:
             self.destroy_subscription(entity)
         self._inputs.clear()
+        for camera in self._cameras.values():
+            camera.close()
+        self._cameras.clear()
         if self._worker is not None:
             self._worker.stop()
             if not self._worker.close():
@@ -173,31 +220,50 @@ class VillaNode(LifecycleNode):
             self._outputs.stop()
 
     def _release(self) -> None:
-        self._model = None
+        self._configured = False
+        self._unload()
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
 
+    # Parameters
+
+    def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
+        """Refuse what does not fit, and let what may change at any time take effect."""
+        asked = parameters.asked_for(changes)
+        if not self._configured:
+            return SetParametersResult(successful=True)  # all is read, and judged, when configuring
+        try:
+            new = self._chosen.changed(asked)
+        except (parameters.ParameterError, ConfigError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if new != self._chosen:
+            self._chosen = new
+            if self._outputs is not None:
+                self._outputs.overlay = new.overlay
+            if self._worker is not None:
+                self._worker.configure(new.pipeline_config())
+        return SetParametersResult(successful=True)
+
     # Inputs
 
     def _open_inputs(self) -> None:
-        chosen = self._chosen
-        for camera, topic in zip(chosen.cameras, chosen.image_topics, strict=True):
-            resolved = self._resolved(topic)
-            compressed = chosen.image_transport == "compressed" or (
-                chosen.image_transport == "auto" and resolved.endswith("/compressed")
+        assert self._outputs is not None
+        for camera in self._chosen.cameras:
+            inputs = CameraInputs(
+                self,
+                camera,
+                lambda: self._chosen,
+                self._on_frame,
+                self._outputs.lifted,
+                self._guarded,
+                self._counts.get(camera),
             )
-            kind, convert = (CompressedImage, frame_from_compressed) if compressed else (Image, frame_from_image)
-            self._cameras.setdefault(camera, CameraHealth(resolved))
-            self._listen(kind, topic, partial(self._on_image, camera, convert), qos.images())
+            inputs.enabled = self._enabled
+            self._cameras[camera] = inputs
+            self._counts[camera] = inputs.health
         self._listen(Command, "~/command", self._on_command, qos.commands())
         self._listen(String, "~/command_text", self._on_command_text, qos.commands())
-
-    def _resolved(self, topic: str) -> str:
-        try:
-            return self.resolve_topic_name(topic)
-        except Exception as error:  # several kinds, and not all of them name the topic
-            raise ValueError(f"image topic {topic!r} is no topic name: {error}") from error
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
         guarded = self._guarded(topic, callback)
@@ -206,34 +272,37 @@ class VillaNode(LifecycleNode):
         )
 
     def _guarded(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
-        """What `callback` raises is logged and shown in /diagnostics; it must never end the node."""
+        """What `callback` raises is logged and counted; it must never end the node."""
 
         def guarded(*arguments: Any) -> None:
             try:
                 callback(*arguments)
             except Exception as error:
-                self._last_error = f"{name}: {type(error).__name__}: {error}"
-                self.get_logger().error(self._last_error, throttle_duration_sec=_LOG_PERIOD_S)
+                self._fault(name, error)
 
         return guarded
 
-    def _on_image(self, camera: str, convert: Callable[[Any, str, int], Frame], message: Any) -> None:
+    def _answering(self, name: str, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """The same for a service: what `callback` raises is its answer."""
+
+        def answering(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                self._fault(name, error)
+                return _answered(response, False, self._health.last_error)
+
+        return answering
+
+    def _fault(self, name: str, error: Exception) -> None:
+        if self._health.failed(name, error) == 1:
+            self.get_logger().error(f"{self._health.last_error}\n{traceback.format_exc()}")
+        else:
+            self.get_logger().error(self._health.last_error, throttle_duration_sec=LOG_PERIOD_S)
+
+    def _on_frame(self, frame: Frame) -> None:
         assert self._worker is not None
         assert self._outputs is not None
-        arrival_ns = time.monotonic_ns()
-        health = self._cameras[camera]
-        health.arrived(arrival_ns / 1e9, nanoseconds(message.header.stamp))
-        if not self._enabled:
-            health.ignored["disabled"] += 1
-            return
-        try:
-            frame = convert(message, camera, arrival_ns)
-        except BadImage as error:
-            health.bad_image(error.reason, str(error))
-            self.get_logger().warning(
-                f"dropped an image of {health.topic}: {error}", throttle_duration_sec=_LOG_PERIOD_S
-            )
-            return
         self._outputs.frame(frame)
         self._worker.offer(frame)
 
@@ -266,10 +335,17 @@ class VillaNode(LifecycleNode):
         self._commands.received += 1
         if not self._enabled:
             text = "the node is disabled; call ~/set_enabled with true"
-            self._emit(StatusEvent(request.request_id, RequestState.REJECTED, ErrorCode.MODEL_NOT_READY, text))
-            return request.request_id
+            return self._reject(request, ErrorCode.MODEL_NOT_READY, text)
+        asks = command_check.meaning(request) in (Action.SEGMENT, Action.FOLLOW_UP)
+        if asks and not self._rate.passes(time.monotonic(), self._chosen.command_rate_hz):
+            text = f"more than {self._chosen.command_rate_hz:g} commands a second: wait, or raise command_rate_hz"
+            return self._reject(request, ErrorCode.BUSY, text)
         self._outputs.request(request)
         return self._worker.submit(request)
+
+    def _reject(self, request: Request, code: ErrorCode, message: str) -> str:
+        self._emit(StatusEvent(request.request_id, RequestState.REJECTED, code, message))
+        return request.request_id
 
     def _stop(self, request_id: str) -> None:
         if self._worker is not None:
@@ -297,6 +373,8 @@ class VillaNode(LifecycleNode):
 
     def _on_set_enabled(self, request: Any, response: Any) -> Any:
         self._enabled = request.data
+        for camera in self._cameras.values():
+            camera.enabled = self._enabled
         if not self._enabled and self._worker is not None:
             self._worker.stop()
         return _answered(response, True, "enabled" if self._enabled else "disabled: images are ignored")
@@ -305,28 +383,31 @@ class VillaNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         name = self.get_name()
-        node_id = self.get_fully_qualified_name()
         now_s = time.monotonic()
-        lines = [status(f"{name}: lifecycle", node_id, self._lifecycle_finding())]
-        if self._worker is not None:
+        state = self._state_machine.current_state[1]
+        findings = {
+            "lifecycle": self._health.report(state, enabled=self._enabled),
+            "model": self._model_health.report(),
+        }
+        if self._worker is not None and self._outputs is not None:
             stats = self._worker.stats()
             limit_hz = self._chosen.min_image_rate_hz
-            for camera, health in self._cameras.items():
+            for camera, inputs in self._cameras.items():
+                health = inputs.health
                 health.processed(now_s, stats.cameras[camera])
-                finding = health.report(now_s, self.count_publishers(health.topic), limit_hz, self._profile)
-                lines.append(status(f"{name}: camera {camera}", node_id, finding))
-            lines.append(status(f"{name}: commands", node_id, self._commands.report()))
-            lines.append(status(f"{name}: worker", node_id, worker_finding(stats)))
+                publishers = self.count_publishers(health.topic)
+                findings[f"camera {camera}"] = health.report(now_s, publishers, limit_hz, self._profile)
+            for camera, lifted in self._outputs.lifted.cameras.items():
+                topic = self._chosen.of_cameras[camera].depth_topic
+                findings[f"depth {camera}"] = depth_finding(lifted.stats(), topic)
+            findings["commands"] = self._commands.report()
+            failures = self._outputs.flat.failures + self._outputs.lifted.failures
+            findings["worker"] = worker_finding(stats, len(self._worker.active), failures)
+        node_id = self.get_fully_qualified_name()
+        lines = [status(f"{name}: {line}", node_id, finding) for line, finding in findings.items()]
         message = DiagnosticArray(status=lines)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-    def _lifecycle_finding(self) -> Finding:
-        state = self._state_machine.current_state[1]
-        values = {"state": state, "enabled": self._enabled, "last_error": self._last_error}
-        if self._last_error:
-            return Finding(ERROR, self._last_error, values)
-        return Finding(OK if state == "active" and self._enabled else WARN, state, values)
 
 
 def _answered(response: Any, success: bool, message: str) -> Any:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
-from villa_msgs.msg import Answer, RequestStatus, TrackedInstanceArray, TrackletArray
-from villa_ros import qos
+from villa_msgs.msg import Answer, Object3DArray, RequestStatus, TrackedInstanceArray, TrackletArray
+from villa_ros import flat_mirrors, lifted_mirrors, qos, vision
 from villa_ros.conversions import journal_message
+from villa_ros.flat_mirrors import FlatMirrors
+from villa_ros.installed import installed
+from villa_ros.lifted_mirrors import LiftedCamera, LiftedMirrors
 from villa_ros.message_mapping import rclpy_types, to_message
-from villa_ros.overlay_publisher import OverlayPublisher
 from villa_ros.pipeline.events import (
     AnswerEvent,
     Event,
@@ -47,6 +49,7 @@ class Outputs:
         self._types = rclpy_types()
         self._requests: OrderedDict[str, Request] = OrderedDict()
         self._publishers: list[LifecyclePublisher] = []
+        self.overlay = parameters.overlay  # may change at any time
         try:
             self._announce(parameters)
         except Exception:
@@ -65,11 +68,22 @@ class Outputs:
         self._tracklets = {
             camera: self._publisher(TrackletArray, f"~/{camera}/tracklets", qos.results()) for camera in cameras
         }
-        overlays = {
-            camera: self._publisher(Image, f"~/{camera}/overlay", qos.tracks(reliable))
-            for camera in (cameras if parameters.overlay else ())
+        logger = self._node.get_logger()
+        flat = {camera: self._mirrors(camera, _flat_topics(), reliable) for camera in cameras}
+        self.flat = FlatMirrors(flat, logger, lambda: self.overlay)
+        lifted = {
+            camera: LiftedCamera(
+                camera, self._mirrors(camera, _lifted_topics(), reliable), own.depth_slop_s, rectified=own.rectified
+            )
+            for camera, own in parameters.of_cameras.items()
+            if own.depth_topic
         }
-        self._overlay = OverlayPublisher(overlays, self._node.get_logger())
+        self.lifted = LiftedMirrors(lifted, logger)
+
+    def _mirrors(self, camera: str, topics: dict[str, type], reliable: bool) -> dict[str, LifecyclePublisher]:
+        return {
+            topic: self._publisher(kind, f"~/{camera}/{topic}", qos.tracks(reliable)) for topic, kind in topics.items()
+        }
 
     def _publisher(self, kind: type, topic: str, profile: QoSProfile) -> LifecyclePublisher:
         made = self._node.create_lifecycle_publisher(kind, topic, profile, qos_overriding_options=qos.overridable())
@@ -77,12 +91,14 @@ class Outputs:
         return made
 
     def start(self) -> None:
-        """Begin drawing overlays."""
-        self._overlay.start()
+        """Begin to make mirrors for whoever subscribes."""
+        self.flat.start()
+        self.lifted.start()
 
     def stop(self) -> None:
-        """End drawing overlays."""
-        self._overlay.close()
+        """Make no more mirrors."""
+        self.flat.close()
+        self.lifted.close()
 
     def destroy(self) -> None:
         """Take every topic off the graph."""
@@ -92,7 +108,7 @@ class Outputs:
 
     def frame(self, frame: Frame) -> None:
         """Remember a frame that an overlay may be drawn on."""
-        self._overlay.frame(frame)
+        self.flat.frame(frame)
 
     def request(self, request: Request) -> None:
         """Remember a request until its journal entry, which carries it."""
@@ -118,7 +134,8 @@ class Outputs:
         if publisher.get_subscription_count():
             latency_ns = max(0, time.monotonic_ns() - event.arrival_ns)
             publisher.publish(to_message(event, self._types, latency_ns=latency_ns))
-        self._overlay.tracks(event)
+        self.flat.tracks(event)
+        self.lifted.tracks(event)
 
     def _publish_status(self, event: StatusEvent) -> None:
         now_ns = self._node.get_clock().now().nanoseconds
@@ -130,3 +147,26 @@ class Outputs:
         request = self._requests.pop(event.request_id, None) if event.op == "submit" else None
         if self._journal.get_subscription_count():
             self._journal.publish(journal_message(event, request))
+
+
+def _flat_topics() -> dict[str, type]:
+    """Mirrors that every camera has, by topic; those of vision_msgs where it is installed."""
+    topics: dict[str, type] = {
+        flat_mirrors.OVERLAY: Image,
+        flat_mirrors.OVERLAY_JPEG: CompressedImage,
+        flat_mirrors.LABELS: Image,
+        flat_mirrors.TARGET: Image,
+    }
+    messages = installed(vision.PACKAGE)
+    if messages is not None:
+        topics |= {flat_mirrors.DETECTIONS: messages.Detection2DArray, flat_mirrors.NAMES: messages.LabelInfo}
+    return topics
+
+
+def _lifted_topics() -> dict[str, type]:
+    """Mirrors of a camera with depth, by topic; markers where visualization_msgs is installed."""
+    topics: dict[str, type] = {lifted_mirrors.OBJECTS: Object3DArray, lifted_mirrors.POINTS: PointCloud2}
+    messages = installed(lifted_mirrors.MARKERS_PACKAGE)
+    if messages is not None:
+        topics[lifted_mirrors.MARKERS] = messages.MarkerArray
+    return topics

@@ -1,9 +1,10 @@
-"""The node's parameters: one table that declares, documents, limits and reads them."""
+"""The node's parameters: two tables that declare, document, limit, read and change them."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -13,64 +14,126 @@ from rclpy.parameter import Parameter
 from villa_ros.pipeline.config import MIB, POLICIES, PipelineConfig
 
 TRANSPORTS = ("auto", "raw", "compressed")
+LOAD_WHEN = ("configure", "activate")
 _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE = PipelineConfig()  # its defaults are the node's
-_OF_PIPELINE = (
-    "cameras", "clip_frames", "clip_duration_s", "candidates", "max_command_chars", "max_objects",
-    "mask_threshold", "present_threshold", "lost_after_frames", "remove_after_frames", "policy",
-    "queue_limit", "history_turns", "frame_timeout_s",
-)  # fmt: skip
+
+# When a change takes effect.
+START = "read once, when the node starts"
+CONFIGURE = "read when configuring"
+LIVE = "takes effect at once"
 
 
 class ParameterError(ValueError):
-    """Parameters that are each in range but do not fit together."""
+    """Parameters that are each in range but do not fit together, or cannot be changed now."""
 
 
-def _row(default: Any, text: str, limits: tuple[float, float] | None = None, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"text": text, "limits": limits, "choices": choices})
+def _row(
+    default: Any,
+    text: str,
+    limits: tuple[float, float] | None = None,
+    *,
+    choices: tuple[str, ...] = (),
+    when: str = CONFIGURE,
+) -> Any:
+    return field(default=default, metadata={"text": text, "limits": limits, "choices": choices, "when": when})
+
+
+@dataclass(frozen=True)
+class CameraParameters:
+    """Values of one camera. A field's name, after the camera's and a dot, is the parameter's."""
+
+    image_topic: str = _row("", "image topic; empty: `image`, or `<camera>/image` where there are several cameras")
+    transport: str = _row(
+        "auto", "auto: CompressedImage where the topic ends in /compressed, else Image", choices=TRANSPORTS
+    )
+    camera_info_topic: str = _row("", "calibration of the images; needed with depth")
+    depth_topic: str = _row("", "depth registered to the images, raw; empty: nothing is lifted into three dimensions")
+    depth_slop_s: float = _row(
+        0.0, "how far a depth image's stamp may be from its image's; 0: they must be equal", (0.0, 1.0)
+    )
+    rectified: bool = _row(False, "the images are rectified: P of the camera info describes them, and D does not")
 
 
 @dataclass(frozen=True)
 class Parameters:
     """Values of one configuration. A field's name is the parameter's; its default decides the type."""
 
-    autostart: bool = _row(True, "configure and activate without waiting for a lifecycle transition")
+    autostart: bool = _row(True, "configure and activate without waiting for a lifecycle transition", when=START)
     checkpoint: str = _row("", "file or folder of the model; empty: the one shipped with the package")
     device: str = _row("cpu", "torch device that runs the model: cpu, cuda, cuda:1")
-    threads: int = _row(0, "threads of one torch operation; 0: torch decides", (0, 256))
-    cameras: tuple[str, ...] = _row(_BASE.cameras, "camera names; a command without one means the first")
-    image_topics: tuple[str, ...] = _row(("image",), "image topic of each camera, in the order of cameras")
-    image_transport: str = _row(
-        "auto", "auto: CompressedImage where the topic ends in /compressed, else Image", choices=TRANSPORTS
+    load_when: str = _row(
+        "configure",
+        "configure: the model stays loaded while the node is inactive; activate: it is loaded and freed with activity",
+        choices=LOAD_WHEN,
     )
+    threads: int = _row(0, "threads of one torch operation; 0: torch decides", (0, 256))
+    cameras: tuple[str, ...] = _row(_BASE.cameras, "camera names; a command without one means the first", when=START)
     clip_frames: int = _row(_BASE.clip_frames, "frames kept of each camera", (1, 10_000))
     clip_megabytes: int = _row(_BASE.clip_bytes // MIB, "MiB of images kept of each camera", (1, 65_536))
-    clip_duration_s: float = _row(_BASE.clip_duration_s, "how far back a request looks", (0.01, 3600.0))
-    candidates: int = _row(_BASE.candidates, "most frames of a clip that the model chooses from", (1, 1000))
-    max_command_chars: int = _row(_BASE.max_command_chars, "longest command, code points", (1, 100_000))
-    max_objects: int = _row(_BASE.max_objects, "most objects tracked at a time on a camera", (1, 1000))
+    clip_duration_s: float = _row(_BASE.clip_duration_s, "how far back a request looks", (0.01, 3600.0), when=LIVE)
+    candidates: int = _row(_BASE.candidates, "most frames of a clip that the model chooses from", (1, 1000), when=LIVE)
+    future_tolerance_s: float = _row(
+        0.0, "images stamped further ahead of the node's clock are dropped; 0: never", (0.0, 86_400.0), when=LIVE
+    )
+    stale_after_s: float = _row(
+        0.0, "images older than this by the node's clock are dropped; 0: never", (0.0, 86_400.0), when=LIVE
+    )
+    clock_jump_s: float = _row(
+        _BASE.clock_jump_s,
+        "stamps that run ahead of the arrival of images by more are a jump of the camera's clock; 0: never",
+        (0.0, 86_400.0),
+        when=LIVE,
+    )
+    max_command_chars: int = _row(_BASE.max_command_chars, "longest command, code points", (1, 100_000), when=LIVE)
+    command_rate_hz: float = _row(
+        0.0, "commands beyond this rate are rejected, stops excepted; 0: no limit", (0.0, 10_000.0), when=LIVE
+    )
+    max_objects: int = _row(_BASE.max_objects, "most objects tracked at a time on a camera", (1, 1000), when=LIVE)
     mask_threshold: float = _row(
-        _BASE.mask_threshold, "probability above which a pixel belongs to an object", (0.01, 0.99)
+        _BASE.mask_threshold, "probability above which a pixel belongs to an object", (0.01, 0.99), when=LIVE
     )
     present_threshold: float = _row(
-        _BASE.present_threshold, "probability below which an object counts as not visible", (0.0, 1.0)
+        _BASE.present_threshold, "probability below which an object counts as not visible", (0.0, 1.0), when=LIVE
+    )
+    confirm_frames: int = _row(
+        _BASE.confirm_frames, "visible frames that turn TENTATIVE into TRACKED", (1, 1000), when=LIVE
     )
     lost_after_frames: int = _row(
-        _BASE.lost_after_frames, "frames without the object that turn OCCLUDED into LOST", (1, 100_000)
+        _BASE.lost_after_frames, "frames without the object that turn OCCLUDED into LOST", (1, 100_000), when=LIVE
     )
     remove_after_frames: int = _row(
-        _BASE.remove_after_frames, "frames without the object that end its track; 0: never", (0, 1_000_000)
+        _BASE.remove_after_frames, "frames without the object that end its track; 0: never", (0, 1_000_000), when=LIVE
     )
-    policy: str = _row(_BASE.policy, "what a request does when another one is active", choices=POLICIES)
-    queue_limit: int = _row(_BASE.queue_limit, "most waiting requests", (1, 1000))
+    look_again_s: float = _row(
+        _BASE.look_again_s,
+        "how often a request that tracks is answered anew, silently, to find what came or was lost; 0: never",
+        (0.0, 86_400.0),
+        when=LIVE,
+    )
+    look_again_when_lost: bool = _row(
+        _BASE.look_again_when_lost, "answer a request anew, once, when one of its objects becomes LOST", when=LIVE
+    )
+    policy: str = _row(_BASE.policy, "what a request does when another one is active", choices=POLICIES, when=LIVE)
+    queue_limit: int = _row(_BASE.queue_limit, "most waiting requests", (1, 1000), when=LIVE)
     history_turns: int = _row(_BASE.history_turns, "turns of a conversation that a follow-up sees", (0, 100))
-    frame_timeout_s: float = _row(_BASE.frame_timeout_s, "how long a request waits for a first frame", (0.01, 3600.0))
-    default_timeout_s: float = _row(0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0))
-    overlay: bool = _row(True, "offer ~/<camera>/overlay; it is drawn only while somebody subscribes")
-    tracks_reliable: bool = _row(False, "publish tracks and overlay reliably, 10 deep, for a recorder")
-    min_image_rate_hz: float = _row(
-        2.0, "warn in /diagnostics when a publishing camera delivers less; 0: never", (0.0, 1000.0)
+    frame_timeout_s: float = _row(
+        _BASE.frame_timeout_s, "how long a request waits for a first frame", (0.01, 3600.0), when=LIVE
     )
+    default_timeout_s: float = _row(
+        0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0), when=LIVE
+    )
+    result_timeout_s: int = _row(
+        60, "how long the result of an action can be fetched after its end", (1, 86_400), when=START
+    )
+    overlay: bool = _row(True, "draw ~/<camera>/overlay while somebody subscribes", when=LIVE)
+    tracks_reliable: bool = _row(False, "publish tracks and their mirrors reliably, 10 deep, for a recorder")
+    min_image_rate_hz: float = _row(
+        2.0, "warn in /diagnostics when a publishing camera delivers less; 0: never", (0.0, 1000.0), when=LIVE
+    )
+    of_cameras: Mapping[str, CameraParameters] = field(
+        default_factory=lambda: {_BASE.cameras[0]: CameraParameters()}, metadata={}
+    )  # by name, in the order of `cameras`; each has parameters of its own
 
     def check(self) -> None:
         """Check what a range alone cannot show.
@@ -78,18 +141,24 @@ class Parameters:
         Raises:
             ParameterError: naming the value seen and the value wanted.
         """
-        if len(self.cameras) != len(self.image_topics):
-            raise ParameterError(
-                f"cameras {list(self.cameras)} and image_topics {list(self.image_topics)} differ in length; "
-                "give one topic for each camera"
-            )
         for name in self.cameras:
             if not _CAMERA_NAME.fullmatch(name):
                 raise ParameterError(f"camera name {name!r} names topics; wanted small letters, digits and _")
-        for name in ("image_transport", "policy"):
-            seen, wanted = getattr(self, name), _TABLE[name].metadata["choices"]
-            if seen not in wanted:
-                raise ParameterError(f"{name} is {seen!r}; wanted one of {', '.join(wanted)}")
+        for name, row in TABLE.items():
+            _check_choice(name, row, getattr(self, name))
+        for camera, own in self.of_cameras.items():
+            for name, row in CAMERA_TABLE.items():
+                _check_choice(f"{camera}.{name}", row, getattr(own, name))
+            if own.depth_topic and not own.camera_info_topic:
+                raise ParameterError(
+                    f"{camera}.depth_topic is {own.depth_topic!r} and {camera}.camera_info_topic is empty: "
+                    "depth becomes metres only with the camera's calibration; name its CameraInfo topic"
+                )
+
+    def image_topic(self, camera: str) -> str:
+        """The image topic of a camera as it was asked for, not resolved."""
+        alone = "image" if len(self.cameras) == 1 else f"{camera}/image"
+        return self.of_cameras[camera].image_topic or alone
 
     def pipeline_config(self) -> PipelineConfig:
         """The part that the pipeline works with.
@@ -97,22 +166,62 @@ class Parameters:
         Raises:
             villa_ros.pipeline.config.ConfigError: values that do not fit together.
         """
-        shared = {name: getattr(self, name) for name in _OF_PIPELINE}
+        shared = {row.name: getattr(self, row.name) for row in fields(PipelineConfig) if row.name in TABLE}
         return PipelineConfig(clip_bytes=self.clip_megabytes * MIB, **shared)
 
+    def changed(self, changes: Mapping[str, Any]) -> Parameters:
+        """These parameters with some others, while the node is configured.
 
-_TABLE: dict[str, Any] = {row.name: row for row in fields(Parameters)}
+        Raises:
+            ParameterError: one that cannot be changed now, or values that do not fit together.
+            villa_ros.pipeline.config.ConfigError: likewise.
+        """
+        for name in changes:
+            row = _row_of(name, self.cameras)
+            if row is not None and row.metadata["when"] != LIVE:
+                raise ParameterError(
+                    f"{name} is {row.metadata['when']}: clean the node up first, set it, and configure again"
+                )
+        new = replace(self, **{name: _plain(value) for name, value in changes.items() if name in TABLE})
+        new.check()
+        new.pipeline_config()
+        return new
+
+
+def _table(kind: type) -> dict[str, Field[Any]]:
+    return {row.name: row for row in fields(kind) if row.metadata}
+
+
+TABLE = _table(Parameters)
+CAMERA_TABLE = _table(CameraParameters)
+
+
+def _row_of(name: str, cameras: Iterable[str]) -> Field[Any] | None:
+    """The row of a parameter, also of a camera's; None for one that is not of these tables."""
+    camera, dot, own = name.partition(".")
+    if dot:
+        return CAMERA_TABLE.get(own) if camera in cameras else None
+    return TABLE.get(name)
+
+
+def _check_choice(name: str, row: Field[Any], seen: Any) -> None:
+    wanted = row.metadata["choices"]
+    if wanted and seen not in wanted:
+        raise ParameterError(f"{name} is {seen!r}; wanted one of {', '.join(wanted)}")
 
 
 def declare(node: Node) -> None:
-    """Declare every parameter of the table with its description and range."""
-    node.declare_parameters("", [(name, row.default, _descriptor(row)) for name, row in _TABLE.items()])
+    """Declare every parameter with its description and range, those of each camera by its name."""
+    node.declare_parameters("", [(name, row.default, _descriptor(row)) for name, row in TABLE.items()])
+    for camera in node.get_parameter("cameras").value:
+        own = [(f"{camera}.{name}", row.default, _descriptor(row)) for name, row in CAMERA_TABLE.items()]
+        node.declare_parameters("", own)
 
 
-def _descriptor(row: Any) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=row.metadata["text"])
+def _descriptor(row: Field[Any]) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=row.metadata["text"], read_only=row.metadata["when"] == START)
     limits, choices = row.metadata["limits"], row.metadata["choices"]
-    descriptor.additional_constraints = "read when configuring"
+    descriptor.additional_constraints = row.metadata["when"]
     if choices:
         descriptor.additional_constraints += f"; one of {', '.join(choices)}"
     if limits and isinstance(row.default, float):
@@ -130,11 +239,22 @@ def read(node: Node) -> Parameters:
     Raises:
         ParameterError: they do not fit together.
     """
-    values = {parameter.name: _value(parameter) for parameter in node.get_parameters(list(_TABLE))}
-    parameters = Parameters(**values)
+    values = {parameter.name: _plain(parameter.value) for parameter in node.get_parameters(list(TABLE))}
+    of_cameras = {
+        camera: CameraParameters(
+            **{name: _plain(node.get_parameter(f"{camera}.{name}").value) for name in CAMERA_TABLE}
+        )
+        for camera in values["cameras"]
+    }
+    parameters = Parameters(**values, of_cameras=of_cameras)
     parameters.check()
     return parameters
 
 
-def _value(parameter: Parameter[Any]) -> Any:
-    return tuple(parameter.value) if isinstance(parameter.value, (list, tuple)) else parameter.value
+def asked_for(changes: Iterable[Parameter[Any]]) -> dict[str, Any]:
+    """Parameters as a client sets them -> name and value of each."""
+    return {parameter.name: parameter.value for parameter in changes}
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) or hasattr(value, "typecode") else value

@@ -47,6 +47,7 @@ class SegmentAction:
         submit: Callable[[Request], str],
         stop: Callable[[str], object],
         ready: Callable[[], bool],
+        result_timeout_s: int,
     ) -> None:
         self._node = node
         self._request = request
@@ -62,6 +63,7 @@ class SegmentAction:
             self._execute,
             goal_callback=self._accept,
             cancel_callback=self._cancel,
+            result_timeout=result_timeout_s,  # some distributions keep results for a quarter of an hour
         )
 
     def _accept(self, goal: Any) -> GoalResponse:

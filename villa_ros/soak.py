@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa_ros.bench import EndlessStream, Progress, Tracker
-from villa_ros.heap import keep_large_blocks, reserve
+from villa_ros.heap import keep_large_blocks, reserve, resident_mb
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -23,7 +22,6 @@ WANTED_MB_PER_1000 = 1.0
 OBJECTS = 3
 REQUEST_EVERY = 100  # frames
 REPLACE_EVERY = 200  # frames
-_STATM = Path("/proc/self/statm")  # proc(5): second field, resident pages
 _CURVE_PX = (480, 960)
 _MARGIN_PX = 48
 
@@ -52,12 +50,6 @@ class Soak:
             f"{self.slope_mb_per_1000:+.2f} MB per 1,000 frames (wanted below {WANTED_MB_PER_1000:g}), "
             f"{self.lowest_mb:.0f} to {self.highest_mb:.0f} MB\ntable: {self.table}\ncurve: {self.curve}"
         )
-
-
-def resident_mb() -> float:
-    """Resident set size of this process in MB."""
-    pages = int(_STATM.read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def slope(values: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.engine import Engine
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.image_view import ImageError
-from villa_ros.pipeline.request import ErrorCode, Request
+from villa_ros.pipeline.request import ErrorCode, Request, RequestState
 from villa_ros.pipeline.tracks import LAST_LABEL, Names
 
 RED = {"red": (4, 4, 10, 10)}
@@ -186,17 +187,99 @@ def test_without_catching_up_the_newest_frame_is_next() -> None:
     assert len(model.sessions[0].stamps) == 1
 
 
-def test_tracks_go_on_when_the_sources_clock_jumps_back() -> None:
+def test_a_clock_that_jumps_back_ends_what_is_tracked_with_the_reason() -> None:
     run = Run()
     run.index = 50
     run.show(**RED)
-    run.index = 10
     picture = painted(**RED)
     assert run.engine.ingest(frame(11, picture)) is Ingested.CLOCK_JUMP
-    assert run.engine.fast("camera", frame(11).header.stamp_ns)
-    assert run.told.tracks()[-1].instances[0].track_id == "n-1"
+    assert run.told.tracks()[-1].instances[0].state is TrackState.REMOVED
+    end = run.told.last("r")
+    assert (end.state.name, end.error_code) == ("FAILED", ErrorCode.CLOCK_JUMPED)
+    assert "back by 4.0 s" in end.message
     assert run.engine.ingest(frame(11, picture)) is Ingested.DUPLICATE_STAMP
     assert run.engine.ingest(frame(1, camera="nobody")) is Ingested.UNKNOWN_CAMERA
+    run.engine.submit(Request("s", "red"))
+    run.think()
+    assert run.engine.state_of("s") is RequestState.TRACKING
+    assert len(run.model.sessions) == 2  # memories of the time before are gone
+
+
+def test_a_clock_that_jumps_ahead_ends_what_is_tracked_with_the_reason() -> None:
+    run = Run()
+    run.show(**RED)
+    run.engine.jump("camera", 30_000_000_000)
+    end = run.told.last("r")
+    assert (end.state.name, end.error_code) == ("FAILED", ErrorCode.CLOCK_JUMPED)
+    assert "ahead by 30.0 s" in end.message
+    assert run.engine.ingest(frame(400, painted(**RED))) is Ingested.KEPT
+
+
+def test_a_request_in_the_middle_of_a_pass_ends_when_the_clock_jumps_and_a_waiting_one_does_not() -> None:
+    told = Told()
+    engine = Engine(BlobModel(), PipelineConfig(policy="queue"), told, "n")
+    engine.ingest(frame(50))
+    for name in ("first", "second"):
+        engine.submit(Request(name, "red"))
+    engine.slow()
+    engine.ingest(frame(2))
+    assert told.last("first").error_code is ErrorCode.CLOCK_JUMPED
+    while engine.slow():
+        pass
+    assert engine.state_of("second") is RequestState.TRACKING
+
+
+def test_an_image_overtaken_on_its_way_is_left_out_and_nothing_ends() -> None:
+    run = Run()
+    run.index = 9
+    run.show(**RED)
+    assert run.engine.ingest(frame(8, painted(**RED))) is Ingested.OUT_OF_ORDER
+    assert run.show(**RED)
+    assert run.told.tracks()[-1].instances[0].track_id == "n-1"
+
+
+def test_looking_again_finds_what_came_and_keeps_what_is_tracked() -> None:
+    run = Run(BlobModel(links=True), "red and green")
+    both = {"red": (4, 4, 10, 10), "green": (30, 20, 8, 8)}
+    assert len(run.told.tracks()[-1].instances) == 2
+    run = Run(BlobModel(links=True), "red and blue")
+    for _ in range(20):
+        run.show(**both, blue=(50, 30, 8, 8))
+    assert len(run.told.tracks()[-1].instances) == 1
+    told = len(run.told.without_journal())
+    assert run.engine.look_again("r")
+    run.think()
+    assert len(run.told.without_journal()) == told  # silent
+    run.show(**both, blue=(50, 30, 8, 8))
+    instances = run.told.tracks()[-1].instances
+    assert [(entry.track_id, entry.name) for entry in instances] == [("n-1", "red box"), ("n-2", "blue box")]
+    assert run.told.states("r")[-1] == "TRACKING"
+
+
+def test_looking_again_waits_for_others_and_takes_nothing_from_them() -> None:
+    run = Run(BlobModel(links=True), "red and blue", policy="queue")
+    run.show(**RED, blue=(50, 30, 8, 8))
+    run.engine.submit(Request("s", "blue"))
+    assert not run.engine.look_again("r")  # another one waits
+    run.think()
+    assert run.engine.look_again("r")
+    run.think()
+    run.show(**RED, blue=(50, 30, 8, 8))
+    owners = {entry.name: entry.request_id for entry in run.told.tracks()[-1].instances}
+    assert owners == {"red box": "r", "blue box": "s"}
+    assert not run.engine.look_again("nobody")
+
+
+def test_settings_that_change_hold_from_the_next_frame_on() -> None:
+    run = Run(lost_after_frames=5)
+    run.show()
+    assert run.state == "OCCLUDED"
+    run.engine.configure(replace(PipelineConfig(), lost_after_frames=2))
+    run.show()
+    assert run.state == "LOST"
+    (entry,) = [entry for entry in run.told.journal() if entry.op == "configure"]
+    assert entry.config is not None
+    assert entry.config.lost_after_frames == 2
 
 
 def test_a_damaged_frame_is_skipped_and_fails_no_request() -> None:

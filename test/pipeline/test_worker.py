@@ -160,14 +160,50 @@ def test_offer_never_waits_and_what_does_not_fit_is_counted(make: Any) -> None:
     gate.set()
 
 
+def test_stamps_that_run_ahead_of_arrivals_are_a_jump(make: Any) -> None:
+    worker, told = make(clock_jump_s=2.0)
+    worker.offer(frame(0))
+    tracking(worker, told)
+    worker.offer(frame(15))  # 1.5 s ahead: a slow camera, or a bag played fast
+    until(lambda: told.tracks()[-1].header == frame(15).header, "the frame is told")
+    worker.offer(frame(45))
+    until(lambda: told.states("r")[-1] == "FAILED", "the request ends")
+    assert told.last("r").error_code is ErrorCode.CLOCK_JUMPED
+    assert worker.stats().cameras["camera"].dropped == {"clock_jump": 1}
+
+
+def test_a_lost_object_is_looked_for_once_and_a_period_does_it_again(make: Any) -> None:
+    model = BlobModel(links=True)
+    worker, told = make(model, lost_after_frames=2, remove_after_frames=0)
+    worker.offer(frame(0))
+    tracking(worker, told)
+
+    def asked() -> int:
+        return len(model.sessions[0].requests)
+
+    for index in range(1, 5):
+        worker.offer(frame(index, green=(1, 1, 4, 4)))
+        until(lambda at=index: told.tracks()[-1].header == frame(at).header, f"frame {index} is told")
+    until(lambda: asked() == 2, "the lost object is looked for")
+    assert told.states("r")[-1] == "TRACKING"
+    worker.configure(PipelineConfig(lost_after_frames=2, remove_after_frames=0, look_again_s=0.02))
+    until(lambda: asked() >= 5, "the request is asked again and again")
+    assert len({entry.track_id for event in told.tracks() for entry in event.instances}) == 1
+
+
 def test_bad_stamps_unknown_cameras_and_refused_images_are_counted_by_reason(make: Any) -> None:
     worker, _ = make()
-    for index in (5, 5, 6, 2):
+    for index in (15, 15, 16, 13, 2):
         worker.offer(frame(index))
     worker.offer(frame(0, camera="nobody"))
     worker.dropped("camera", "truncated")
     until(lambda: "clock_jump" in worker.stats().cameras["camera"].dropped, "the jump is counted")
-    assert worker.stats().cameras["camera"].dropped == {"duplicate_stamp": 1, "clock_jump": 1, "truncated": 1}
+    assert worker.stats().cameras["camera"].dropped == {
+        "duplicate_stamp": 1,
+        "out_of_order": 1,
+        "clock_jump": 1,
+        "truncated": 1,
+    }
     assert worker.stats().cameras["unknown"].dropped == {"unknown_camera": 1}
 
 
@@ -410,8 +446,8 @@ def _assert_nothing_follows_an_end(told: Told) -> None:
 
 def test_a_journal_with_an_unknown_operation_is_refused() -> None:
     engine = Engine(BlobModel(), PipelineConfig(), Told(), "n")
-    with pytest.raises(JournalError, match="'jump', wanted ingest"):
-        repeat(engine, JournalEvent(0, "jump"), lambda *_: frame(0), lambda _: Request("r", "red"))
+    with pytest.raises(JournalError, match="'skip', wanted ingest"):
+        repeat(engine, JournalEvent(0, "skip"), lambda *_: frame(0), lambda _: Request("r", "red"))
 
 
 def test_states_are_told_in_the_order_of_the_requests_life(make: Any) -> None:

@@ -66,7 +66,7 @@ def test_bad_image_is_counted_by_name_while_good_ones_go_on(start_node, operator
 
 
 def test_truncated_and_damaged_jpegs_are_counted_while_good_ones_go_on(start_node, operator, peer, camera):
-    start_node(image_topics=["/image/compressed"])
+    start_node(**{"camera.image_topic": "/image/compressed"})
     picture = np.zeros((120, 160, 3), np.uint8)
     picture[20:50, 20:50] = (0, 0, 255)
     whole = cv2.imencode(".jpg", picture)[1].tobytes()
@@ -159,7 +159,7 @@ def test_repeated_request_id_is_refused(active, operator, peer, camera):
 
 
 def test_missing_images_are_reported_with_the_profile_to_set(start_node, operator, peer):
-    start_node(image_topics=["/lossy"])
+    start_node(**{"camera.image_topic": "/lossy"})
     camera = Camera(peer, "/lossy")
 
     def two_of_twenty() -> None:

@@ -166,7 +166,7 @@ def test_overlay_has_the_header_and_size_of_its_frame(start_node, operator, came
 
 
 def test_each_camera_has_topics_of_its_own(start_node, peer):
-    start_node(cameras=["left", "right"], image_topics=["/left", "/right/compressed"])
+    start_node(cameras=["left", "right"], **{"left.image_topic": "/left", "right.image_topic": "/right/compressed"})
     left = Camera(peer, "/left", "left_optical_frame")
     right = CompressedCamera(peer, "/right/compressed", "right_optical_frame")
     for name, eye in (("left", left), ("right", right)):

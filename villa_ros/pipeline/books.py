@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from villa.masks import RleMask
 from villa_ros.pipeline import command_check, states
-from villa_ros.pipeline.clip_buffer import ClipBuffer
+from villa_ros.pipeline.clip_buffer import NS_PER_S, ClipBuffer
 from villa_ros.pipeline.conversation import Conversations
 from villa_ros.pipeline.events import AnswerEvent, Event, FinishReason, JournalEvent, StatusEvent, TrackState
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
@@ -119,6 +119,28 @@ class Books:
             stream.stepped_ns = None
             stream.seen = None
 
+    def _begin_anew(self, stream: Stream, jumped_ns: int) -> None:
+        """The camera's clock jumped: what was seen before and what comes have no time in common."""
+        way = "back" if jumped_ns < 0 else "ahead"
+        message = (
+            f"the clock of camera {stream.camera!r} jumped {way} by {abs(jumped_ns) / NS_PER_S:.1f} s (a bag that "
+            "starts over, a clock that was set): what was tracked has ended; send the request again"
+        )
+        for record in list(self._active.values()):
+            begun = not record.waiting or (self._pass is not None and self._pass.request_id == record.request_id)
+            if record.request.camera == stream.camera and begun:
+                self._finish(record, RequestState.FAILED, ErrorCode.CLOCK_JUMPED, message)
+        for record in self._active.values():
+            if record.request.camera == stream.camera:
+                record.retained = frozenset()
+        self._conversations.forget_keys(stream.camera)
+        # Memories bear times: an old session would take new frames for older than its memories.
+        stream.session = None
+        stream.to_drop.clear()
+        stream.catch_up.clear()
+        stream.stepped_ns = None
+        stream.seen = None
+
     def _claim(self, request_id: str) -> str:
         """The id to report a new command under: its own, marked as used, or a fresh one where that was used."""
         request_id = request_id[: command_check.MAX_ID_CHARS]
@@ -190,8 +212,10 @@ class Books:
                     finally:
                         self._flushing = False
 
-    def _journal(self, operation: str, camera: str = "", stamp_ns: int = 0, request_id: str = "") -> None:
-        config = None if self._operations else self._config
+    def _journal(
+        self, operation: str, camera: str = "", stamp_ns: int = 0, request_id: str = "", *, settings: bool = False
+    ) -> None:
+        config = self._config if settings or not self._operations else None
         self._outbox.append(JournalEvent(self._operations, operation, camera, stamp_ns, request_id, config))
         self._operations += 1
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from villa_ros.pipeline.frame import Frame
 
 NS_PER_S = 1_000_000_000
+_OVERTAKEN_NS = NS_PER_S // 2  # what is older by no more was sent before the newest; else the clock went back
 
 
 class Ingested(Enum):
@@ -21,7 +22,8 @@ class Ingested(Enum):
 
     KEPT = "kept"
     DUPLICATE_STAMP = "duplicate_stamp"  # refused: the ring's newest frame has this stamp
-    CLOCK_JUMP = "clock_jump"  # kept, but it is older than the newest: the ring was cleared first
+    OUT_OF_ORDER = "out_of_order"  # refused: a little older than the newest, overtaken on its way
+    CLOCK_JUMP = "clock_jump"  # kept, but it is much older than the newest: the ring was cleared first
     TOO_LARGE = "too_large"  # refused: this frame alone is over the byte bound
     UNKNOWN_CAMERA = "unknown_camera"  # refused: no ring for that camera
 
@@ -78,6 +80,8 @@ class ClipBuffer:
         if newest is not None and frame.header.stamp_ns == newest.stamp_ns:
             return Ingested.DUPLICATE_STAMP
         if newest is not None and frame.header.stamp_ns < newest.stamp_ns:
+            if newest.stamp_ns - frame.header.stamp_ns <= _OVERTAKEN_NS:
+                return Ingested.OUT_OF_ORDER
             self.clear()
             outcome = Ingested.CLOCK_JUMP
         self._entries[frame.header.stamp_ns] = RingEntry(frame)

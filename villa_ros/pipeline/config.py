@@ -37,6 +37,9 @@ class PipelineConfig:
     confirm_frames: int = 2  # visible frames that turn TENTATIVE into TRACKED
     lost_after_frames: int = 15  # frames without the object that turn OCCLUDED into LOST
     remove_after_frames: int = 300  # frames without the object that end the track; 0: never
+    look_again_s: float = 0.0  # how often a request that tracks is answered anew; 0: never
+    look_again_when_lost: bool = True  # ... and once when one of its objects becomes LOST
+    clock_jump_s: float = 5.0  # stamps that run ahead of the arrivals by more are a jump of the clock; 0: never
     catch_up_frames: int = 3  # frames stepped through between the clip's end and now
     policy: str = "preempt"
     queue_limit: int = 8  # waiting requests, all cameras together
@@ -63,6 +66,9 @@ class PipelineConfig:
         for name in ("remove_after_frames", "catch_up_frames", "history_turns"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        for name in ("look_again_s", "clock_jump_s"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)} s; it must be 0 (never) or more")
         for name in ("clip_duration_s", "frame_timeout_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)} s; it must be more than 0")

@@ -14,7 +14,7 @@ from villa_ros.pipeline.answers import told_in_full, told_so_far, tracklets_of
 from villa_ros.pipeline.books import Books
 from villa_ros.pipeline.clip_buffer import Ingested, RingEntry, spread
 from villa_ros.pipeline.events import Event, TrackState
-from villa_ros.pipeline.naming import name_tracks
+from villa_ros.pipeline.naming import begin_track, name_tracks
 from villa_ros.pipeline.passes import Answered, Failure, Looked, SlowOutcome, SlowPass, look
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.stream import ActiveRequest, Stream
@@ -98,11 +98,29 @@ class Engine(Books):
             if stream is None:
                 return Ingested.UNKNOWN_CAMERA
             self._journal("ingest", frame.camera, frame.header.stamp_ns)
+            before = stream.ring.newest
             outcome = stream.ring.add(frame)
-            if outcome is Ingested.CLOCK_JUMP:
-                stream.stepped_ns = None
-                stream.catch_up.clear()
+            if outcome is Ingested.CLOCK_JUMP and before is not None:
+                self._begin_anew(stream, frame.header.stamp_ns - before.stamp_ns)
             return outcome
+
+    def jump(self, camera: str, jumped_ns: int) -> None:
+        """The camera's clock is about to jump ahead: forget its frames, end what rests on them."""
+        with self._committing():
+            stream = self._streams.get(camera)
+            if stream is not None:
+                self._journal("jump", camera, jumped_ns)
+                stream.ring.clear()
+                self._begin_anew(stream, jumped_ns)
+
+    def configure(self, config: PipelineConfig) -> None:
+        """Go on with other settings. Cameras, bounds of the rings and of histories stay as they are.
+
+        On the model's thread, or while it is at rest: a model call under way would not know of them.
+        """
+        with self._committing():
+            self._config = config
+            self._journal("configure", settings=True)
 
     def submit(self, request: Request) -> str:
         """Check a command and carry out its action or accept it; returns the id its status is reported under.
@@ -235,11 +253,34 @@ class Engine(Books):
         live = {*stream.tracks, *record.retained}
         follow_up = request.action == Action.FOLLOW_UP
         conversation = request.conversation_id if follow_up else None
-        history = self._conversations.history(conversation, request.camera, live)
-        self._pass = SlowPass(
-            request.request_id, request.camera, request.text.strip(), self._clip(record), history, stream.session
-        )
+        record.history = self._conversations.history(conversation, request.camera, live)
+        self._pass = self._pass_of(record, self._clip(record))
         return True
+
+    def look_again(self, request_id: str) -> bool:
+        """Begin to answer a request that tracks anew; False where that cannot be now, or never.
+
+        Nobody is told of the answer: what it names and nobody tracks yet is tracked from then on, what was lost and is
+        found is TRACKED again, and all else goes on as it was.
+        """
+        with self._committing():
+            record = self._active.get(request_id)
+            if record is None or record.state != RequestState.TRACKING:
+                return False
+            if self._pass is not None or self._next_waiting() is not None:
+                return False
+            clip = self._clip(record)
+            if not clip:
+                return False
+            self._journal("again", record.request.camera, 0, request_id)
+            self._pass = replace(self._pass_of(record, clip), again=True)
+            return True
+
+    def _pass_of(self, record: ActiveRequest, clip: list[RingEntry]) -> SlowPass:
+        request, stream = record.request, self._streams[record.request.camera]
+        return SlowPass(
+            request.request_id, request.camera, request.text.strip(), clip, record.history, session=stream.session
+        )
 
     def _clip(self, record: ActiveRequest) -> list[RingEntry]:
         asked = record.request.clip_duration_s
@@ -268,6 +309,10 @@ class Engine(Books):
                 self._finish(record, RequestState.FAILED, outcome.code, outcome.message)
             else:
                 self._begin_again(running, record, outcome)
+        elif running.again:
+            if isinstance(outcome, Answered):
+                self._pass = None
+                self._take_anew(stream, record, outcome)
         elif isinstance(outcome, SlowStep):
             self._advance(record, RequestState(min(outcome.stage, RequestState.SEGMENTING)))
             so_far = outcome.partial_text
@@ -285,12 +330,23 @@ class Engine(Books):
             if entry.broken:
                 stream.ring.remove(entry)
         clip = self._clip(record)
-        if not clip:
+        if not clip and not running.again:
             message = f"no frame of the clip decodes ({failure.error}): check the camera's images"
             self._finish(record, RequestState.FAILED, ErrorCode.NO_FRAMES, message)
             return
         self._retired.append(running)
-        self._pass = SlowPass(running.request_id, running.camera, running.text, clip, running.history, stream.session)
+        self._pass = replace(self._pass_of(record, clip), again=running.again) if clip else None
+
+    def _take_anew(self, stream: Stream, record: ActiveRequest, answered: Answered) -> None:
+        """A request that tracks was answered again: what is new in the answer is tracked as well."""
+        for found in answered.result.objects:
+            track = stream.tracks.get(found.key)
+            if track is None and len(stream.tracks) < self._config.max_objects:
+                begin_track(stream, record, found, self._names)
+            elif track is None:
+                stream.to_drop.add(found.key)
+            elif track.request_id == record.request_id:
+                track.meant = found.score
 
     def _settle(self, done: SlowPass, record: ActiveRequest, answered: Answered) -> None:
         """The answer is there: name the tracks, tell everything, begin to track."""

@@ -112,9 +112,9 @@ class StatusEvent:
 class JournalEvent:
     """One operation in the order the worker did it: what `villa replay --like` repeats.
 
-    `op` is one of "ingest", "submit", "stop", "expire", "reset", "fast", "slow"; `stamp_ns` names the
-    frame of ingest and fast, `request_id` the request of submit, stop (empty: all) and expire. The first
-    operation bears the settings that all of them were done under.
+    `op` is one of "ingest", "jump", "submit", "stop", "expire", "reset", "configure", "again", "fast", "slow";
+    `stamp_ns` names the frame of ingest and fast and is how far the clock jumped, `request_id` the request of submit,
+    stop (empty: all), expire and again. The first operation, and "configure", bear the settings from then on.
     """
 
     index: int

@@ -32,6 +32,12 @@ def repeat(
     """
     if entry.op == "ingest":
         engine.ingest(frame(entry.camera, entry.stamp_ns))
+    elif entry.op == "jump":
+        engine.jump(entry.camera, entry.stamp_ns)
+    elif entry.op == "configure" and entry.config is not None:
+        engine.configure(entry.config)
+    elif entry.op == "again":
+        engine.look_again(entry.request_id)
     elif entry.op == "submit":
         engine.submit(request(entry.request_id))
     elif entry.op == "stop":
@@ -46,6 +52,6 @@ def repeat(
         engine.slow()
     else:
         raise JournalError(
-            f"journal entry {entry.index} has operation {entry.op!r}, wanted ingest, submit, stop, expire, reset, "
-            "fast or slow: record the run again with this version"
+            f"journal entry {entry.index} has operation {entry.op!r}, wanted ingest, jump, submit, stop, expire, "
+            "reset, configure, again, fast or slow: record the run again with this version"
         )

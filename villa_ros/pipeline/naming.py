@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 from villa_ros.pipeline.tracks import Names, Track
 
 if TYPE_CHECKING:
-    from villa.interface import RequestResult
+    from villa.interface import ObjectResult, RequestResult
     from villa_ros.pipeline.stream import ActiveRequest, Stream
+
+
+def begin_track(stream: Stream, record: ActiveRequest, found: ObjectResult, names: Names) -> Track:
+    """A new track of an object that nobody tracks yet."""
+    label = names.label(stream.taken_labels())
+    track = Track(names.track_id(), record.request_id, found.key, label, found.name, found.score)
+    stream.tracks[found.key] = track
+    return track
 
 
 def name_tracks(
@@ -27,9 +35,7 @@ def name_tracks(
             former[track.request_id] = None
             track.request_id, track.name, track.meant = record.request_id, found.name, found.score
         elif track is None and len(stream.tracks) < most:
-            label = names.label(stream.taken_labels())
-            track = Track(names.track_id(), record.request_id, found.key, label, found.name, found.score)
-            stream.tracks[found.key] = track
+            track = begin_track(stream, record, found, names)
         elif track is None:
             stream.to_drop.add(found.key)
             continue

@@ -82,6 +82,7 @@ class SlowPass:
     text: str
     entries: list[RingEntry]
     history: tuple[Turn, ...]
+    again: bool = False  # the request was answered before: only its tracks change
     session: Session | None = None
     generator: Generator[SlowStep, None, RequestResult] | None = field(default=None, repr=False)
 

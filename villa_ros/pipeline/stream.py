@@ -12,7 +12,7 @@ from villa_ros.pipeline.request import RequestState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from villa.interface import Session
+    from villa.interface import Session, Turn
     from villa_ros.pipeline.clip_buffer import ClipBuffer, RingEntry
     from villa_ros.pipeline.frame import Frame
     from villa_ros.pipeline.request import Request
@@ -28,6 +28,7 @@ class ActiveRequest:
     partial: AnswerEvent | None = None  # the last one told while the answer grows
     answers: int = 0  # answer events sent
     retained: frozenset[int] = frozenset()  # keys of ended tracks that a follow-up may still refer to
+    history: tuple[Turn, ...] = ()  # what its slow pass read beside the request
 
     @property
     def request_id(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from villa_ros.pipeline.clip_buffer import NS_PER_S, Ingested
 from villa_ros.pipeline.engine import Engine
-from villa_ros.pipeline.events import AnswerEvent, Event, StatusEvent, TrackletsEvent
+from villa_ros.pipeline.events import AnswerEvent, Event, StatusEvent, TrackletsEvent, TracksEvent, TrackState
 from villa_ros.pipeline.request import ErrorCode, Request, RequestState
 from villa_ros.pipeline.stats import Tally, WorkerStats
 
@@ -66,6 +66,12 @@ class Worker:
         self._fresh: dict[str, tuple[int, int]] = {}
         # Under the engine's lock.
         self._began: dict[str, int] = {}
+        self._lost: set[str] = set()  # tracks
+        # Request -> when it is to be looked for again. Under `_deadline_lock`.
+        self._again: dict[str, int] = {}
+        # Worker thread only: stamp and arrival of the newest frame of a camera.
+        self._came: dict[str, tuple[int, int]] = {}
+        self._next_config: PipelineConfig | None = None
 
     def start(self) -> None:
         """Start the thread.
@@ -150,6 +156,13 @@ class Worker:
         self._engine.reset()
         self._notify()
 
+    def configure(self, config: PipelineConfig) -> None:
+        """Go on with other settings from the next turn on. Cameras and bounds of memory stay as they are."""
+        with self._wake:
+            self._next_config = config
+            self._woken = True
+            self._wake.notify()
+
     def stats(self) -> WorkerStats:
         """Counts and latencies so far."""
         return self._tally.report(self._state)
@@ -173,8 +186,10 @@ class Worker:
 
     def _turn(self) -> bool:
         """Take in what came, one fast pass for each camera that has a fresh frame, one slow step."""
+        self._reconfigure()
         self._drain()
         self._expire()
+        self._look_again()
         worked = False
         for camera in self._config.cameras:
             stamp_ns, offered_ns = self._fresh.get(camera, (0, 0))
@@ -198,6 +213,46 @@ class Worker:
         self._state = "idle"
         return worked
 
+    def _reconfigure(self) -> None:
+        with self._wake:
+            config, self._next_config = self._next_config, None
+        if config is not None:
+            self._config = config
+            self._engine.configure(config)
+            for request_id in self._engine.active:
+                if self._engine.state_of(request_id) is RequestState.TRACKING:
+                    self._plan_another_look(request_id)
+
+    def _look_again(self) -> None:
+        now_ns = self._clock()
+        with self._deadline_lock:
+            due = [name for name, when in self._again.items() if when <= now_ns]
+        for request_id in due:
+            if self._engine.state_of(request_id) is not RequestState.TRACKING:
+                self._forget_deadline(request_id)
+            elif self._engine.look_again(request_id) or not self._engine.busy:
+                self._plan_another_look(request_id)
+                return  # one at a time
+
+    def _plan_another_look(self, request_id: str) -> None:
+        period_s = self._config.look_again_s
+        with self._deadline_lock:
+            if period_s > 0:
+                self._again[request_id] = self._clock() + round(period_s * NS_PER_S)
+            else:
+                self._again.pop(request_id, None)
+
+    def _jumped(self, frame: Frame, offered_ns: int) -> int:
+        """By how much the stamps ran ahead of the arrivals since the last frame, ns; 0 where that is no jump."""
+        stamp_ns = frame.header.stamp_ns
+        before = self._came.get(frame.camera)
+        self._came[frame.camera] = (stamp_ns, offered_ns)
+        limit_s = self._config.clock_jump_s
+        if before is None or not limit_s:
+            return 0
+        ahead_ns = (stamp_ns - before[0]) - (offered_ns - before[1])
+        return ahead_ns if ahead_ns > limit_s * NS_PER_S else 0
+
     def _drain(self) -> None:
         with self._wake:
             came = [item for inbox in self._inbox.values() for item in inbox]
@@ -206,6 +261,10 @@ class Worker:
                 self._inbox_bytes[camera] = 0
         for frame, offered_ns in came:
             camera, stamp_ns = frame.camera, frame.header.stamp_ns
+            jumped_ns = self._jumped(frame, offered_ns)
+            if jumped_ns:
+                self._engine.jump(camera, jumped_ns)
+                self._tally.dropped(camera, Ingested.CLOCK_JUMP.value)
             outcome = self._engine.ingest(frame)
             if outcome is not Ingested.KEPT:
                 self._tally.dropped(camera, outcome.value)
@@ -227,7 +286,8 @@ class Worker:
 
     def _rest(self) -> None:
         with self._deadline_lock:
-            next_ns = min((entry[0] for entry in self._deadlines.values()), default=None)
+            planned = [entry[0] for entry in self._deadlines.values()] + list(self._again.values())
+            next_ns = min(planned, default=None)
         with self._wake:
             if not self._woken and not self._closing:
                 wait_s = None if next_ns is None else max(0.0, (next_ns - self._clock()) / NS_PER_S)
@@ -237,6 +297,7 @@ class Worker:
     def _forget_deadline(self, request_id: str) -> None:
         with self._deadline_lock:
             self._deadlines.pop(request_id, None)
+            self._again.pop(request_id, None)
 
     def _notify(self) -> None:
         with self._wake:
@@ -246,6 +307,8 @@ class Worker:
     def _emit(self, event: Event) -> None:
         if isinstance(event, StatusEvent):
             self._note(event)
+        elif isinstance(event, TracksEvent):
+            self._note_lost(event)
         elif isinstance(event, TrackletsEvent) and event.request_id in self._began:
             self._tally.took("first_mask", self._clock() - self._began[event.request_id])
         elif isinstance(event, AnswerEvent) and event.is_final and event.request_id in self._began:
@@ -260,6 +323,8 @@ class Worker:
     def _note(self, status: StatusEvent) -> None:
         if status.state == RequestState.QUEUED:
             self._began[status.request_id] = self._clock()
+        elif status.state == RequestState.TRACKING:
+            self._plan_another_look(status.request_id)
         if not status.state.final:
             return
         self._began.pop(status.request_id, None)
@@ -267,3 +332,13 @@ class Worker:
         self._tally.ended(status.state.name)
         if status.error_code in _MODEL_CODES:
             self._tally.failed("model", status.message)
+
+    def _note_lost(self, event: TracksEvent) -> None:
+        for instance in event.instances:
+            if instance.state != TrackState.LOST:
+                self._lost.discard(instance.track_id)
+            elif instance.track_id not in self._lost:
+                self._lost.add(instance.track_id)
+                if self._config.look_again_when_lost:
+                    with self._deadline_lock:
+                        self._again[instance.request_id] = self._clock()
