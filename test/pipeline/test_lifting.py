@@ -88,6 +88,18 @@ def test_a_wall_behind_is_not_what_it_stands_on() -> None:
     assert off < 0.012
 
 
+@pytest.mark.parametrize(("height", "stands"), [(0.1, True), (0.8, False)])
+def test_seen_right_from_above_it_stands_on_the_only_plane_unless_it_were_a_tower(height: float, stands: bool) -> None:
+    depth, mask = np.full((HEIGHT, WIDTH), 1.2, np.float32), np.zeros((HEIGHT, WIDTH), np.bool_)
+    mask[80:140, 100:180] = True
+    depth[mask] -= height
+    lifted = lift(encode(mask), seen_as(depth), CAMERA)
+    assert lifted.on_plane == stands
+    assert lifted.size[2] == pytest.approx(height if stands else 0.0, abs=0.01)
+    if stands:
+        assert lifted.centre[2] == pytest.approx(1.15, abs=0.01)
+
+
 def test_noise_holes_and_flying_pixels_do_not_move_the_box_far() -> None:
     rng = np.random.default_rng(0)
     depth, mask = rendered()

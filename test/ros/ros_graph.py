@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from villa_ros.message_mapping import nanoseconds
 from villa_ros.process_setup import tied_to_this_process, use_shared_memory_profile
 
 use_shared_memory_profile()  # before rclpy starts: the peer publishes images
@@ -25,7 +26,7 @@ from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import GetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from villa_msgs.msg import (  # noqa: E402
@@ -37,6 +38,7 @@ from villa_msgs.msg import (  # noqa: E402
 )
 
 FAKE_NODE = Path(__file__).with_name("fake_node.py")
+FOCAL_PX, TABLE_M, TOP_M = 150.0, 1.0, 0.9  # of the depth camera's scene
 PATIENCE_S = 40.0  # only ever waited out when a test fails
 RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -203,6 +205,40 @@ class Camera:
         self._peer.spin(1)
         time.sleep(0.02)
         return message
+
+
+class DepthCamera(Camera):
+    """The same pictures with depth: the squares are boxes of 0.1 m that stand on a table 1 m below."""
+
+    def __init__(self, peer: Peer, late: int = 0, offset_ns: int = 0) -> None:
+        super().__init__(peer)
+        self.late, self.offset_ns = late, offset_ns
+        self.spoil: Callable[[Image], Image] = lambda depth: depth
+        self._ready: list[Image] = []
+
+    def shoot(self, message: Image | None = None) -> Image:
+        picture = super().shoot(message)
+        rgb = np.frombuffer(picture.data, np.uint8).reshape(picture.height, picture.width, 3)
+        metres = np.where(rgb.any(axis=2), TOP_M, TABLE_M).astype(np.float32)
+        stamp_ns = nanoseconds(picture.header.stamp) + self.offset_ns
+        self._ready.append(self.spoil(depth_message(metres, stamp_ns)))
+        info = CameraInfo(header=picture.header, height=120, width=160, distortion_model="plumb_bob")
+        info.k = [FOCAL_PX, 0.0, 79.5, 0.0, FOCAL_PX, 59.5, 0.0, 0.0, 1.0]
+        info.d = [0.0] * 5
+        self._peer.publisher(CameraInfo, "/camera_info", BEST_EFFORT).publish(info)
+        if len(self._ready) > self.late:
+            self._peer.publisher(Image, "/depth", BEST_EFFORT).publish(self._ready.pop(0))
+        self._peer.spin(1)
+        return picture
+
+
+def depth_message(metres: np.ndarray, stamp_ns: int) -> Image:
+    """Depth [H, W] m -> image with this stamp."""
+    image = Image(height=metres.shape[0], width=metres.shape[1], encoding="32FC1", step=4 * metres.shape[1])
+    image.header.stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    image.data = array("B")
+    image.data.frombytes(np.ascontiguousarray(metres).tobytes())
+    return image
 
 
 class Operator:

@@ -32,6 +32,7 @@ _LEAST_SPREAD_M = 0.01
 _TRIALS, _PLANES = 60, 3
 _PLANE_SHARE = 0.25  # of the ring that must lie in a plane
 _STANDS_WITHIN = 4.0  # tolerances between the plane and the lowest of the object
+_TOWER = 2.0  # times as high as wide: what is seen from above only is taken for no higher
 _FLAT_SHARE = 0.85  # so much of an object in the plane: it is flat, and not a rim of table
 _UP_TO = 99.0  # percentile of heights that is the top: single points above it are noise
 
@@ -107,27 +108,36 @@ def lift(mask: RleMask, depth: DepthImage, camera: CameraModel, others: Sequence
 def support_plane(around: Points, body: Points) -> NDArray[np.float64] | None:
     """Points round an object and its own -> the plane it stands on [a, b, c, d], normal of length 1 towards it.
 
-    Of the planes that hold a good share of what is around, the first that the object touches; None without one.
+    Of the planes that hold a good share of what is around, the first that the object touches. Seen right from above an
+    object shows nothing of its sides and seems to float: then the only plane around it is the one, unless the object
+    would be a tower. None without one.
     """
     if len(body) < _LEAST_POINTS:
         return None
     rest, least = around, max(_LEAST_POINTS, round(_PLANE_SHARE * len(around)))
     rng = np.random.default_rng(0)  # the same points give the same plane
+    below: list[tuple[NDArray[np.float64], float]] = []  # planes that it does not touch, and how far off they are
     for _ in range(_PLANES):
         if len(rest) < least:
-            return None
+            break
         plane, hit = _fitted(rest, rng)
         if np.count_nonzero(hit) < least:
-            return None
+            break
         height = body @ plane[:3] + plane[3]
         if np.median(height) < 0:
             plane, height = -plane, -height
         # An object above its table has its lowest points there; a wall behind it is far from all of them.
         tolerance = float(np.median(_tolerance(body)))
-        if abs(np.percentile(height, 5)) < _STANDS_WITHIN * tolerance:
+        lowest = float(np.percentile(height, 5))
+        if abs(lowest) < _STANDS_WITHIN * tolerance:
             return plane
+        below.append((plane, lowest))
         rest = rest[~hit]
-    return None
+    if len(below) != 1:
+        return None
+    plane, lowest = below[0]
+    across = float(np.linalg.norm(np.ptp(body - np.outer(body @ plane[:3], plane[:3]), axis=0)))
+    return plane if 0 < lowest < _TOWER * across else None
 
 
 def _fitted(points: Points, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
