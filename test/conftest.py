@@ -74,18 +74,12 @@ class LaunchEntity:
 
 _LAUNCH_NAMES = {
     "launch": ("LaunchDescription",),
-    "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable"),
-    "launch.conditions": ("IfCondition", "UnlessCondition"),
-    "launch.substitutions": (
-        "EnvironmentVariable",
-        "LaunchConfiguration",
-        "PathJoinSubstitution",
-        "PythonExpression",
-    ),
+    "launch.actions": ("DeclareLaunchArgument", "ExecuteProcess", "IncludeLaunchDescription", "SetEnvironmentVariable"),
+    "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
+    "launch.substitutions": ("LaunchConfiguration",),
     "launch_ros": (),
-    "launch_ros.actions": ("LifecycleNode", "Node"),
-    "launch_ros.parameter_descriptions": ("ParameterFile", "ParameterValue"),
-    "launch_ros.substitutions": ("FindPackageShare",),
+    "launch_ros.actions": ("Node",),
+    "launch_ros.parameter_descriptions": ("ParameterValue",),
 }
 
 

@@ -11,6 +11,15 @@ from installing import ROOT
 DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 
 
+MIRRORS = {
+    f"~/<camera>/{name}"
+    for name in (
+        "overlay", "overlay/compressed", "label_image", "target_mask", "detections", "label_info", "objects_3d",
+        "object_points", "markers",
+    )
+}  # fmt: skip
+
+
 def code_spans(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
@@ -46,7 +55,10 @@ def test_every_topic_service_and_action_of_the_node_is_described() -> None:
     text = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "villa_ros").glob("*.py"))
     topics = {re.sub(r"\{\w+\}", "<camera>", name) for name in re.findall(r'f?"(~/[\w{}/]+)"', sources)}
-    assert "~/<camera>/tracks" in topics
+    topics.remove("~/<camera>/<camera>")  # the mirrors, whose names are constants
+    for line in re.findall(r"^[A-Z_]+(?:, [A-Z_]+)* = (\".*)$", sources, re.MULTILINE):
+        topics |= {f"~/<camera>/{name}" for name in re.findall(r'"([a-z_0-9/]+)"', line)} & MIRRORS
+    assert {"~/<camera>/tracks", *MIRRORS} <= topics
     missing = {name for name in topics if f"`{name}`" not in text}
     assert not missing
 
