@@ -68,7 +68,7 @@ bench: $(STAMPS)/package ## speed of the fast pass and time to the first mask on
 .PHONY: soak
 soak: $(STAMPS)/package $(STAMPS)/test ## memory over thousands of frames: of the node's pipeline, and of each family of models
 	@$(BIN)/villa soak $(SOAK_ARGS)
-	@VILLA_SOAK=1 VILLA_SOAK_OUT=out/soak $(BIN)/python -m pytest -q test/villa/test_long_stream.py
+	@VILLA_SOAK=1 VILLA_SOAK_OUT=out/soak $(BIN)/python -m pytest -q test/villa/test_long_stream.py test/ros/test_stack.py
 
 .PHONY: colcon
 colcon: $(STAMPS)/package $(STAMPS)/test ## build both packages as a native workspace would, with pip's colcon on the ROS 2 wheels

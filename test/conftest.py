@@ -46,10 +46,11 @@ def _not_allowed(nodeid: str, report: pytest.TestReport | pytest.CollectReport) 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
-    """With VILLA_NO_SKIP=1 a skip is a failure; a GPU alone may be missing."""
+    """With VILLA_NO_SKIP=1 a skip is a failure; a GPU, and what only a ROS 2 installation has, may be missing."""
     report: pytest.TestReport = yield
     expected_failure = hasattr(report, "wasxfail")
-    if NO_SKIP and report.skipped and not expected_failure and item.get_closest_marker("gpu") is None:
+    may_be_missing = any(item.get_closest_marker(name) for name in ("gpu", "native"))
+    if NO_SKIP and report.skipped and not expected_failure and not may_be_missing:
         report.outcome = "failed"
         report.longrepr = _not_allowed(item.nodeid, report)
     return report

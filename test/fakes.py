@@ -75,6 +75,7 @@ class Faults:
     fast: Exception | None = None
     drop: Exception | None = None
     sleep_s: float = 0.0  # in every slow step
+    sleep_last_s: float = 0.0  # in the last slow step
     hold: threading.Event | None = None  # the slow pass waits for it, inside its first step
     hold_last: threading.Event | None = None  # ... inside its last
     hold_fast: threading.Event | None = None  # the fast pass waits for it
@@ -121,6 +122,7 @@ class BlobSession:
             yield SlowStep(Stage.DECODING, 0.9, answer[:end])
         yield SlowStep(Stage.SEGMENTING, 0.95, answer)
         _wait(faults, faults.hold_last)
+        time.sleep(faults.sleep_last_s)
         objects, offsets, position = [], [], 0
         for name in present:
             known = [key for key, channel in self.colours.items() if channel == COLOURS[name]]

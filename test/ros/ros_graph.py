@@ -291,6 +291,12 @@ class Operator:
         message = Command(text=text, request_id=request_id, **fields)
         self._peer.publisher(Command, f"{self._node}/command").publish(message)
 
+    def command_unheard(self, text: str, request_id: str) -> None:
+        """Give a command while nobody listens."""
+        self._peer._publishers[(f"{self._node}/command", Command)].publish(
+            Command(action=Command.SEGMENT, text=text, request_id=request_id)
+        )
+
     def states(self, request_id: str) -> list[int]:
         return [status.state for status in self.statuses if status.request_id == request_id]
 

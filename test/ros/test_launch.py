@@ -94,6 +94,7 @@ def test_replay_passes_on_only_what_the_node_file_declares(described):
     assert Path(source.args[0]) == ROOT / "launch" / "villa.launch.py"
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_real_launch_takes_them(path):
     pytest.importorskip("launch_ros", reason="needs launch and launch_ros, which are not in pip")
