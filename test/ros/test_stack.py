@@ -98,9 +98,8 @@ def test_an_action_can_be_cancelled_in_every_stage(start_node, operator, camera,
         operator.reach("before", RequestStatus.DECODING)
     goal = SegmentVideo.Goal(command=Command(action=Command.SEGMENT, text="the red square", request_id="goal"))
     sent = client.send_goal_async(goal)
-    peer.until(
-        lambda: sent.done() and stage in operator.states("goal"), "the stage", None if no_frames else camera.shoot
-    )
+    meanwhile = None if no_frames else camera.shoot
+    peer.until(lambda: sent.done() and stage in operator.states("goal"), "the stage", meanwhile)
     assert operator.states("goal")[-1] == stage
     sent.result().cancel_goal_async()
     ended = sent.result().get_result_async()
