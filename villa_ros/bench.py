@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from villa.interface import SegmentationModel
     from villa_ros.pipeline.frame import Frame
 
-AIM_FPS = 8.0
-AIM_FIRST_MASK_S = 3.0
+AIM_FPS = 12.0
+AIM_FIRST_MASK_S = 1.5
 CAMERA = "camera"
 # Plain requests for what stands on most tables of the training scenes and in the sample.
 PHRASES = (

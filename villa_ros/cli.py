@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from villa_ros.cli_bench import bench, soak
+from villa_ros.cli_bench import bench, overhead, soak
 from villa_ros.cli_models import download
 from villa_ros.cli_models import show as show_config
 from villa_ros.cli_training import data_app, evaluate, train
@@ -298,6 +298,7 @@ app.command("convert")(convert)
 app.command("download")(download)
 app.command("eval")(evaluate)
 app.command("bench")(bench)
+app.command("overhead")(overhead)
 app.command("soak")(soak)
 app.add_typer(data_app, name="data")
 

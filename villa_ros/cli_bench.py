@@ -120,6 +120,23 @@ def _measured(config: NamedConfig, options: Options) -> ModelBench | ModelBenchE
         return error
 
 
+def overhead(
+    repeats: Annotated[int, typer.Option(min=1, help="How often each number is taken.")] = 15,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("out/bench"),
+) -> None:
+    """What image in and masks out cost beside the model, next to polygons as other nodes send them."""
+    from villa_ros.live_graph import have_ros
+
+    if not have_ros():
+        fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
+    from villa_ros.overhead import measure
+
+    result = measure(repeats, tracked=lambda cases, what: tracked(cases, None, what))
+    out.print(result.table())
+    out.print(result.text(), highlight=False)
+    out.print(f"report: {result.save(folder)}", highlight=False, markup=False, soft_wrap=True)
+
+
 def soak(
     bag: Annotated[Path | None, typer.Option(help="Bag to loop over; default: the sample.")] = None,
     frames: Annotated[int, typer.Option(min=200, help="Frames to measure, after the warm-up.")] = 2000,

@@ -49,20 +49,51 @@ class RleMask:
 
 def encode(mask: Mask) -> RleMask:
     """Mask [H, W] bool -> RLE."""
-    height, width = mask.shape
-    rows = np.flatnonzero(mask.any(axis=1))
+    return _encoded(mask, 0, 0, *mask.shape)
+
+
+def of_logits(logits: NDArray[np.float32], height: int, width: int) -> RleMask:
+    """Logits [h, w] on the decoder's grid -> RLE at [height, width]: `encode(from_logits(...))`, at a part of its cost.
+
+    Where the image is a whole number of times as large as the grid, only the part round the object is resized.
+    """
+    rows, columns = logits.shape
+    if height % rows or width % columns:
+        return encode(from_logits(logits, height, width))
+    seen = logits > 0
+    at_rows, at_columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not at_rows.size:
+        return RleMask.empty(height, width)
+    # One more cell on each side: between it and the object lies the mask's edge, beyond it nothing can be inside.
+    top, bottom = max(0, int(at_rows[0]) - 1), min(rows, int(at_rows[-1]) + 2)
+    left, right = max(0, int(at_columns[0]) - 1), min(columns, int(at_columns[-1]) + 2)
+    down, across = height // rows, width // columns
+    part = from_logits(logits[top:bottom, left:right], (bottom - top) * down, (right - left) * across)
+    return _encoded(part, left * across, top * down, height, width)
+
+
+def _encoded(part: Mask, left: int, top: int, height: int, width: int) -> RleMask:
+    """The part of a mask [height, width] that begins at (left, top) and holds all of it -> RLE."""
+    rows = np.flatnonzero(_any_in_row(part))
     if rows.size == 0:
         return RleMask.empty(height, width)
     y, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[y:bottom].any(axis=0))
+    columns = np.flatnonzero(part[y:bottom].any(axis=0))
     x, right = int(columns[0]), int(columns[-1]) + 1
-    flat = np.ascontiguousarray(mask[y:bottom, x:right]).reshape(-1)
+    flat = np.ascontiguousarray(part[y:bottom, x:right]).reshape(-1)
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     edges = np.concatenate(([0], changes, [flat.size]))
     runs = np.diff(edges).astype(np.uint32)
     if flat[0]:
         runs = np.concatenate((np.zeros(1, np.uint32), runs))
-    return RleMask(height, width, x, y, right - x, bottom - y, runs, int(np.count_nonzero(flat)))
+    return RleMask(height, width, left + x, top + y, right - x, bottom - y, runs, int(np.count_nonzero(flat)))
+
+
+def _any_in_row(mask: Mask) -> NDArray[np.bool_]:
+    """Which rows hold anything; eight pixels at a time where that can be."""
+    if mask.flags.c_contiguous and mask.shape[1] % 8 == 0:
+        return np.asarray(mask.view(np.uint64).any(axis=1))
+    return np.asarray(mask.any(axis=1))
 
 
 def decode(rle: RleMask) -> Mask:

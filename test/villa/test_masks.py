@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from villa.masks import MaskError, RleMask, decode, encode, from_logits
+from villa.masks import MaskError, RleMask, decode, encode, from_logits, of_logits
 
 Mask = NDArray[np.bool_]
 
@@ -49,6 +50,20 @@ def test_the_box_is_tight_and_runs_begin_with_background() -> None:
 def test_runs_are_row_major_inside_the_box() -> None:
     mask = np.array([[1, 1, 0], [0, 1, 1]], np.bool_)
     assert encode(mask).runs.tolist() == [0, 2, 2, 2]
+
+
+@pytest.mark.parametrize("size", [(60, 80), (120, 160), (1080, 1920), (100, 170)])
+def test_logits_become_the_same_mask_whether_all_or_a_part_is_resized(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        noise = cv2.GaussianBlur(rng.normal(size=(60, 80)).astype(np.float32), (0, 0), 3.0)
+        logits = noise - np.float32(noise.max() * rng.uniform(0.1, 1.1))  # small parts, large ones, and none
+        if number % 4 == 0:
+            logits[:, 40:] = -1  # only at one side
+        whole, part = from_logits(logits, *size), of_logits(logits, *size)
+        assert (part.height, part.width) == size
+        # Weights of the interpolation are rounded: a pixel right on the edge may fall to either side.
+        assert np.count_nonzero(decode(part) != whole) <= 2e-5 * whole.size
 
 
 def test_the_empty_mask_has_no_box_and_no_runs() -> None:

@@ -180,7 +180,7 @@ def rle_of(logits: Logits | None, height: int, width: int, config: PipelineConfi
         raise ModelContractError(f"mask logits have shape {shifted.shape}, wanted [h, w]")
     if not np.isfinite(shifted).all():
         raise ModelContractError("mask logits hold NaN or infinity, wanted finite numbers")
-    return masks.encode(masks.from_logits(shifted, height, width))
+    return masks.of_logits(shifted, height, width)
 
 
 def _decoder(entry: RingEntry) -> Callable[[], NDArray[np.uint8]]:
