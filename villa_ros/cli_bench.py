@@ -50,8 +50,9 @@ def bench(
         str, typer.Option(help="Torch device; default: cpu, with --models cuda where there is one.")
     ] = "",
     threads: Annotated[int, typer.Option(min=0, max=256)] = 0,
+    stops: Annotated[int, typer.Option(min=0, help="Requests to stop while the model computes; 0: none.")] = 20,
 ) -> None:
-    """Frames per second of the fast pass, and the time from a command to its first mask."""
+    """Frames per second of the fast pass, the time to a first mask, and how soon a stop is answered."""
     if models or all_models:
         from villa_ros.model_bench import ModelBenchError, Options
 
@@ -70,6 +71,7 @@ def bench(
             )
         _models(models or [], all_models, options, folder)
         return
+    from villa_ros import stop_bench
     from villa_ros.bag import BagError
     from villa_ros.bench import BenchError, measure
     from villa_ros.share import share_path
@@ -78,7 +80,9 @@ def bench(
         source = bag or share_path("sample", "tabletop")
         model = open_model(checkpoint, device or "cpu", threads)
         result = measure(source, model, folder, objects=objects, frames=frames, progress=tracked)
-    out.print(result.text(), highlight=False)
+        out.print(result.text(), highlight=False)
+        if stops:
+            out.print(stop_bench.measure(source, model, stops, tracked).text(), highlight=False)
 
 
 def _models(chosen: list[str], every: bool, options: Options, folder: Path) -> None:

@@ -123,8 +123,9 @@ class Overhead:
         """The verdict for people. It depends on the machine and its other work: told, no failure."""
         worse = ", ".join(f"{cost.width}x{cost.height} with {cost.objects}" for cost in self.worse) or "nowhere"
         return (
-            f"{AIM_SIZE[1]}x{AIM_SIZE[0]} with {AIM_COUNT} objects: polygons take {self.ratio:.1f} times the CPU from "
-            f"what the model gives (aim {AIM_RATIO:g}), {self.ratio_of_masks:.1f} times from masks of the image's size\n"
+            f"{AIM_SIZE[1]}x{AIM_SIZE[0]} with {AIM_COUNT} objects: polygons take {self.ratio:.1f} times the CPU "
+            f"from the model's logits (aim {AIM_RATIO:g}), {self.ratio_of_masks:.1f} times from masks of the image's "
+            "size\n"
             f"more than simplified polygons: {worse}"
         )
 
@@ -155,7 +156,7 @@ def measure(
             sent = _messages(way, _coded(way, masks))
             size_kb = sum(len(serialize_message(one)) for one in sent) / 1e3
             fidelity = _fidelity(sent, masks)
-            costs.append(Cost(way, *size, count, ready, pixels, out, from_model, image, size_kb, fidelity))
+            costs.append(Cost(way, size[0], size[1], count, ready, pixels, out, from_model, image, size_kb, fidelity))
     return Overhead(tuple(costs))
 
 
@@ -252,7 +253,7 @@ def blobs(count: int) -> list[NDArray[np.float32]]:
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     logits = []
     for number in range(count):
-        x, y = rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
+        x, y = rng.uniform(1.5 * radius, width - 1.5 * radius), rng.uniform(1.5 * radius, height - 1.5 * radius)
         turn = np.arctan2(rows - y, columns - x)
         waves = sum(rng.uniform(0, 0.06) * np.sin(k * turn + rng.uniform(0, 6)) for k in range(2, 14))
         away = np.hypot(columns - x, rows - y)

@@ -104,10 +104,10 @@ def test_the_real_launch_takes_them(path):
     assert all(argument.description for argument in arguments)
 
 
-def test_sample_parameters_are_known_to_the_node_and_start_it(start_node, lifecycle, peer):
+@pytest.mark.parametrize("sample", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_sample_parameters_are_known_to_the_node_and_start_it(start_node, lifecycle, peer, sample):
     from villa_ros.parameters import CAMERA_TABLE, TABLE
 
-    sample = ROOT / "config" / "villa_node.yaml"
     section = yaml.safe_load(sample.read_text("utf-8"))["/**"]["ros__parameters"]
     cameras = {name: section.pop(name) for name in section["cameras"]}
     assert set(section) <= set(TABLE)

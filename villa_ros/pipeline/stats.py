@@ -27,11 +27,16 @@ class Latency:
     count: int
     p50_ms: float
     p95_ms: float
+    last_ms: float
 
 
 @dataclass(frozen=True)
 class WorkerStats:
-    """One moment's account. Stages: fast, slow_step, frame (offered to tracks told), first_mask, answer."""
+    """One moment's account.
+
+    Stages: fast, slow_step, frame (offered to tracks told), first_mask, answer, and stop_to_end (from a stop while the
+    model computed to the end of that step).
+    """
 
     state: str  # "not started" | "idle" | "fast" | "slow" | "closed"
     cameras: Mapping[str, CameraStats]
@@ -98,7 +103,7 @@ class Tally:
                 for camera, dropped in self._dropped.items()
             }
             latency = {
-                stage: Latency(self._counted[stage], quantile(recent, 0.5), quantile(recent, 0.95))
+                stage: Latency(self._counted[stage], quantile(recent, 0.5), quantile(recent, 0.95), recent[-1])
                 for stage, recent in self._recent.items()
             }
             return WorkerStats(

@@ -67,6 +67,7 @@ class Worker:
         # Under the engine's lock.
         self._began: dict[str, int] = {}
         self._lost: set[str] = set()  # tracks
+        self._stopped_ns: int | None = None  # when a request was ended while a slow step was under way
         # Request -> when it is to be looked for again. Under `_deadline_lock`.
         self._again: dict[str, int] = {}
         # Worker thread only: stamp and arrival of the newest frame of a camera.
@@ -210,6 +211,9 @@ class Worker:
             if self._engine.slow():
                 self._tally.took("slow_step", self._clock() - began_ns)
                 worked = True
+            stopped_ns, self._stopped_ns = self._stopped_ns, None
+            if stopped_ns is not None:
+                self._tally.took("stop_to_end", self._clock() - stopped_ns)
         self._state = "idle"
         return worked
 
@@ -327,6 +331,8 @@ class Worker:
             self._plan_another_look(status.request_id)
         if not status.state.final:
             return
+        if status.state == RequestState.CANCELED and self._state == "slow":
+            self._stopped_ns = self._clock()
         self._began.pop(status.request_id, None)
         self._forget_deadline(status.request_id)
         self._tally.ended(status.state.name)
