@@ -14,9 +14,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
 from rclpy.action import ActionClient
 from ros_graph import BEST_EFFORT, Camera, Operator
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from villa_msgs.action import SegmentVideo
@@ -263,6 +265,20 @@ def test_commands_beyond_the_rate_are_refused_and_a_stop_is_not(start_node, oper
     assert refused.error_code == RequestStatus.ERROR_BUSY
     operator.command("stop", "halt")
     operator.reach("halt", RequestStatus.SUCCEEDED)
+
+
+def test_states_bear_simulated_time_and_nothing_waits_for_it(start_node, operator, camera, peer):
+    start_node(use_sim_time=True)
+    clock = peer.publisher(Clock, "/clock")
+
+    def shoot():
+        clock.publish(Clock(clock=Time(sec=1_000)))
+        camera.shoot()
+
+    peer.until(lambda: operator.diagnosed("camera camera"), "diagnostics, by steady time", shoot)
+    operator.command("the red square", "red")
+    peer.until(lambda: RequestStatus.TRACKING in operator.states("red"), "the request to track", shoot)
+    assert {status.header.stamp.sec for status in operator.statuses} == {1_000}
 
 
 @pytest.mark.parametrize(
