@@ -160,6 +160,21 @@ def test_offer_never_waits_and_what_does_not_fit_is_counted(make: Any) -> None:
     gate.set()
 
 
+def test_cameras_that_never_rest_share_the_model(make: Any) -> None:
+    worker, told = make(BlobModel(links=True), cameras=("left", "right"), policy="queue")
+    for camera in ("left", "right"):
+        worker.offer(frame(0, camera=camera))
+        worker.submit(Request(camera, "red", camera=camera))
+        until(lambda name=camera: told.states(name)[-1] == "TRACKING", f"{camera} tracks")
+    for index in range(1, 400):
+        for camera in ("left", "left", "right"):  # the left one offers twice as much
+            worker.offer(frame(2 * index, camera=camera))
+        time.sleep(0.001)
+    until(lambda: all(stats.used > 20 for stats in worker.stats().cameras.values()), "both are carried on")
+    left, right = (worker.stats().cameras[camera].used for camera in ("left", "right"))
+    assert 0.7 < left / right < 1.4
+
+
 def test_stamps_that_run_ahead_of_arrivals_are_a_jump(make: Any) -> None:
     worker, told = make(clock_jump_s=2.0)
     worker.offer(frame(0))

@@ -6,9 +6,11 @@ import signal
 
 import pytest
 from lifecycle_msgs.msg import Transition
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from villa_msgs.msg import RequestStatus
+from villa_ros.node import VillaNode
 
 
 def test_goes_through_every_state_by_service_and_back(start_node, lifecycle, operator):
@@ -54,6 +56,44 @@ def test_missing_checkpoint_fails_to_configure_with_the_reason_and_can_be_retrie
     checkpoint.write_bytes(b"")
     assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
     assert node.process.poll() is None
+
+
+def test_a_load_that_fails_while_activating_leaves_it_inactive_with_the_reason_and_can_be_retried(
+    start_node, lifecycle, operator, peer, tmp_path
+):
+    checkpoint = tmp_path / "villa.safetensors"
+    start_node(autostart=False, checkpoint=checkpoint, load_when="activate")
+    assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert not lifecycle.change(Transition.TRANSITION_ACTIVATE)
+    assert lifecycle.state() == "inactive"
+    peer.until(lambda: str(checkpoint) in operator.diagnosed("lifecycle").get("last_error", ""), "the reason")
+    checkpoint.write_bytes(b"")
+    assert lifecycle.change(Transition.TRANSITION_ACTIVATE)
+    operator.command("the red square", "red")
+    operator.reach("red", RequestStatus.TRACKING)
+
+
+def test_what_a_callback_raises_is_logged_once_with_its_place_counted_and_ends_nothing(capfd):
+    node = VillaNode(lambda checkpoint, device: None, parameter_overrides=[Parameter("autostart", value=False)])
+    try:
+
+        def broken(*_):
+            raise KeyError("a defect")
+
+        guarded, answering = node._guarded("/image", broken), node._answering("stop", broken)
+        for _ in range(3):
+            guarded("a message")
+        answer = answering(Trigger.Request(), Trigger.Response())
+        assert not answer.success
+        assert "KeyError" in answer.message
+        values = node._health.report("active", enabled=True).values
+        assert (values["errors//image"], values["errors/stop"]) == (3, 1)
+    finally:
+        node.close()
+        node.destroy_node()
+    logged = capfd.readouterr().err
+    assert logged.count("Traceback") == 2  # once for each place
+    assert "test_lifecycle.py" in logged
 
 
 def test_autostart_with_a_missing_checkpoint_stays_up_unconfigured(start_node, lifecycle, tmp_path, peer):
