@@ -152,8 +152,15 @@ def tokens_of(picked: list[Sighting], tokens: Tensor) -> Tensor:
 
 
 def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
-    """Logits [T, N] of one request -> (frame, thing) of each that is meant, from left to right."""
+    """Logits [T, N] of one request -> (frame, thing) of each that is meant, from left to right.
+
+    Those that are meant more likely than not; where none is, but that something is meant is likelier than that nothing
+    is, the likeliest one.
+    """
     picked: list[Sighting] = [(frame, thing) for frame, thing in (logits > _LEAST).nonzero().tolist()]
+    if not picked and logits.numel() and float(F.logsigmoid(_LEAST - logits.float()).sum()) < math.log(0.5):
+        frame, thing = divmod(int(logits.argmax()), logits.shape[1])
+        picked = [(frame, thing)]
     likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST]
     return from_left(likeliest, scene)
 
