@@ -140,6 +140,15 @@ def test_what_is_less_likely_meant_than_not_is_left(scene):
     assert chosen(logits, _linked(scene, [])) == [(2, 4)]
 
 
+def test_where_something_is_meant_more_likely_than_not_the_likeliest_thing_is_taken(scene):
+    logits = NOTHING_MEANT.clone()
+    logits[0, 1], logits[1, 4], logits[2, 2] = (math.log(RARE) + odds for odds in (-0.9, -0.6, -0.8))
+    # None is likelier than not (0.29, 0.35, 0.31), but one of them is: 0.68.
+    assert chosen(logits, scene) == [(1, 4)]
+    logits[0, 1] = logits[2, 2] = -9.0
+    assert chosen(logits, scene) == []
+
+
 def test_what_is_taken_stands_from_left_to_right(scene):
     logits = NOTHING_MEANT.clone()
     logits[2, :4] = 2.0
