@@ -61,14 +61,14 @@ class CameraInputs:
         self.health = health or CameraHealth(resolved)
         compressed = own.transport == "compressed" or (own.transport == "auto" and resolved.endswith("/compressed"))
         kind, convert = (CompressedImage, frame_from_compressed) if compressed else (Image, frame_from_image)
-        self._listen(kind, topic, partial(self._on_image, convert))
-        if own.depth_topic:
-            for other, message, callback in (
-                (own.camera_info_topic, CameraInfo, self._on_info),
-                (own.depth_topic, Image, self._on_depth),
-            ):
-                self._resolved(other)
-                self._listen(message, other, callback)
+        try:
+            self._listen(kind, topic, partial(self._on_image, convert))
+            if own.depth_topic:
+                self._listen(CameraInfo, own.camera_info_topic, self._on_info)
+                self._listen(Image, own.depth_topic, self._on_depth)
+        except Exception:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -77,6 +77,7 @@ class CameraInputs:
         self._subscriptions.clear()
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        self._resolved(topic)
         guarded = self._guard(topic, callback)
         overridable = qos.overridable()
         self._subscriptions.append(

@@ -126,6 +126,16 @@ def test_impossible_topic_fails_to_activate_with_its_name_and_leaves_the_model_l
     assert lifecycle.change(Transition.TRANSITION_CLEANUP)
 
 
+def test_impossible_depth_topic_is_named_too_and_can_be_mended(start_node, lifecycle, peer):
+    given = {"camera.depth_topic": "not-a-topic", "camera.camera_info_topic": "/camera_info"}
+    node = start_node(autostart=False, **given)
+    assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert not lifecycle.change(Transition.TRANSITION_ACTIVATE)
+    assert "'not-a-topic' of camera 'camera'" in node.log()
+    assert peer.node.count_subscribers("/image") == 0
+    assert lifecycle.change(Transition.TRANSITION_CLEANUP)
+
+
 def test_services_answer_while_nothing_runs(start_node, lifecycle, peer):
     start_node(autostart=False)
     answer = peer.call(Trigger, "/villa_node/stop", Trigger.Request())
