@@ -202,9 +202,9 @@ def test_bench_measures_and_tells_whether_the_aims_are_reached(
     assert "64x48, 3 objects" in told
     assert json.loads((tmp_path / "out" / "bench.json").read_text())["frames"] == 10
     assert told.count("reached") == 3  # rate, first mask, stop
-    slow = Bench(3, 640, 480, 10, 7.9, 500.0, 600.0, 3.0, 4.0)
-    assert "7.9 frames/s (aim at least 8: not reached)" in slow.text()
-    assert "3.00 s median (aim at most 3: reached)" in slow.text()
+    slow = Bench(3, 640, 480, 10, 11.9, 500.0, 600.0, 1.5, 4.0)
+    assert "11.9 frames/s (aim at least 12: not reached)" in slow.text()
+    assert "1.50 s median (aim at most 1.5: reached)" in slow.text()
 
 
 def test_soak_writes_its_curve_and_tells_the_slope(
