@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fakes import painted
+from fakes import BlobModel, painted
 from small_bags import stamp, write_bag
 from typer.testing import CliRunner
 
-from villa_ros import cli, cli_bench
+from villa_ros import cli, cli_bench, stop_bench
 from villa_ros.bench import Bench
 from villa_ros.pipeline.request import Request
 from villa_ros.recording import read_run
@@ -197,14 +197,25 @@ def test_bench_measures_and_tells_whether_the_aims_are_reached(
     boxes = {"red": (2, 10, 12, 12), "blue": (40, 30, 10, 8), "green": (20, 30, 8, 8)}
     bag = write_bag(tmp_path / "bag", frames=5, boxes=lambda index: boxes)
     monkeypatch.setattr("villa_ros.bench.PHRASES", ("the red box", "the blue box", "a banana", "the green box"))
-    code, told, complained = villa("bench", "--bag", bag, "--frames", "10", "--out", tmp_path / "out")
+    code, told, complained = villa("bench", "--bag", bag, "--frames", "10", "--stops", "0", "--out", tmp_path / "out")
     assert code == 0, complained
     assert "64x48, 3 objects" in told
     assert json.loads((tmp_path / "out" / "bench.json").read_text())["frames"] == 10
-    assert told.count("reached") == 3  # rate, first mask, stop
+    assert told.count("reached") == 2
     slow = Bench(3, 640, 480, 10, 11.9, 500.0, 600.0, 1.5, 4.0)
     assert "11.9 frames/s (aim at least 12: not reached)" in slow.text()
     assert "1.50 s median (aim at most 1.5: reached)" in slow.text()
+
+
+def test_stops_are_measured_where_they_find_the_model_at_work(tmp_path: Path) -> None:
+    boxes = {"red": (2, 10, 12, 12)}
+    bag = write_bag(tmp_path / "bag", frames=5, boxes=lambda index: boxes)
+    stops = stop_bench.measure(bag, BlobModel(sleep_s=0.05), trials=6)
+    assert stops.told_ms
+    assert len(stops.ended_ms) <= len(stops.told_ms)
+    assert all(value >= 0 for value in (*stops.told_ms, *stops.ended_ms))
+    assert "CANCELED out after" in stops.text()
+    assert "nothing to tell" in stop_bench.Stops((), ()).text()
 
 
 def test_soak_writes_its_curve_and_tells_the_slope(
