@@ -63,7 +63,7 @@ def test_three_commands_at_once_on_two_cameras_are_kept_apart(start_node, peer):
 
 
 def test_a_new_request_ends_one_that_is_decoding_and_nothing_of_it_follows(start_node, operator, camera, peer):
-    start_node(device="slow")
+    start_node(device="slow_end")
     for _ in range(10):
         camera.shoot()
     operator.command("the red square", "old")
