@@ -167,6 +167,7 @@ class ViLLaClient:
                     del self._pending[request_id]
                 if pending.goal is not None:
                     pending.goal.cancel_goal_async()
+                    self.stop(request_id)  # the goal may have ended meanwhile, and tracking gone on
             elif not pending.sent and ready:
                 pending.sent = True
                 sent = self._action.send_goal_async(SegmentVideo.Goal(command=pending.command))
@@ -206,7 +207,11 @@ class ViLLaClient:
             return
         request_id = pending.command.request_id
         tracklets = () if pending.tracklets is None else tracklets_of(pending.tracklets)
-        if self._pending.pop(request_id, None) is not None and not pending.future.cancelled():
+        if self._pending.pop(request_id, None) is None:
+            return
+        if pending.future.cancelled():
+            self.stop(request_id)
+        else:
             pending.future.set_result(Segmented(request_id, pending.result.answer, tracklets))
 
     def _fail(self, pending: _Pending, state: RequestState, code: ErrorCode, message: str) -> None:

@@ -162,7 +162,7 @@ def test_sequences_are_arrays_so_that_messages_are_cheap():
     assert isinstance(runs, array)
     assert runs.typecode == "I"
     picture = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
-    image = image_message(picture[:, ::-1], HEADER)
+    image = image_message(picture[:, ::-1], HEADER, "rgb8")
     assert isinstance(image.data, array)
     assert np.array_equal(np.frombuffer(image.data, np.uint8).reshape(48, 64, 3), picture[:, ::-1])
     assert nanoseconds(image.header.stamp) == HEADER.stamp_ns
