@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _POLL_S = 0.05
+_SETTLE_S = 0.5
 _TRACKLETS_LATE_S = 5.0  # topics and actions keep no order among each other
 
 
@@ -104,6 +105,7 @@ class ViLLaClient:
         self._name = villa_node
         self._camera = camera
         self._pending: dict[str, _Pending] = {}
+        self._found_s: float | None = None  # since when the node is seen
         self._action = ActionClient(node, SegmentVideo, f"{villa_node}/segment_video")
         self._tracklets = node.create_subscription(
             TrackletArray, f"{villa_node}/{camera}/tracklets", self._on_tracklets, qos.results()
@@ -160,7 +162,10 @@ class ViLLaClient:
     def _poll(self) -> None:
         now_s = time.monotonic()
         # Masks are told on a topic: nobody may ask before that topic has found us.
-        ready = self._action.server_is_ready() and self._tracklets.get_publisher_count() > 0
+        found = self._action.server_is_ready() and self._tracklets.get_publisher_count() > 0
+        self._found_s = (self._found_s or now_s) if found else None
+        # That we see the node does not say that it sees us, and answers to a client that it does not know are lost.
+        ready = self._found_s is not None and now_s - self._found_s >= _SETTLE_S
         for request_id, pending in list(self._pending.items()):
             if pending.future.cancelled():
                 if not pending.sent or pending.goal is not None:  # else it is on its way: the next time
@@ -175,6 +180,9 @@ class ViLLaClient:
             elif not pending.sent and now_s > pending.give_up_s:
                 message = f"no villa node {self._name!r} with a camera {self._camera!r}: is it running and active?"
                 self._fail(pending, RequestState.REJECTED, ErrorCode.MODEL_NOT_READY, message)
+            elif pending.sent and pending.goal is None and now_s > pending.give_up_s:
+                message = "the node did not answer the goal: is the network lossy? Ask again"
+                self._fail(pending, RequestState.FAILED, ErrorCode.TIMEOUT, message)
             elif pending.result is not None and now_s > pending.give_up_s:
                 message = "the answer came and its tracklets did not: are they remapped, or is the network lossy?"
                 self._fail(pending, RequestState.FAILED, ErrorCode.TIMEOUT, message)
