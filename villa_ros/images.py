@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from villa_ros.installed import installed
-from villa_ros.message_mapping import header_from_message
+from villa_ros.message_mapping import header_from_message, nanoseconds
+from villa_ros.pipeline.depth import DepthImage, depth_image
 from villa_ros.pipeline.image_view import ENCODINGS, ImageView, compressed_view, raw_view
 from villa_ros.pipeline.image_view import ImageError as BadImage
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from villa_ros.pipeline.frame import Frame
 
-__all__ = ["BadImage", "frame_from_compressed", "frame_from_image"]
+__all__ = ["BadImage", "depth_from_image", "frame_from_compressed", "frame_from_image"]
 
 
 def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
@@ -32,6 +33,18 @@ def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
         big_endian = bool(message.is_bigendian)
         view = raw_view(message.height, message.width, message.encoding, message.step, message.data, big_endian)
     return view.frame(camera, header_from_message(message.header), arrival_ns)
+
+
+def depth_from_image(message: Any) -> DepthImage:
+    """sensor_msgs/Image of depth -> its view in metres, without a copy.
+
+    Raises:
+        BadImage: no depth encoding, or sizes that contradict each other.
+    """
+    return depth_image(
+        nanoseconds(message.header.stamp), message.height, message.width, message.encoding, message.step,
+        message.data, bool(message.is_bigendian),
+    )  # fmt: skip
 
 
 def frame_from_compressed(message: Any, camera: str, arrival_ns: int = 0) -> Frame:

@@ -15,12 +15,12 @@ from std_msgs.msg import ColorRGBA
 
 from villa_msgs.msg import Object3D, Object3DArray
 from villa_ros.conversions import cloud_message
+from villa_ros.images import BadImage, depth_from_image
 from villa_ros.installed import installed
-from villa_ros.message_mapping import duration_message, header_message, nanoseconds, rclpy_types
+from villa_ros.message_mapping import duration_message, header_message, rclpy_types
 from villa_ros.newest import NewestOnly
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
-from villa_ros.pipeline.depth import DepthBuffer, DepthImage, depth_image
-from villa_ros.pipeline.image_view import ImageError
+from villa_ros.pipeline.depth import DepthBuffer, DepthImage
 from villa_ros.pipeline.lifting import Lifted, lift, points_of
 from villa_ros.pipeline.overlay import colour_of
 from villa_ros.pipeline.views import in_view
@@ -100,11 +100,8 @@ class LiftedCamera:
     def depth(self, message: Any) -> str:
         """Take in a sensor_msgs/Image of depth; returns what is wrong with it."""
         try:
-            image = depth_image(
-                nanoseconds(message.header.stamp), message.height, message.width, message.encoding, message.step,
-                message.data, bool(message.is_bigendian),
-            )  # fmt: skip
-        except ImageError as error:
+            image = depth_from_image(message)
+        except BadImage as error:
             self._drop(f"bad_images/{error.reason}", str(error))
             return str(error)
         with self._lock:

@@ -42,7 +42,7 @@ OURS, POLYGONS, SIMPLIFIED = "villa_ros", "polygons", "simplified"
 AIM_SIZE, AIM_COUNT, AIM_RATIO = (1080, 1920), 5, 10.0
 _HEADER = FrameHeader(1_000_000_000, "optical")
 _SIMPLE_PX = 1.0
-_GRID = (60, 80)  # cells: what the default model gives
+_GRID = (64, 80)  # cells: what the default model gives
 _SHARE = 0.045  # of the image that one object covers
 _REPORT = "overhead.json"
 
@@ -246,7 +246,7 @@ def bgr_message(size: tuple[int, int]) -> Any:
 
 
 def blobs(count: int) -> list[NDArray[np.float32]]:
-    """Logits [60, 80] of things: round, with a wavy outline, and every other one with a hole like a mug's handle."""
+    """Logits [64, 80] of things: round, with a wavy outline, and every other one with a hole like a mug's handle."""
     height, width = _GRID
     rng = np.random.default_rng(1)
     radius = (_SHARE * height * width / np.pi) ** 0.5

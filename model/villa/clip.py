@@ -126,5 +126,5 @@ def _encoded(logits: Logits | None, image: Rgb) -> RleMask | None:
     """Mask logits [h, w] -> RLE at the image's own size; None where nothing is inside."""
     if logits is None:
         return None
-    mask = masks.from_logits(logits, *image.shape[:2])
-    return masks.encode(mask) if mask.any() else None
+    mask = masks.of_logits(logits, *image.shape[:2])
+    return mask if mask.area else None

@@ -6,6 +6,7 @@ COCO's RLE is column-major over the whole image; it is not the same thing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -55,21 +56,30 @@ def encode(mask: Mask) -> RleMask:
 def of_logits(logits: NDArray[np.float32], height: int, width: int) -> RleMask:
     """Logits [h, w] on the decoder's grid -> RLE at [height, width]: `encode(from_logits(...))`, at a part of its cost.
 
-    Where the image is a whole number of times as large as the grid, only the part round the object is resized.
+    Only the part round the object is resized.
     """
     rows, columns = logits.shape
-    if height % rows or width % columns:
-        return encode(from_logits(logits, height, width))
     seen = logits > 0
     at_rows, at_columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if not at_rows.size:
         return RleMask.empty(height, width)
-    # One more cell on each side: between it and the object lies the mask's edge, beyond it nothing can be inside.
-    top, bottom = max(0, int(at_rows[0]) - 1), min(rows, int(at_rows[-1]) + 2)
-    left, right = max(0, int(at_columns[0]) - 1), min(columns, int(at_columns[-1]) + 2)
-    down, across = height // rows, width // columns
-    part = from_logits(logits[top:bottom, left:right], (bottom - top) * down, (right - left) * across)
-    return _encoded(part, left * across, top * down, height, width)
+    top, bottom = _span(at_rows, rows, height)
+    left, right = _span(at_columns, columns, width)
+    part = from_logits(
+        logits[top:bottom, left:right], (bottom - top) * height // rows, (right - left) * width // columns
+    )
+    return _encoded(part, left * width // columns, top * height // rows, height, width)
+
+
+def _span(at: NDArray[np.intp], cells: int, pixels: int) -> tuple[int, int]:
+    """First and last + 1 of the cells to resize, where those at `at` hold something.
+
+    One more on each side: between it and the object lies the mask's edge, beyond it nothing can be inside. Then out to
+    cells that begin with a pixel, so that the part is resized as the whole would be.
+    """
+    step = cells // math.gcd(cells, pixels)
+    first, end = max(0, int(at[0]) - 1), min(cells, int(at[-1]) + 2)
+    return first // step * step, -(-end // step) * step
 
 
 def _encoded(part: Mask, left: int, top: int, height: int, width: int) -> RleMask:

@@ -52,11 +52,14 @@ def test_runs_are_row_major_inside_the_box() -> None:
     assert encode(mask).runs.tolist() == [0, 2, 2, 2]
 
 
-@pytest.mark.parametrize("size", [(60, 80), (120, 160), (1080, 1920), (100, 170)])
-def test_logits_become_the_same_mask_whether_all_or_a_part_is_resized(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(60, 80), (120, 160), (480, 640), (1080, 1920), (100, 170), (61, 83)])
+@pytest.mark.parametrize("grid", [(60, 80), (64, 80)], ids=str)  # the second is the default model's
+def test_logits_become_the_same_mask_whether_all_or_a_part_is_resized(
+    grid: tuple[int, int], size: tuple[int, int]
+) -> None:
     rng = np.random.default_rng(0)
     for number in range(20):
-        noise = cv2.GaussianBlur(rng.normal(size=(60, 80)).astype(np.float32), (0, 0), 3.0)
+        noise = cv2.GaussianBlur(rng.normal(size=grid).astype(np.float32), (0, 0), 3.0)
         logits = noise - np.float32(noise.max() * rng.uniform(0.1, 1.1))  # small parts, large ones, and none
         if number % 4 == 0:
             logits[:, 40:] = -1  # only at one side

@@ -27,10 +27,10 @@ from std_msgs.msg import Float64
 
 from villa.masks import Mask, encode
 from villa_ros import qos
+from villa_ros.images import BadImage, depth_from_image
 from villa_ros.message_mapping import nanoseconds
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
-from villa_ros.pipeline.depth import DepthBuffer, DepthImage, depth_image
-from villa_ros.pipeline.image_view import ImageError
+from villa_ros.pipeline.depth import DepthBuffer, DepthImage
 from villa_ros.pipeline.lifting import lift
 
 FINGER_M = 0.03  # how deep the fingertips go below the top, never below the middle of the object
@@ -90,15 +90,9 @@ class TopDownGrasp(Node):
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
 
     def _on_depth(self, message: Any) -> None:
-        stamp_ns = nanoseconds(message.header.stamp)
         try:
-            self._depth.add(
-                depth_image(
-                    stamp_ns, message.height, message.width, message.encoding, message.step, message.data,
-                    bool(message.is_bigendian),
-                )
-            )  # fmt: skip
-        except ImageError as error:
+            self._depth.add(depth_from_image(message))
+        except BadImage as error:
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
         self._plan()
 

@@ -113,11 +113,7 @@ class Books:
         self._conversations.clear()
         for stream in self._streams.values():
             stream.ring.clear()
-            stream.session = None
-            stream.to_drop.clear()
-            stream.catch_up.clear()
-            stream.stepped_ns = None
-            stream.seen = None
+            stream.begin_anew()
 
     def _begin_anew(self, stream: Stream, jumped_ns: int) -> None:
         """The camera's clock jumped: what was seen before and what comes have no time in common."""
@@ -130,16 +126,18 @@ class Books:
             begun = not record.waiting or (self._pass is not None and self._pass.request_id == record.request_id)
             if record.request.camera == stream.camera and begun:
                 self._finish(record, RequestState.FAILED, ErrorCode.CLOCK_JUMPED, message)
+        # Memories bear times: an old session would take new frames for older than its memories.
+        self._lose_session(stream)
+        stream.begin_anew()
+
+    def _lose_session(self, stream: Stream) -> None:
+        """Let go of a camera's session, and of all keys that only it knows."""
         for record in self._active.values():
             if record.request.camera == stream.camera:
                 record.retained = frozenset()
         self._conversations.forget_keys(stream.camera)
-        # Memories bear times: an old session would take new frames for older than its memories.
         stream.session = None
         stream.to_drop.clear()
-        stream.catch_up.clear()
-        stream.stepped_ns = None
-        stream.seen = None
 
     def _claim(self, request_id: str) -> str:
         """The id to report a new command under: its own, marked as used, or a fresh one where that was used."""

@@ -469,9 +469,4 @@ class Engine(Books):
             running = self._pass is not None and self._pass.request_id == record.request_id
             if record.request.camera == stream.camera and (resting or running):
                 self._finish(record, RequestState.FAILED, failure.code, failure.message)
-        for record in self._active.values():
-            if record.request.camera == stream.camera:
-                record.retained = frozenset()
-        self._conversations.forget_keys(stream.camera)
-        stream.session = None
-        stream.to_drop.clear()
+        self._lose_session(stream)

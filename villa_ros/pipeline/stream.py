@@ -55,6 +55,14 @@ class Stream:
     sequence: int = 0
     seen: Frame | None = None  # the frame of the last tracks event
 
+    def begin_anew(self) -> None:
+        """Nothing that was seen before counts any more."""
+        self.session = None
+        self.to_drop.clear()
+        self.catch_up.clear()
+        self.stepped_ns = None
+        self.seen = None
+
     def taken_labels(self) -> set[int]:
         """Labels of the live tracks."""
         return {track.label for track in self.tracks.values()}
