@@ -12,6 +12,7 @@ from villa.data.vocabulary import KIND
 from villa.data.wordings import TRAINED, Wording
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_BEFORE, _AFTER = 0.2, 0.15
 THINGS = ("thing", "object", "item")
 # Words of requests that name no object and no colour.
 PLAIN_WORDS = tuple(
@@ -99,6 +100,13 @@ class Speaker:
         """A request with a phrase such as "something to read"."""
         words = self.wording
         return phrase if words.bare and self.chance(0.25) else self.pick(words.some).format(np=phrase)
+
+    def aside(self, text: str) -> str:
+        """The request, now and then with what people say around one."""
+        words = self.wording
+        if words.before and self.chance(_BEFORE):
+            text = f"{self.pick(words.before)}, {text}"
+        return f"{text}, {self.pick(words.after)}" if words.after and self.chance(_AFTER) else text
 
     def use(self, use: str) -> str:
         """A request for what something is for."""

@@ -104,14 +104,15 @@ def sample_requests(
                 continue
             if all(draft.holds_on(other) for other in others):
                 seen.add(draft.text)
-                samples.append(_said(draft, rng))
+                samples.append(_said(draft, speaker))
                 break
     return samples
 
 
-def _said(draft: Draft, rng: np.random.Generator) -> RequestSample:
+def _said(draft: Draft, speaker: Speaker) -> RequestSample:
+    rng = speaker.rng
     ordered = tuple(thing.id for thing in sorted(draft.targets, key=lambda thing: thing.view.centroid[0]))
-    spoken = as_spoken(draft.text, rng)
+    spoken = as_spoken(speaker.aside(draft.text), rng)
     history = tuple(replace(turn, request=as_spoken(turn.request, rng)) for turn in draft.history)
     beside, among = (tuple(thing.id for thing in things) for things in (draft.beside, draft.among))
     return RequestSample(draft.kind, spoken, ordered, draft.answer, draft.text, history, beside, among)

@@ -34,6 +34,8 @@ class Wording:
     further: Mapping[str, tuple[str, ...]]  # follow-ups, by what they add
     uses: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)  # requests, phrases
     bare: bool = True  # may a thing be named without a sentence around it?
+    before: tuple[str, ...] = ()  # what some people say before a request,
+    after: tuple[str, ...] = ()  # and behind it
 
 
 TRAINED = Wording(

@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from villa.data.happenings import happenings, in_order
 from villa.data.naming import MANY_COLOURED, FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
+from villa.data.wordings import Wording
+from villa.data.wordings_widened import WIDENED
 from villa.interface import Rgb
 from villa.light.focus import AMONG, ASPECTS, BESIDE, MEANT
 from villa.tokenizer import SEG, Prompt, TextCodec
@@ -42,7 +45,8 @@ _DOUBTED = 0.5  # of the requests for what is not there: their answer has a [SEG
 _MISTAKEN = 0.5  # of those: it names something else
 # Of the requests for the focus so many are of kinds that need more practice than their usual share gives.
 _PRACTICE = (
-    (0.35, ("relation", "superlative", "size", "negation", "time")),
+    (0.27, ("relation", "superlative", "size", "negation")),
+    (0.14, ("time",)),
     (0.2, ("follow-up", "several", "ambiguous", "absent")),
 )
 
@@ -68,6 +72,7 @@ class FeedConfig:
     misled: float = _MISLED  # share of the answers with one thing that name another one
     aims: int = 0  # requests for the focus alone, which are not answered
     pictures: bool = True  # False: only what is on them is told
+    wording: Wording = WIDENED  # sentences of the requests
     part: tuple[int, int] = (0, 1)  # of so many processes the one whose clips these are
 
 
@@ -175,8 +180,8 @@ class Feed:
         meant: list[int] = []
         if config.requests:
             frame = FrameWords(facts, chosen[-1])
-            asked = sample_requests(facts, chosen[-1], rng, config.requests, since=chosen[0])
-            asked += sample_requests(facts, chosen[-1], rng, config.absent, ("absent",), since=chosen[0])
+            ask = partial(sample_requests, facts, chosen[-1], rng, since=chosen[0], wording=config.wording)
+            asked = ask(config.requests) + ask(config.absent, ("absent",))
             for _ in range(config.looks):
                 checked = check(facts, chosen[-1], rng) if rng.random() < _CHECKED else None
                 asked.append(checked or describe(facts, chosen[-1], rng))
@@ -214,9 +219,10 @@ class Feed:
         """Requests for the focus about the newest of the chosen frames."""
         config = self.config
         asked: list[RequestSample] = []
+        ask = partial(sample_requests, facts, chosen[-1], rng, since=chosen[0], wording=config.wording)
         for share, kinds in _PRACTICE:
-            asked += sample_requests(facts, chosen[-1], rng, round(share * config.aims), kinds, since=chosen[0])
-        asked += sample_requests(facts, chosen[-1], rng, config.aims - len(asked), since=chosen[0])
+            asked += ask(round(share * config.aims), kinds)
+        asked += ask(config.aims - len(asked))
         about = torch.zeros(len(asked), len(facts.objects), ASPECTS, dtype=torch.bool)
         for one, sample in zip(about, asked, strict=True):
             for aspect, ids in ((MEANT, sample.targets), (BESIDE, sample.beside), (AMONG, sample.among)):

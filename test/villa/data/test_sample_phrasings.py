@@ -16,6 +16,7 @@ from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts, View
 from villa.data.requests import sample_requests
 from villa.data.sample import REQUESTS, focal_px
 from villa.data.vocabulary import KIND
+from villa.data.wordings_widened import WIDENED
 
 TEXTS = 20_000
 # The sample's table as the request templates see it: key, kind, colour, further colours, further nouns, middle in px,
@@ -75,7 +76,7 @@ def training_texts() -> frozenset[tuple[str, ...]]:
     texts: set[tuple[str, ...]] = set()
     made = 0
     while made < TEXTS:
-        batch = sample_requests(table(), 0, rng, 50)
+        batch = sample_requests(table(), 0, rng, 50, wording=WIDENED)
         assert batch
         made += len(batch)
         for one in batch:
