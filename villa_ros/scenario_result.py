@@ -159,7 +159,7 @@ def bag_from_json(values: Mapping[str, Any]) -> BagResult:
             for asked in given.pop("requests")
         )
         faults = tuple(Fault(**fault) for fault in given.pop("faults"))
-        timing = {key: tuple(v) if isinstance(v, list) else v for key, v in given.pop("timing").items()}
+        timing: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.pop("timing").items()}
         return BagResult(**given, requests=requests, faults=faults, timing=Timing(**timing))
     except (KeyError, TypeError, AttributeError) as error:
         raise ResultError(f"no result of a bag ({error}); run villa eval again") from error
