@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from villa_ros.pipeline.request import Request
 
 TRUTH_TOPIC = "/ground_truth/tracklets"
-_TRACKLETS = "villa_msgs/msg/TrackletArray"
+TRACKLETS = "villa_msgs/msg/TrackletArray"
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def read_truth(path: Path, command_topic: str, camera: str) -> Truth:
     """
     targets: dict[str, Any] = {}
     with Bag(path) as bag:
-        topic = bag.choose_topic(TRUTH_TOPIC, (_TRACKLETS,), "ground truth", TRUTH_TOPIC)
+        topic = bag.choose_topic(TRUTH_TOPIC, (TRACKLETS,), "ground truth", TRUTH_TOPIC)
         for recorded in bag.messages([topic]):
             targets[recorded.message.request_id] = recorded.message
         commands = bag.commands(command_topic, camera)
