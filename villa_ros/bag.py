@@ -237,12 +237,20 @@ class Bag:
             BagError: the topic is empty or its messages have no header.
         """
         first, last = _LARGEST_TIME_NS, -1
-        for _, msgtype, _, data in self.raw([topic]):
-            stamp_ns = header_stamp(data, msgtype)
+        for stamp_ns in self.stamps(topic):
             first, last = min(first, stamp_ns), max(last, stamp_ns)
         if last < 0:
             raise BagError(f"topic {topic} holds no message")
         return first, last
+
+    def stamps(self, topic: str) -> Iterator[int]:
+        """Header stamps of a topic in ns as they were logged, reading no more of a message than its header.
+
+        Raises:
+            BagError: the file is damaged, or a message is too short for a header.
+        """
+        for _, msgtype, _, data in self.raw([topic]):
+            yield header_stamp(data, msgtype)
 
     def _connections(self, topics: Sequence[str]) -> list[Connection]:
         return [connection for connection in self._reader.connections if connection.topic in topics]

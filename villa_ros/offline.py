@@ -6,6 +6,7 @@ pass runs to its end between two frames. The same frames and requests therefore 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,13 @@ def drive(
     frames: Iterable[Frame],
     requests: Sequence[Request],
     told: Callable[[Request], None] = lambda request: None,
+    took: Callable[[Frame, float], None] = lambda frame, seconds: None,
 ) -> Iterator[Frame]:
     """Run `engine` over `frames` (stamp order), yielding each one when everything about it has been done.
 
     A request is due at the first frame whose stamp is not before its own: after that frame came in, and
     before the fast pass on it. Requests later than the last frame are given after it; timeouts run on the
-    frames' stamps. `told` hears of each request just before the engine does.
+    frames' stamps. `told` hears of each request just before the engine does, `took` how long each fast pass took.
     """
     waiting = sorted(requests, key=lambda request: request.stamp_ns)
     deadlines: dict[str, int] = {}
@@ -43,7 +45,9 @@ def drive(
             if request.timeout_s > 0:
                 deadlines[request_id] = now_ns + round(request.timeout_s * 1e9)
         if engine.tracking:
-            engine.fast(frame.camera, now_ns)
+            began_s = time.perf_counter()
+            if engine.fast(frame.camera, now_ns):
+                took(frame, time.perf_counter() - began_s)
         think(engine)
         yield frame
     for request in waiting:

@@ -173,10 +173,17 @@ class Worker:
         """Requests without a final state, in the order of acceptance."""
         return self._engine.active
 
+    @property
+    def next_due_ns(self) -> int | None:
+        """When a timeout runs out or a request is to be looked for again, if nothing happens before; None: never."""
+        with self._deadline_lock:
+            planned = [entry[0] for entry in self._deadlines.values()] + list(self._again.values())
+            return min(planned, default=None)
+
     def _run(self) -> None:
         while not self._closing:
             try:
-                worked = self._turn()
+                worked = self.turn()
             except Exception as error:  # a defect here must not end the node; it is told and counted
                 self._tally.failed("internal", f"{type(error).__name__}: {error}")
                 _LOG.exception("the worker's turn failed; report this")
@@ -185,8 +192,11 @@ class Worker:
             if not worked:
                 self._rest()
 
-    def _turn(self) -> bool:
-        """Take in what came, one fast pass for each camera that has a fresh frame, one slow step."""
+    def turn(self) -> bool:
+        """Take in what came, one fast pass for each camera that has a fresh frame, one slow step; was there any?
+
+        What the worker's thread does over and over. Without a thread, whoever made the worker may do it instead.
+        """
         self._reconfigure()
         self._drain()
         self._expire()
@@ -289,9 +299,7 @@ class Worker:
                 self._engine.expire(request_id)
 
     def _rest(self) -> None:
-        with self._deadline_lock:
-            planned = [entry[0] for entry in self._deadlines.values()] + list(self._again.values())
-            next_ns = min(planned, default=None)
+        next_ns = self.next_due_ns
         with self._wake:
             if not self._woken and not self._closing:
                 wait_s = None if next_ns is None else max(0.0, (next_ns - self._clock()) / NS_PER_S)
