@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -38,6 +38,13 @@ class Caption:
 
     request: str = ""
     answer: str = ""
+
+
+class Canvas(Protocol):
+    """Where frames go together with what is to be drawn on them."""
+
+    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption) -> None:
+        """Draw one frame [H, W, 3]."""
 
 
 class OverlayWriter:
@@ -147,7 +154,7 @@ def _small(picture: Rgb) -> Rgb:
     return np.asarray(cv2.resize(picture, (_TILE_WIDTH_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def draw_run(frames: Iterable[Frame], run: Run, writer: OverlayWriter) -> Iterator[Frame]:
+def draw_run(frames: Iterable[Frame], run: Run, writer: Canvas) -> Iterator[Frame]:
     """Draw what a run published on the frames it was published for, yielding each frame when it is drawn."""
     tracks: dict[int, tuple[TrackedInstance, ...]] = {}
     for timed in run.tracks:
