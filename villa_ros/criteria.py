@@ -126,7 +126,8 @@ class Criterion:
         if value is None:
             return Verdict(self.text, False, None, _NOTHING[MEASURES[self.measure].unit], scope)
         passed = _OPERATORS[self.operator](value, self.wanted)
-        return Verdict(self.text, passed, value, "" if passed else f"it is {self._shown(value)}", scope)
+        shown = self._shown(value)
+        return Verdict(self.text, passed, value, "" if passed else f"it is {shown}", scope, shown)
 
     def _judge_sentence(self, asked: Sequence[Asked], scope: str) -> Verdict:
         present, holds = SENTENCES[self.measure]
@@ -137,7 +138,7 @@ class Criterion:
         wrong = [one.text for one in about if not holds(one)]
         share = 1 - len(wrong) / len(about)
         reason = f"{len(wrong)} of {len(about)}: {', '.join(repr(text) for text in wrong)}" if wrong else ""
-        return Verdict(self.text, not wrong, share, reason, scope)
+        return Verdict(self.text, not wrong, share, reason, scope, f"{share:.2f}")
 
     def _shown(self, value: float) -> str:
         unit = MEASURES[self.measure].unit

@@ -40,6 +40,7 @@ class Wanted:
     timeout_s: float = 0.0
     truth: str = ""  # its name in the ground truth
     objects: tuple[int, ...] | None = None  # of palette images; None: not said
+    absent: bool | None = None  # is what it means not there? None: not said
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class TruthSource:
     topic: str = ""
     folder: Path | None = None
     video: str = ""
+
+    @property
+    def given(self) -> bool:
+        """Does the scenario say where it is?"""
+        return bool(self.topic) or self.folder is not None
 
 
 @dataclass(frozen=True)
@@ -268,6 +274,7 @@ def _requests(
             place.seconds(f"{here}.timeout", entry.get("timeout", 0)),
             entry.get("truth", ""),
             tuple(entry["objects"]) if "objects" in entry else None,
+            entry.get("absent"),
         )
 
 

@@ -26,6 +26,7 @@ class Opened:
     stamps: Mapping[str, tuple[int, ...]]  # of the messages of each camera, ascending, ns
     requests: tuple[Request, ...]
     truths: Mapping[str, RequestTruth]
+    expected: Mapping[str, bool]  # requests of which the scenario itself says whether what they mean is there
 
 
 def open_bag(spec: BagSpec) -> Opened:
@@ -48,8 +49,10 @@ def open_bag(spec: BagSpec) -> Opened:
             )
         wanted = {one.request_id: one for one in spec.requests}
         asking = [request for request in requests if request.action in ASKING]
-        truths = request_truths(bag, spec.truth, asking, wanted, stamps)
-    return Opened(cameras, stamps, tuple(sorted(requests, key=lambda one: one.stamp_ns)), truths)
+        expected = {one.request_id: not one.absent for one in spec.requests if one.absent is not None}
+        told = [request for request in asking if spec.truth.given or request.request_id not in expected]
+        truths = request_truths(bag, spec.truth, told, wanted, stamps)
+    return Opened(cameras, stamps, tuple(sorted(requests, key=lambda one: one.stamp_ns)), truths, expected)
 
 
 def _recorded(bag: Bag, spec: BagSpec, cameras: Sequence[str]) -> list[Request]:

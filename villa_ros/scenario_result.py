@@ -88,6 +88,7 @@ class Verdict:
     value: float | None
     reason: str = ""
     scope: str = ""  # name of the bag it is about; empty: all of them
+    shown: str = ""  # the value with its unit, for people
 
 
 @dataclass(frozen=True)

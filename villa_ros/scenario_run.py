@@ -123,6 +123,7 @@ class _Log:
         self.worker: Worker | None = None
         self._bag = bag
         self._now_ns = 0
+        self._step = ""  # of the pipeline, that the coming events are told by
         self._asked: dict[str, tuple[Request, float]] = {}  # with the time, by our own clock, at which it was made
 
     def by_stamps(self, event: Event) -> None:
@@ -140,7 +141,9 @@ class _Log:
         assert self.clock is not None
         now_ns = self.clock()
         self._bag.event(event, now_ns)
-        if isinstance(event, TracksEvent):
+        if isinstance(event, JournalEvent):
+            self._step = event.op
+        if isinstance(event, TracksEvent) and self._step == "fast":
             self.latencies.append((now_ns - event.header.stamp_ns) / 1e9)
         if isinstance(event, (TrackletsEvent, TracksEvent)):
             for request_id in _shown(event):
@@ -237,6 +240,7 @@ def score_run(
                 opened.cameras[request.camera],
                 every_frame=scenario.mode == "every-frame" if every_frame is None else every_frame,
                 first_mask_s=first_masks.get(request.request_id),
+                expected=opened.expected.get(request.request_id),
             )
         )
     return found

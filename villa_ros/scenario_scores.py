@@ -13,7 +13,7 @@ from villa.masks import Mask, RleMask, decode
 from villa.metrics import boundary_accuracy, region_similarity
 from villa_ros.evaluation import union
 from villa_ros.pipeline.events import TrackState
-from villa_ros.request_truth import RequestTruth
+from villa_ros.request_truth import RequestTruth, TruthError
 from villa_ros.scenario_result import Asked, Moment
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def score_request(
     *,
     every_frame: bool,
     first_mask_s: float | None,
+    expected: bool | None = None,
 ) -> Asked:
     """One request of a run.
 
@@ -59,15 +60,19 @@ def score_request(
         topic: Where the frames are from, for messages.
         every_frame: How frames without masks count.
         first_mask_s: From the request to its first mask, where it was measured.
+        expected: Whether the scenario says that what it means is there.
 
     Raises:
-        TruthError: masks of another size than the images.
+        TruthError: masks of another size than the images, or none where the scenario says that something is there.
     """
     tracks = published_tracks(run, request.request_id)
     published = sorted({stamp for masks in tracks.values() for stamp in masks} & set(window))
     answered = any(mask.area for masks in tracks.values() for mask in masks.values())
     known = set(truth.stamps) if truth is not None else set()
-    present = truth.present if truth is not None else None
+    present = truth.present if truth is not None else expected
+    if truth is not None and expected is not None and truth.present != expected:
+        said, seen = ("absent", "has") if not expected else ("present", "lacks")
+        raise TruthError(f"request {request.text!r} is {said} says the scenario, and {truth.source} {seen} masks of it")
     scored = [stamp for stamp in window if stamp in known] if present else []
     counted = scored if every_frame or not published else [stamp for stamp in scored if stamp in set(published)]
     moments, j, f = [], [], []
