@@ -1,0 +1,1 @@
+"""Parts of the HTML report of an evaluation: what is in it, its pictures, and the page itself."""
