@@ -192,7 +192,8 @@ def _summary(result: ScenarioResult) -> dict[str, Any]:
     first = [one.first_mask_s for one in asked if one.first_mask_s is not None]
     return {
         "requests": len(asked),
-        "right": sum(one.right is True for one in asked),
+        "right": sum(one.right is True and not is_low(one) for one in asked),
+        "low": sum(is_low(one) for one in asked),
         "judged": sum(one.right is not None for one in asked),
         "present": len(there),
         "jf": fmean(scored) if scored else None,

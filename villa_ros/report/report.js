@@ -7,6 +7,7 @@
   const COLOURS = ["#2a7fc9", "#d9770f", "#1a9e77", "#c44fa0", "#8a6fd1", "#a88b00", "#d94c4c", "#2aa5b8"];
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const LEGEND_LETTERS = 44;
+  const LEGEND_LINE_PX = 19;
 
   // plotly reads a little HTML in what it writes.
   const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -80,14 +81,14 @@
     shapes.push({ ...upright(at_s ?? 0, { color: theme.focus, width: 2 }), layer: "above", visible: at_s !== null });
     const layout = {
       ...theme.layout,
-      height: 330 + 20 * Math.ceil(requests.length / (place.clientWidth > 520 ? 2 : 1)),
-      margin: { l: 44, r: 12, t: 8, b: 40 },
-      xaxis: { ...theme.axis, title: { text: "time, s" } },
+      height: 300 + LEGEND_LINE_PX * requests.length,
+      margin: { l: 44, r: 12, t: 8, b: 30 },
+      xaxis: { ...theme.axis, ticksuffix: " s" },
       yaxis: { ...theme.axis, title: { text: "J&amp;F" }, range: [-0.03, 1.03] },
       hovermode: "closest",
       hoverdistance: -1, // a click anywhere goes to the nearest point
       showlegend: true,
-      legend: { orientation: "h", y: -0.18, yanchor: "top", font: { size: 11 } },
+      legend: { y: -0.12, yanchor: "top", x: 0, font: { size: 11 } },
       shapes,
     };
     Plotly.react(place, traces, layout, CONFIG);

@@ -9,7 +9,6 @@ from villa_ros.scenario_result import Asked, BagResult, Moment, ScenarioResult
 LOW_JF = 0.5  # a request that found something below it is worth a look
 PER_REQUEST = 3
 IN_ALL = 12
-_APART_NS = 500_000_000  # of one request: neighbouring frames show the same mistake
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,18 @@ def _rank(asked: Asked) -> tuple[int, float]:
 
 
 def _lowest(asked: Asked) -> list[Moment]:
-    """The frames with the lowest J&F, some time apart; where nothing is meant, frames with masks."""
+    """The frames with the lowest J&F; where nothing is meant, frames with masks.
+
+    They are a part of the window apart: neighbouring frames show the same mistake.
+    """
     if asked.present:
         of_frames = [(jf, moment) for moment in asked.moments if (jf := moment_jf(moment)) is not None]
     else:
         of_frames = [(0.0, moment) for moment in asked.moments if moment.masks]
+    stamps = [moment.stamp_ns for moment in asked.moments]
+    apart_ns = (max(stamps) - min(stamps)) // (PER_REQUEST + 1) if stamps else 0
     taken: list[Moment] = []
     for _, moment in sorted(of_frames, key=lambda entry: (entry[0], entry[1].stamp_ns)):
-        if len(taken) < PER_REQUEST and all(abs(moment.stamp_ns - one.stamp_ns) >= _APART_NS for one in taken):
+        if len(taken) < PER_REQUEST and all(abs(moment.stamp_ns - one.stamp_ns) >= apart_ns for one in taken):
             taken.append(moment)
     return taken
