@@ -7,7 +7,7 @@ VP9 would be a quarter smaller and takes seven times as long.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,6 @@ from villa_ros.overlay_video import Caption, PictureError, Rgb, draw_run, even
 from villa_ros.pipeline.events import TrackedInstance
 from villa_ros.pipeline.overlay import draw
 from villa_ros.recording import Run
-from villa_ros.replay import Progress, quietly
 
 SUFFIX = ".webm"
 MAX_WIDTH_PX = 640
@@ -86,27 +85,27 @@ class WebVideoWriter:
 
 
 def write_web_video(
-    bag_path: Path, topic: str, camera: str, run: Run, file: Path, progress: Progress = quietly
+    bag: Bag, topic: str, camera: str, run: Run, file: Path, drawn: Callable[[], None] = lambda: None
 ) -> WebVideo:
-    """Draw what a run says of one camera on the frames of the bag it was made from.
+    """Draw what a run says of one camera on the frames of the open bag it was made from.
 
-    Beside `file`, which has to end with .webm, its stamps are written as JSON, so that `read_web_video` finds them.
+    `drawn` is called after each frame. Beside `file`, which has to end with .webm, its stamps are written as JSON, so that `read_web_video` finds them.
 
     Raises:
-        BagError: the bag cannot be read or lacks the topic.
+        BagError: the bag is damaged or lacks the topic.
         PictureError: nothing can be written here, or no frame can be decoded.
     """
-    with Bag(bag_path) as bag:
-        count = bag.count(topic)
-        fps = _rate(count, *bag.stamp_range(topic))
-        with WebVideoWriter(file, fps) as writer:
-            drawn = draw_run(bag.frames(topic, camera), _of_camera(run, camera), writer)
-            stamps = tuple(frame.header.stamp_ns for frame in progress(drawn, count, "drawing"))
+    fps = _rate(bag.count(topic), *bag.stamp_range(topic))
+    stamps = []
+    with WebVideoWriter(file, fps) as writer:
+        for frame in draw_run(bag.frames(topic, camera), _of_camera(run, camera), writer):
+            stamps.append(frame.header.stamp_ns)
+            drawn()
     if not stamps:
-        raise PictureError(f"{topic} of {bag_path} holds no frame that can be drawn; see the run's bad images")
+        raise PictureError(f"{topic} of {bag.path} holds no frame that can be drawn; see the run's bad images")
     values = {"schema": _SCHEMA, "fps": fps, "stamps_ns": stamps}
     _stamps_file(file).write_text(json.dumps(values), "utf-8")
-    return WebVideo(file, fps, stamps)
+    return WebVideo(file, fps, tuple(stamps))
 
 
 def read_web_video(file: Path) -> WebVideo:
