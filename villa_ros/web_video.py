@@ -89,7 +89,8 @@ def write_web_video(
 ) -> WebVideo:
     """Draw what a run says of one camera on the frames of the open bag it was made from.
 
-    `drawn` is called after each frame. Beside `file`, which has to end with .webm, its stamps are written as JSON, so that `read_web_video` finds them.
+    `drawn` is called after each frame. `file` has to end with .webm; its stamps are written beside it as JSON, where
+    `read_web_video` finds them.
 
     Raises:
         BagError: the bag is damaged or lacks the topic.
