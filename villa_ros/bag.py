@@ -237,20 +237,20 @@ class Bag:
             BagError: the topic is empty or its messages have no header.
         """
         first, last = _LARGEST_TIME_NS, -1
-        for stamp_ns in self.stamps(topic):
+        for stamp_ns, _ in self.stamps(topic):
             first, last = min(first, stamp_ns), max(last, stamp_ns)
         if last < 0:
             raise BagError(f"topic {topic} holds no message")
         return first, last
 
-    def stamps(self, topic: str) -> Iterator[int]:
-        """Header stamps of a topic in ns as they were logged, reading no more of a message than its header.
+    def stamps(self, topic: str) -> Iterator[tuple[int, int]]:
+        """Header stamp and log time in ns of each message, as logged, reading no more of it than its header.
 
         Raises:
             BagError: the file is damaged, or a message is too short for a header.
         """
-        for _, msgtype, _, data in self.raw([topic]):
-            yield header_stamp(data, msgtype)
+        for _, msgtype, log_ns, data in self.raw([topic]):
+            yield header_stamp(data, msgtype), log_ns
 
     def _connections(self, topics: Sequence[str]) -> list[Connection]:
         return [connection for connection in self._reader.connections if connection.topic in topics]

@@ -12,9 +12,10 @@ import typer
 from rich.markup import escape
 
 from villa_ros.cli_bench import bench, overhead, soak
+from villa_ros.cli_eval import compare, evaluate
 from villa_ros.cli_models import download
 from villa_ros.cli_models import show as show_config
-from villa_ros.cli_training import data_app, evaluate, train
+from villa_ros.cli_training import data_app, train
 from villa_ros.cli_tuning import convert, tune
 from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
 
@@ -297,6 +298,7 @@ app.command("tune")(tune)
 app.command("convert")(convert)
 app.command("download")(download)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("bench")(bench)
 app.command("overhead")(overhead)
 app.command("soak")(soak)

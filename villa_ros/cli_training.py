@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from villa_ros.console import expected, fail, open_model, out, progress_bar
-from villa_ros.score_report import score_report
-
-if TYPE_CHECKING:
-    from villa.evaluate import Shown
+from villa_ros.console import expected, fail, out, progress_bar
 
 data_app = typer.Typer(
     help="Training scenes with ground truth, and the sample bag.",
@@ -92,58 +87,6 @@ def train(
             **{name: value for name, value in chosen.items() if value is not None},
         )
         run(settings, shape)
-
-
-def evaluate(
-    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A split's folder, as DATA/test-seen.")],
-    requests: Annotated[int | None, typer.Option(min=1, help="Only the first so many requests of a clip.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many clips.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the random baseline and of the intervals.")] = 0,
-    file: Annotated[Path, typer.Option("--out", help="JSON file with every score.")] = Path("out/eval.json"),
-    picture: Annotated[
-        Path | None, typer.Option(help="Contact sheet of one success and the worst failure of each kind.")
-    ] = None,
-    checkpoint: Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped one.")] = "",
-    least_presence: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Report nothing that is less likely to be there; default: the checkpoint's."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation.")] = 0,
-) -> None:
-    """Score a model on a split of the benchmark, or on any folder in the format of MeViS, beside plain baselines."""
-    from typing import cast
-
-    with _rendering("scoring"), expected(OSError, ValueError):
-        import pycocotools  # noqa: F401 - told before the model loads
-
-        from villa.evaluate import EvaluatedModel
-        from villa.evaluate import evaluate as run
-        from villa.model import ViLLa
-        from villa.score_table import save, table
-
-        model = open_model(checkpoint, device, threads)
-        if least_presence is not None and isinstance(model, ViLLa):
-            model.config = replace(model.config, least_presence=least_presence)
-        shown: list[Shown] = []
-        with progress_bar() as bar:
-            task = bar.add_task("clips", total=None)
-            scores = run(
-                cast("EvaluatedModel", model),
-                data,
-                limit=limit,
-                requests=requests,
-                seed=seed,
-                progress=lambda done, count: bar.update(task, completed=done, total=count),
-                show=None if picture is None else shown.append,
-            )
-        if picture is not None:
-            from villa_ros.score_sheet import write_score_sheet
-
-            out.print(f"picture: {write_score_sheet(shown, picture)}", highlight=False, soft_wrap=True)
-        save(scores, file, seed)
-        out.print(score_report(table(scores, seed), str(data)))
-    out.print(f"scores: {file}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("build")
@@ -225,11 +168,11 @@ def show(
 
 
 @contextmanager
-def _rendering(what: str = "rendering") -> Iterator[None]:
-    """What rendering and the like need beyond the package, told by name when it is missing."""
+def _rendering() -> Iterator[None]:
+    """What rendering needs beyond the package, told by name when it is missing."""
     try:
         yield
     except ImportError as error:
-        fail(f"{error}; {what} needs more packages: make data-setup")
+        fail(f"{error}; rendering needs more packages: make data-setup")
     except (OSError, ValueError, RuntimeError) as error:
         fail(str(error))

@@ -76,9 +76,8 @@ def demo(
         run_file, log = run_live(
             bag_path,
             folder,
-            image_topic=given.image_topic,
+            cameras={CAMERA: given.image_topic},
             command_topic=given.command_topic,
-            camera=CAMERA,
             checkpoint=checkpoint,
             device=device,
             threads=threads,

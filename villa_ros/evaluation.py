@@ -270,7 +270,7 @@ def _row(run: Run, truth: Truth, window: TruthWindow, words_ignored: MasksAt | N
         ),
         largest_object=(score(truth.largest, window.targets, measured) if window.present and truth.largest else None),
         coverage=len(published) / len(after) if after else None,
-        first_mask_s=_first_mask_s(run, request_id, timed) if live else None,
+        first_mask_s=first_mask_s(run, request_id) if live else None,
         frames_in=len(received),
         frames_used=len(used),
         frames_dropped=sum(stamp not in published for stamp in after),
@@ -282,14 +282,14 @@ def _ingested(run: Run) -> set[int]:
     return {entry.stamp_ns for entry, _ in run.journal if entry.op == "ingest"}
 
 
-def _first_mask_s(run: Run, request_id: str, timed: Sequence[Timed]) -> float | None:
+def first_mask_s(run: Run, request_id: str) -> float | None:
     """From the command to the first message with a mask, tracklets or tracks, as the recorder got them."""
     command, tracklets = run.commands.get(request_id), run.tracklets.get(request_id)
     if command is None:
         return None
     came = [
         entry.log_ns
-        for entry in timed
+        for entry in run.tracks_of(request_id)
         if any(i.request_id == request_id and i.mask.area for i in entry.value.instances)
     ]
     if tracklets and any(mask.area for masks in tracklets.value.values() for mask in masks):

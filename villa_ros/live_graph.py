@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -50,15 +50,18 @@ def have_ros() -> bool:
     return all(find_spec(name) is not None for name in ("rclpy", "villa_msgs"))
 
 
-def recorded_topics(camera: str) -> dict[str, str]:
-    """Everything that the node publishes but pictures, and the commands it was given.
+def recorded_topics(cameras: Iterable[str]) -> dict[str, str]:
+    """Everything that the node publishes of these cameras but pictures, and the commands it was given.
 
     Diagnostics come after the node's other topics: discovery tells of subscriptions in the order they were made,
     so who is heard there serves the others too.
     """
+    of_cameras: dict[str, str] = {}
+    for camera in cameras:
+        of_cameras[f"{NODE}/{camera}/tracks"] = "villa_msgs/msg/TrackedInstanceArray"
+        of_cameras[f"{NODE}/{camera}/tracklets"] = "villa_msgs/msg/TrackletArray"
     return {
-        f"{NODE}/{camera}/tracks": "villa_msgs/msg/TrackedInstanceArray",
-        f"{NODE}/{camera}/tracklets": "villa_msgs/msg/TrackletArray",
+        **of_cameras,
         f"{NODE}/answer": "villa_msgs/msg/Answer",
         _STATUS_TOPIC: "villa_msgs/msg/RequestStatus",
         f"{NODE}/journal": "std_msgs/msg/String",
@@ -76,18 +79,35 @@ def run_live(
     bag_path: Path,
     folder: Path,
     *,
-    image_topic: str,
-    command_topic: str,
-    camera: str = "camera",
+    cameras: Mapping[str, str],
+    command_topic: str | None = None,
+    commands: Path | None = None,
     checkpoint: str = "",
     device: str = "cpu",
     threads: int = 0,
+    settings: Mapping[str, str] | None = None,
+    sim_time: bool = False,
     program: Sequence[str] = (),
     watch: Watch,
 ) -> tuple[Path, Path]:
-    """Start the node, play images and commands of a bag to it at their real rate, record what it publishes.
+    """Start the node, play images and commands to it at their real rate, record what it publishes.
 
-    `program` replaces the node's program. Returns the recording and the node's log.
+    Args:
+        bag_path: The bag with the images.
+        folder: Where `run/run.mcap` and `node.log` go.
+        cameras: Name of each camera and its image topic.
+        command_topic: Commands of the bag that are played; None: none of them.
+        commands: Another bag, whose commands on the node's own topic are played too.
+        checkpoint: Of the model.
+        device: Torch device.
+        threads: Of one torch operation.
+        settings: Further parameters of the node, as on a command line.
+        sim_time: The node lives in the bag's time, which is played on /clock.
+        program: Replaces the node's program.
+        watch: Told how far the bag has been played.
+
+    Returns:
+        The recording and the node's log.
 
     Raises:
         LiveError: there is no ROS here, or the node or the player failed; the message ends with the node's
@@ -100,29 +120,35 @@ def run_live(
     log = folder / "node.log"
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {
-        "cameras": f"[{camera}]",
-        f"{camera}.image_topic": image_topic,
+        "cameras": f"[{', '.join(cameras)}]",
+        **{f"{camera}.image_topic": topic for camera, topic in cameras.items()},
         "tracks_reliable": "true",
+        **({"use_sim_time": "true"} if sim_time else {}),
+        **(settings or {}),
         "checkpoint": f"'{checkpoint}'",
         "device": device,
         "threads": str(threads),
     }
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
     command = [*(program or node_program()), "--ros-args", *arguments]
-    played = {image_topic: image_topic, command_topic: COMMAND_TOPIC}
+    played = {topic: topic for topic in cameras.values()} | ({command_topic: COMMAND_TOPIC} if command_topic else {})
     with Bag(bag_path) as bag:
         duration_s = bag.duration_s
-    with _graph() as graph, _recorder(folder / "run", camera, graph.context) as recorder:
+    further = ["--clock"] if sim_time else []
+    if commands is not None:
+        further += ["--also", str(commands), "--topic", COMMAND_TOPIC]
+    with _graph() as graph, _recorder(folder / "run", cameras, graph.context) as recorder:
         with log.open("wb") as sink:
             node = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, env=graph.environment)
         try:
             _wait_until_heard(recorder, node, log)
-            _play(bag_path, played, node, log, duration_s, recorder, watch, graph.environment)
+            _play(bag_path, played, further, node, log, duration_s, recorder, watch, graph.environment)
             _watch_over(node, log, _SETTLE_S)
             _wait_for_the_last_answer(recorder, node, log)
         finally:
             _end(node)
-    if not recorder.counts[f"{NODE}/{camera}/tracks"] and not recorder.counts[f"{NODE}/answer"]:
+    tracks = sum(recorder.counts[f"{NODE}/{camera}/tracks"] for camera in cameras)
+    if not tracks and not recorder.counts[f"{NODE}/answer"]:
         raise LiveError(f"the node published neither an answer nor a track; its log {_tail(log)}")
     return recorder.file, log
 
@@ -173,15 +199,16 @@ def _domain() -> Iterator[int]:
         yield domain
 
 
-def _recorder(path: Path, camera: str, context: Context) -> Recorder:
+def _recorder(path: Path, cameras: Iterable[str], context: Context) -> Recorder:
     from villa_ros.recorder import Recorder
 
-    return Recorder(path, recorded_topics(camera), context=context)
+    return Recorder(path, recorded_topics(cameras), context=context)
 
 
 def _play(
     bag_path: Path,
-    played: dict[str, str],
+    played: Mapping[str, str],
+    further: Sequence[str],
     node: subprocess.Popen[bytes],
     log: Path,
     duration_s: float,
@@ -196,7 +223,7 @@ def _play(
     """
     topics = [part for old, new in played.items() for part in ("--topic", f"{old}={new}")]
     command = [sys.executable, "-m", "villa_ros.player", str(bag_path), *topics, "--wait", str(_START_S)]
-    command += ["--listeners", f"{COMMAND_TOPIC}=2", "--hold", "--settle", str(_MATCH_S)]
+    command += ["--listeners", f"{COMMAND_TOPIC}=2", "--hold", "--settle", str(_MATCH_S), *further]
     pipe = subprocess.PIPE
     player = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
     deadline = time.monotonic() + _START_S + duration_s + _MARGIN_S

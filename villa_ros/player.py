@@ -6,10 +6,13 @@ Messages go out as the bytes that were recorded, so every header keeps its own s
 from __future__ import annotations
 
 import argparse
+import heapq
 import importlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from villa_ros.process_setup import end_with_parent
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+_CLOCK_PERIOD_S = 0.01
 
 
 class PlayerError(RuntimeError):
@@ -61,8 +65,13 @@ def play(
     settle_s: float,
     listeners: Mapping[str, int] | None = None,
     released: Callable[[], None] = lambda: None,
+    also: Path | None = None,
+    with_clock: bool = False,
 ) -> int:
     """Play these topics (name in the bag -> name to publish) to their subscribers; returns the message count.
+
+    `also` is a second bag, played along by its log times: of a topic that both have, the first bag's is played.
+    `with_clock` tells the bag's time on /clock.
 
     Waits until each of them has as many subscriptions as `listeners` says (published name -> count, else 1), so
     that the first frame is not spoken into the void, and then until `released` returns.
@@ -75,12 +84,16 @@ def play(
     from rclpy.context import Context
     from rclpy.signals import SignalHandlerOptions
 
-    with Bag(bag_path) as bag:
-        kinds = {}
+    with ExitStack() as stack:
+        bags = [stack.enter_context(Bag(path)) for path in (bag_path, *([also] if also else []))]
+        kinds: dict[str, str] = {}
+        played: list[list[str]] = [[] for _ in bags]
         for topic in topics:
-            if topic not in bag.topics:
-                raise BagError(f"topic {topic} is not in {bag_path}; it holds {', '.join(bag.topics)}")
-            kinds[topic] = bag.topics[topic]
+            holder = next((place for place, bag in enumerate(bags) if topic in bag.topics), None)
+            if holder is None:
+                raise BagError(f"topic {topic} is not in {bag_path}; it holds {', '.join(bags[0].topics)}")
+            kinds[topic] = bags[holder].topics[topic]
+            played[holder].append(topic)
         context = Context()
         rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("villa_player", context=context)
@@ -93,9 +106,12 @@ def play(
             _wait_for_listeners(publishers, topics, wanted, wait_s)
             released()
             time.sleep(settle_s)  # discovery is not mutual at once: the listener may still be learning of us
-            count, late_s = schedule(
-                bag.raw(list(topics)), lambda topic, data: publishers[topic].publish(data), rate=rate
-            )
+            raw = [bag.raw(own) for bag, own in zip(bags, played, strict=True) if own]
+            messages = heapq.merge(*raw, key=lambda message: message[2])
+            with _told_time(node, rate) if with_clock else nullcontext(lambda now_ns: None) as tell:
+                count, late_s = schedule(
+                    _telling(messages, tell), lambda topic, data: publishers[topic].publish(data), rate=rate
+                )
             for publisher in publishers.values():
                 if publisher.qos_profile.reliability.name == "RELIABLE":
                     publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=2))
@@ -104,6 +120,47 @@ def play(
         finally:
             node.destroy_node()
             context.try_shutdown()
+
+
+def _telling(
+    messages: Iterator[tuple[str, str, int, bytes]], tell: Callable[[int], None]
+) -> Iterator[tuple[str, str, int, bytes]]:
+    """The same messages; the time of each is told when the one before it is out."""
+    for message in messages:
+        tell(message[2])
+        yield message
+
+
+@contextmanager
+def _told_time(node: Any, rate: float) -> Iterator[Callable[[int], None]]:
+    """Publishes on /clock: while we wait for the next message, time goes on up to that one's."""
+    from rclpy.qos import QoSProfile
+    from rosgraph_msgs.msg import Clock
+
+    publisher = node.create_publisher(Clock, "/clock", QoSProfile(depth=10))
+    # One tuple, so that the thread sees old or new: (bag time, our time at which that was, bag time of what comes next)
+    span = [(0, time.monotonic(), 0)]
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(_CLOCK_PERIOD_S):
+            at_ns, since_s, until_ns = span[0]
+            now_ns = min(at_ns + round((time.monotonic() - since_s) * rate * 1e9), until_ns)
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = divmod(now_ns, 1_000_000_000)
+            publisher.publish(message)
+
+    def tell(next_ns: int) -> None:
+        # the message before was due at the last `until`: from there time runs on
+        span[0] = (span[0][2] or next_ns, time.monotonic(), next_ns)
+
+    thread = threading.Thread(target=run, name="villa-clock", daemon=True)
+    thread.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        thread.join()
 
 
 def message_class(name: str) -> Any:
@@ -175,6 +232,8 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NEW=COUNT",
         help="subscriptions to wait for on a published topic, else 1; repeat for more",
     )
+    parser.add_argument("--also", type=Path, metavar="BAG", help="a second bag, played along by its log times")
+    parser.add_argument("--clock", action="store_true", help="tell the bag's time on /clock")
     parser.add_argument("--hold", action="store_true", help="begin when a line comes on standard input")
     given = parser.parse_args(arguments)
     topics = {}
@@ -196,6 +255,8 @@ def main(arguments: list[str] | None = None) -> int:
             settle_s=given.settle,
             listeners=listeners,
             released=_wait_for_a_line if given.hold else lambda: None,
+            also=given.also,
+            with_clock=given.clock,
         )
     except (BagError, PlayerError) as error:
         sys.stderr.write(f"villa player: {error}\n")

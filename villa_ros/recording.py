@@ -153,6 +153,7 @@ class Run:
     statuses: dict[str, list[Timed]] = field(default_factory=lambda: defaultdict(list))  # StatusEvent
     tracklets: dict[str, Timed] = field(default_factory=dict)  # request_id -> its MasksAt
     journal: list[tuple[JournalEvent, Request | None]] = field(default_factory=list)
+    arrivals: dict[tuple[str, int], int] = field(default_factory=dict)  # camera, stamp -> when it was taken in, log ns
 
     def tracks_of(self, request_id: str) -> list[Timed]:
         """The tracks events in which this request has an instance."""
@@ -208,7 +209,10 @@ def _take(run: Run, message: Any, log_ns: int) -> None:
         if request.action in (Action.SEGMENT, Action.FOLLOW_UP):  # a stop bears the name of what it ends
             run.commands[request.request_id] = Timed(log_ns, request)
     else:
-        run.journal.append(parse_journal_line(message.data))
+        entry, carried = parse_journal_line(message.data)
+        run.journal.append((entry, carried))
+        if entry.op == "ingest":
+            run.arrivals.setdefault((entry.camera, entry.stamp_ns), log_ns)
 
 
 def masks_at(message: Any) -> dict[int, list[RleMask]]:

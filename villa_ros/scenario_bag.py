@@ -24,6 +24,7 @@ class Opened:
 
     cameras: Mapping[str, str]  # name -> image topic
     stamps: Mapping[str, tuple[int, ...]]  # of the messages of each camera, ascending, ns
+    logged: Mapping[str, tuple[tuple[int, int], ...]]  # header stamp and log time of each message, ns
     requests: tuple[Request, ...]
     truths: Mapping[str, RequestTruth]
     expected: Mapping[str, bool]  # requests of which the scenario itself says whether what they mean is there
@@ -41,7 +42,8 @@ def open_bag(spec: BagSpec) -> Opened:
         cameras = {name: bag.choose_image_topic(topic) for name, topic in spec.cameras.items()} or {
             DEFAULT_CAMERA: bag.choose_image_topic()
         }
-        stamps = {name: tuple(sorted(bag.stamps(topic))) for name, topic in cameras.items()}
+        logged = {name: tuple(sorted(bag.stamps(topic))) for name, topic in cameras.items()}
+        stamps = {name: tuple(stamp for stamp, _ in times) for name, times in logged.items()}
         requests = [*_recorded(bag, spec, tuple(cameras)), *_timed(spec, cameras, stamps)]
         if not any(request.action in ASKING for request in requests):
             raise RequestError(
@@ -52,7 +54,7 @@ def open_bag(spec: BagSpec) -> Opened:
         expected = {one.request_id: not one.absent for one in spec.requests if one.absent is not None}
         told = [request for request in asking if spec.truth.given or request.request_id not in expected]
         truths = request_truths(bag, spec.truth, told, wanted, stamps)
-    return Opened(cameras, stamps, tuple(sorted(requests, key=lambda one: one.stamp_ns)), truths, expected)
+    return Opened(cameras, stamps, logged, tuple(sorted(requests, key=lambda one: one.stamp_ns)), truths, expected)
 
 
 def _recorded(bag: Bag, spec: BagSpec, cameras: Sequence[str]) -> list[Request]:

@@ -79,7 +79,7 @@ def evaluate_scenario(
         told: Given each recording's result, and whether it was kept.
 
     Raises:
-        SpreadError: the workers cannot be started.
+        SpreadingError: the workers cannot be started.
         OSError: nothing can be written.
     """
     folder.mkdir(parents=True, exist_ok=True)

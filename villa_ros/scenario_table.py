@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -10,6 +11,10 @@ from rich.table import Table
 from villa_ros.result_comparison import Change, ResultComparison
 from villa_ros.scenario_result import Asked, BagResult, ScenarioResult
 
+if TYPE_CHECKING:
+    from villa_ros.scenario_live import Agreement
+
+_HIT_JF = 0.5  # masks below it are on something else
 _LISTED = 10  # changes of single requests that are printed
 
 
@@ -20,7 +25,7 @@ def request_table(result: ScenarioResult) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("J&F", "cov.", "switches", "first mask"):
         table.add_column(name, justify="right")
-    table.add_column("right")
+    table.add_column("masks")
     for bag in result.bags:
         for asked in bag.requests:
             table.add_row(*_request(bag, asked))
@@ -38,8 +43,12 @@ def _request(bag: BagResult, asked: Asked) -> Iterator[str]:
     yield "" if asked.coverage is None else f"{asked.coverage:.2f}"
     yield "" if asked.switches is None else str(asked.switches)
     yield "" if asked.first_mask_s is None else f"{asked.first_mask_s:.2f} s"
-    said = {True: "", False: " (not there)", None: ""}[asked.present]
-    yield "no ground truth" if asked.right is None else f"[green]yes[/]{said}" if asked.right else f"[red]no[/]{said}"
+    said = "yes" if asked.answered else "none"
+    if asked.present is None:
+        yield said
+    else:
+        good = asked.right and (asked.jf is None or asked.jf >= _HIT_JF)
+        yield f"[{'green' if good else 'red'}]{said}[/]{'' if asked.present else ' (not there)'}"
 
 
 def verdict_table(result: ScenarioResult) -> Table:
@@ -52,6 +61,26 @@ def verdict_table(result: ScenarioResult) -> Table:
     for verdict in result.verdicts:
         outcome = "[green]passed[/]" if verdict.passed else f"[red]failed[/] {escape(verdict.reason)}"
         table.add_row(escape(verdict.scope or "all"), escape(verdict.text), verdict.shown, outcome)
+    return table
+
+
+def agreement_table(agreements: Sequence[Agreement]) -> Table:
+    """Replayed and live, request by request."""
+    table = Table(title="replayed and live", title_justify="left")
+    for name in ("bag", "request"):
+        table.add_column(name, overflow="fold")
+    for name in ("replayed", "live", "frames in common", "IoU"):
+        table.add_column(name, justify="right")
+    table.add_column("same")
+    for one in agreements:
+        table.add_row(
+            escape(one.bag),
+            escape(one.text),
+            *("masks" if answered else "none" for answered in (one.replayed, one.live)),
+            str(one.frames),
+            "" if one.iou is None else f"{one.iou:.3f}",
+            "[green]yes[/]" if one.agree else "[red]no[/]",
+        )
     return table
 
 

@@ -26,7 +26,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """`villa` commands get the fake model; returns what they asked for."""
     import villa_ros.cli
     import villa_ros.cli_bench
-    import villa_ros.cli_training
+    import villa_ros.cli_eval
 
     asked: list[tuple[str, str]] = []
 
@@ -34,6 +34,6 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         asked.append((checkpoint, device))
         return BlobModel()
 
-    for module in (villa_ros.cli, villa_ros.cli_bench, villa_ros.cli_training):
+    for module in (villa_ros.cli, villa_ros.cli_bench, villa_ros.cli_eval):
         monkeypatch.setattr(module, "open_model", load)
     return asked

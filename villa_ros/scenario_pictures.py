@@ -1,0 +1,75 @@
+"""The HTML report of a scenario, with its videos and the pictures of its worst moments."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from villa_ros.bag import Bag, BagError
+from villa_ros.html_report import Pictures, write_report
+from villa_ros.overlay_video import Rgb
+from villa_ros.recording import read_run
+from villa_ros.scenario_bag import Opened, open_bag
+from villa_ros.scenario_result import BagResult, ScenarioResult
+from villa_ros.web_video import write_web_video
+
+if TYPE_CHECKING:
+    from villa.masks import RleMask
+    from villa_ros.scenario import BagSpec, Scenario
+
+
+def report_on(scenario: Scenario, result: ScenarioResult, folder: Path, progress: Callable[[int, int], None]) -> Path:
+    """Draw each camera's video, then write `folder/report.html`; `progress` is told (frames drawn, frames).
+
+    Raises:
+        BagError: a recording or its run cannot be read.
+        PictureError: a video cannot be written.
+        ReportError: the report cannot be written.
+    """
+    specs = {spec.name: spec for spec in scenario.bags}
+    readable = [bag for bag in result.bags if not bag.failed]
+    opened = {bag.name: open_bag(specs[bag.name]) for bag in readable}
+    count = sum(sum(bag.frames.values()) for bag in readable)
+    done = itertools.count(1)
+
+    def drawn() -> None:
+        progress(next(done), count)
+
+    bags = [
+        bag if bag.failed else replace(bag, videos=_videos(bag, opened[bag.name], specs[bag.name], folder, drawn))
+        for bag in result.bags
+    ]
+    pictures = _Pictures(specs, opened)
+    return write_report(replace(result, bags=tuple(bags)), folder, Pictures(pictures.truth, pictures.frame))
+
+
+def _videos(bag: BagResult, opened: Opened, spec: BagSpec, folder: Path, drawn: Callable[[], None]) -> dict[str, str]:
+    run = read_run(folder / bag.folder / "run")
+    made = {}
+    for camera, topic in opened.cameras.items():
+        path = folder / bag.folder / f"{camera}.webm"
+        with Bag(spec.path) as source:
+            write_web_video(source, topic, camera, run, path, drawn)
+        made[camera] = str(path.relative_to(folder))
+    return made
+
+
+class _Pictures:
+    """Looks frames and true masks up when a picture of a moment is drawn."""
+
+    def __init__(self, specs: dict[str, BagSpec], opened: dict[str, Opened]) -> None:
+        self._specs, self._opened = specs, opened
+
+    def truth(self, bag: str, request_id: str, stamp_ns: int) -> Sequence[RleMask]:
+        truth = self._opened[bag].truths.get(request_id)
+        return [] if truth is None else truth.masks(stamp_ns)
+
+    def frame(self, bag: str, camera: str, stamp_ns: int) -> Rgb:
+        with Bag(self._specs[bag].path) as source:
+            for frame in source.frames(self._opened[bag].cameras[camera], camera):
+                if frame.header.stamp_ns == stamp_ns:
+                    return frame.rgb()
+        raise BagError(f"{self._specs[bag].path} holds no frame of {camera} at {stamp_ns / 1e9:.3f} s any more")
