@@ -32,8 +32,24 @@ MASKS = "submission"  # folder of the masks, in that of the run
 Progress = Callable[[int, int], None]
 _HELD_BYTES = 512 * 2**20  # of decoded frames of one video; more are decoded for each expression anew
 _VALUES = 64  # of each parameter that a model's fingerprint looks at
-_FIRST = ("jf", "j", "f")  # columns of a table
-_NOT_SHOWN = ("videos", "expressions", "parts", "jf_low", "jf_high")
+# Columns of a table, in order, with short headings: a number that is cut short at 80 characters is none.
+_COLUMNS = {
+    "jf": "J&F",
+    "j": "J",
+    "f": "F",
+    "accuracy": "A",
+    "robustness": "R",
+    "jf_direct": "J&F\ndirect",
+    "jf_target": "J&F\ntarget",
+    "n_acc": "N-acc",
+    "t_acc": "T-acc",
+    "final": "final",
+    "choice": "choice",
+    "giou": "gIoU",
+    "ciou": "cIoU",
+    "answered": "answered",
+    "failed": "failed",
+}
 
 
 class BenchmarkRunError(ValueError):
@@ -187,21 +203,21 @@ def run_video(task: VideoTask, model: VideoModel, benchmark: Benchmark | None = 
 
 def benchmark_table(report: BenchmarkReport) -> Table:
     """A line for each part of the set, and one for all of it; a dash where nothing was measured."""
-    title = f"{report.benchmark}, {report.split}: {report.model}"
-    if not report.complete:
-        run = len({score["video"] for score in report.scores if not score.get("failed")})
-        title += f" ({run} of {report.videos} videos)"
+    run = len({score["video"] for score in report.scores if not score.get("failed")})
+    videos = f"{run} videos" if report.complete else f"{run} of {report.videos} videos"
     lines = [*report.row.get("parts", {}).items(), ("all", report.row)]
-    measured = {name for _, row in lines for name, value in row.items() if value is not None}
-    given = [name for _, row in lines for name in row if name in measured and name not in _NOT_SHOWN]
-    names = [name for name in _FIRST if name in measured] + [n for n in dict.fromkeys(given) if n not in _FIRST]
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-    for heading in ("part", "videos", "asked", "95 %", *(name.replace("_", " ") for name in names)):
+    names = [name for name in _COLUMNS if any(row.get(name) is not None for _, row in lines)]
+    table = Table(
+        title=f"{report.benchmark}, {report.split}, {videos}: {report.model}",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+    )
+    for heading in ("part", "asked", "95 %", *(_COLUMNS[name] for name in names)):
         table.add_column(heading, justify="left" if heading == "part" else "right", no_wrap=True)
     for part, row in lines:
         spread = f"{row['jf_low']:.2f}-{row['jf_high']:.2f}" if row.get("jf_low") is not None else "-"
-        cells = (_cell(row.get(name)) for name in names)
-        table.add_row(part, str(row["videos"]), str(row["expressions"]), spread, *cells)
+        table.add_row(part, str(row["expressions"]), spread, *(_cell(row.get(name)) for name in names))
     return table
 
 

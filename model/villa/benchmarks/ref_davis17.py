@@ -25,12 +25,12 @@ from villa.video_metrics_davis import Labels, merged, unsupervised
 from villa.video_metrics_protocols import Row, Score, ref_davis_row
 
 _FPS = 24.0
-# The order in which the script lists the four expressions of an object.
+# The order in which the script lists the four expressions of an object: from its first frame, from the full video.
 ANNOTATORS = (
-    "annotator 1, first frame",
-    "annotator 1, full video",
-    "annotator 2, first frame",
-    "annotator 2, full video",
+    "annotator 1, first",
+    "annotator 1, full",
+    "annotator 2, first",
+    "annotator 2, full",
 )
 
 
