@@ -138,11 +138,28 @@ def evaluate(
     data = Expressions(root)
     videos = data.videos[:limit]
     scores: list[Score] = []
-    for done, video in enumerate(videos):
-        scores += _Video(model, data, video, np.random.default_rng([seed, done]), show).scores(requests)
+    for done in range(len(videos)):
+        scores += evaluate_video(model, data, done, requests=requests, seed=seed, show=show)
         if progress is not None:
             progress(done + 1, len(videos))
     return scores
+
+
+def evaluate_video(
+    model: EvaluatedModel,
+    data: Expressions,
+    index: int,
+    *,
+    requests: int | None = None,
+    seed: int = 0,
+    show: Callable[[Shown], None] | None = None,
+) -> list[Score]:
+    """One video of a split, by its place -> the scores that `evaluate` has for it, whatever was scored before.
+
+    Raises:
+        ExpressionsError: a frame does not decode, or a mask has another size.
+    """
+    return list(_Video(model, data, data.videos[index], np.random.default_rng([seed, index]), show).scores(requests))
 
 
 class _Video:

@@ -1,0 +1,292 @@
+"""Spreading work: the same results whoever does it, and nothing lost when a worker is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from colour_model import load_colours, load_fragile
+from spread_work import Begin, load_nothing, marks, square, threads, trouble
+
+from villa.evaluate import Shown, evaluate
+from villa_ros.spread_scoring import UnscoredError, score_split
+from villa_ros.spreading import WORKER_DIED, Failed, SpreadingError, share_of_cores, spread
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "villa"))
+from mevis import draw  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A real Ray on this machine, that all tests of this file share; its workers import what these tests do."""
+    ray = pytest.importorskip("ray", reason="no Ray here: pip install -r requirements/ray.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join((os.environ["PYTHONPATH"], str(HERE))))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
+
+
+@pytest.fixture(params=["processes", "ray"])
+def spreading(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Two workers: processes, and actors."""
+    ray = request.getfixturevalue("cluster") if request.param == "ray" else None
+    return {"workers": 2, "ray": ray}
+
+
+def test_one_worker_is_this_process_and_works_as_it_is_asked(tmp_path: Path) -> None:
+    given = spread(square, [3, 4], begin=Begin(tmp_path))
+    assert marks(tmp_path, "began") == 0
+    assert next(given) == (0, (9, os.getpid()))
+    assert list(given) == [(1, (16, os.getpid()))]
+    assert marks(tmp_path, "began") == 1
+
+
+def test_two_workers_give_each_item_its_result(tmp_path: Path, spreading: dict) -> None:
+    done = dict(spread(square, range(8), begin=Begin(tmp_path), **spreading))
+    assert {index: value for index, (value, _) in done.items()} == {n: n * n for n in range(8)}
+    assert os.getpid() not in {pid for _, pid in done.values()}
+    assert 1 <= marks(tmp_path, "began") <= 2
+
+
+def test_the_item_of_a_killed_worker_is_tried_again(tmp_path: Path, spreading: dict) -> None:
+    items = ["a", "die once", "b", "c"]
+    done = dict(spread(trouble, items, begin=Begin(tmp_path), **spreading))
+    assert done == {n: f"{item}, done" for n, item in enumerate(items)}
+    assert marks(tmp_path, "once") == 2
+    assert marks(tmp_path, "began") >= 2
+
+
+def test_an_item_that_always_kills_its_worker_costs_no_other(tmp_path: Path, spreading: dict) -> None:
+    items = ["die", "a", "b", "c", "d"]
+    done = dict(spread(trouble, items, begin=Begin(tmp_path), retries=1, **spreading))
+    failed = done.pop(0)
+    assert done == {n: f"{items[n]}, done" for n in range(1, 5)}
+    assert isinstance(failed, Failed)
+    assert (failed.index, failed.type, failed.traceback) == (0, WORKER_DIED, "")
+    assert "each of 2 workers was killed" in failed.message
+    assert marks(tmp_path, "died") == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_item_that_raises_costs_no_other(tmp_path: Path, workers: int) -> None:
+    done = dict(spread(trouble, ["a", "raise", "b"], begin=Begin(tmp_path), workers=workers))
+    failed = done[1]
+    assert (done[0], done[2]) == ("a, done", "b, done")
+    assert isinstance(failed, Failed)
+    assert str(failed) == "ValueError: this item is no good"
+    assert "spread_work.py" in failed.traceback
+
+
+def test_a_result_that_cannot_be_sent_is_a_failure(tmp_path: Path, spreading: dict) -> None:
+    done = dict(spread(trouble, ["raise", "a", "exit", "b"], begin=Begin(tmp_path), retries=0, **spreading))
+    assert (done[1], done[3]) == ("a, done", "b, done")
+    assert str(done[0]) == "ValueError: this item is no good"
+    assert isinstance(done[2], Failed)
+    unsent = dict(spread(trouble, ["a", "cannot be sent"], begin=Begin(tmp_path), workers=2))
+    assert unsent[0] == "a, done"
+    assert isinstance(unsent[1], Failed)
+    assert "lambda" in unsent[1].message
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_cannot_begin_says_why(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(SpreadingError, match="cannot begin: FileNotFoundError: no weights there"):
+        list(spread(square, range(4), begin=Begin(tmp_path, refuse="no weights there"), workers=workers))
+
+
+def test_an_actor_that_cannot_begin_says_why(tmp_path: Path, cluster: str) -> None:
+    with pytest.raises(SpreadingError, match="cannot begin: FileNotFoundError: no weights there"):
+        list(spread(square, range(4), begin=Begin(tmp_path, refuse="no weights there"), ray=cluster))
+
+
+def test_workers_that_are_killed_as_they_begin_are_given_up(tmp_path: Path) -> None:
+    with pytest.raises(SpreadingError, match="each of 2 workers was killed by SIGKILL; where memory runs out"):
+        list(spread(square, range(4), begin=Begin(tmp_path, die=True), workers=2, retries=1))
+
+
+def test_workers_share_the_cores(tmp_path: Path) -> None:
+    done = dict(spread(threads, range(2), begin=Begin(tmp_path), workers=2))
+    share = share_of_cores(2)
+    assert set(done.values()) == {(share, str(share))}
+
+
+def test_no_item_needs_no_worker(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        assert list(spread(square, [], begin=Begin(tmp_path), workers=workers)) == []
+    assert marks(tmp_path, "began") == 0
+
+
+def test_numbers_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpreadingError, match="workers is 0"):
+        spread(square, [1], begin=Begin(tmp_path), workers=0)
+
+
+# -- the end of workers ----------------------------------------------------------------------------------------------
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(condition, seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_who_stops_listening_ends_the_workers(tmp_path: Path) -> None:
+    given = spread(square, range(100), begin=Begin(tmp_path), workers=2)
+    _, (_, pid) = next(given)
+    given.close()
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals) -> None:
+    """Ctrl-C, and a command that is killed itself."""
+    script = (
+        "from pathlib import Path\n"
+        "from spread_work import Begin, sleep\n"
+        "from villa_ros.spreading import spread\n"
+        "if __name__ == '__main__':\n"
+        f"    list(spread(sleep, range(4), begin=Begin(Path({str(tmp_path)!r})), workers=2))\n"
+    )
+    (tmp_path / "command.py").write_text(script)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(HERE)))}
+    command = subprocess.Popen([sys.executable, tmp_path / "command.py"], env=environment, stderr=subprocess.PIPE)
+    assert wait_for(lambda: marks(tmp_path, "asleep") == 2)
+    pids = [int(path.suffix[1:]) for path in tmp_path.glob("asleep.*")]
+    command.send_signal(how)
+    _, told = command.communicate(timeout=30)
+    assert told.count(b"Traceback") == (how == signal.SIGINT), told.decode()
+    assert wait_for(lambda: not any(map(alive, pids)), 30)
+
+
+# -- Ray -------------------------------------------------------------------------------------------------------------
+
+
+def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SpreadingError, match=r"Ray is not installed: pip install villa-ros\[ray\]"):
+        spread(square, [1], begin=Begin(tmp_path), ray="local")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1 .*start its head there with `ray start --head`"),
+        ("ray://head:10001", "no address of a Ray cluster; wanted HOST:PORT"),
+        ("head", "no address of a Ray cluster; wanted HOST:PORT"),
+    ],
+)
+def test_an_address_without_a_cluster_is_told(
+    tmp_path: Path, address: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="no Ray here: pip install -r requirements/ray.txt")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(SpreadingError, match=message):
+        spread(square, [1], begin=Begin(tmp_path), ray=address)
+
+
+def run_command(script: str, *arguments: object) -> list[str]:
+    """Lines that a script prints in a process of its own, which is connected to no Ray yet."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(HERE)))}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+SQUARES = """
+import os, sys
+from pathlib import Path
+from spread_work import Begin, square
+from villa_ros.spreading import spread
+folder, address, os.environ["PYTHONPATH"] = sys.argv[1:]
+done = dict(spread(square, range(4), begin=Begin(Path(folder)), ray=address, workers=2))
+print(sorted(value for value, _ in done.values()))
+import ray
+print(ray.is_initialized())
+"""
+
+
+def test_a_running_cluster_is_joined_and_left(tmp_path: Path, cluster: str) -> None:
+    assert run_command(SQUARES, tmp_path, cluster, HERE) == ["[0, 1, 4, 9]", "False"]
+
+
+def test_a_cluster_with_other_code_gets_ours(tmp_path: Path) -> None:
+    """`local` starts a Ray of its own, whose workers would find an old, empty villa_ros."""
+    (tmp_path / "old" / "villa_ros").mkdir(parents=True)
+    (tmp_path / "old" / "villa_ros" / "__init__.py").touch()
+    paths = os.pathsep.join((str(tmp_path / "old"), str(HERE)))
+    assert run_command(SQUARES, tmp_path, "local", paths) == ["[0, 1, 4, 9]", "False"]
+
+
+# -- scores ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw(tmp_path_factory.mktemp("split"), videos=3)
+
+
+def test_scores_are_those_of_a_serial_run(split: Path, spreading: dict) -> None:
+    shown: list[Shown] = []
+    told: list[tuple[int, int]] = []
+    serial = evaluate(load_colours("", "cpu"), split, seed=3, show=shown.append)
+    assert len(serial) == 12
+    assert 0 < sum(score.jf for score in serial) < 12
+    again: list[Shown] = []
+    scores = score_split(
+        split, seed=3, load=load_colours, progress=lambda *done: told.append(done), show=again.append, **spreading
+    )
+    assert scores == serial
+    assert [one.score for one in again] == [one.score for one in shown]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert score_split(split, seed=3, load=load_colours, limit=2, requests=2) == serial[:2] + serial[4:6]
+
+
+def test_clips_that_fail_are_named_once_the_others_are_scored(tmp_path: Path) -> None:
+    split = draw(tmp_path, videos=2, frames=6)
+    short = draw(tmp_path / "short", videos=1, frames=5)
+    for name in ("meta_expressions.json", "mask_dict.json"):
+        mine, its = (json.loads((root / name).read_text()) for root in (split, short))
+        if name.startswith("meta"):
+            mine["videos"]["short"] = its["videos"]["video0"]
+            for expression in mine["videos"]["short"]["expressions"].values():
+                expression["anno_id"] = [f"short{identity}" for identity in expression["anno_id"]]
+        else:
+            mine |= {f"short{identity}": track for identity, track in its.items()}
+        (split / name).write_text(json.dumps(mine))
+    (short / "JPEGImages" / "video0").rename(split / "JPEGImages" / "short")
+    with pytest.raises(UnscoredError, match="1 of 3 clips could not be scored, the first of them short: RuntimeError"):
+        score_split(split, load=load_fragile)
+    with pytest.raises(UnscoredError) as error:
+        score_split(split, load=load_fragile, workers=2)
+    assert [score.video for score in error.value.scores] == ["video0"] * 4 + ["video1"] * 4
+    assert list(error.value.failed) == ["short"]
+    assert "this clip breaks it" in error.value.failed["short"].traceback
+
+
+def test_a_checkpoint_that_is_not_there_is_told(split: Path) -> None:
+    with pytest.raises(SpreadingError, match=r"cannot begin: FileNotFoundError: nothing at /.*/missing"):
+        score_split(split, checkpoint="missing", load=load_nothing, workers=2)
