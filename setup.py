@@ -73,7 +73,7 @@ setup(
     package_data={"villa.data": ["*.json"], PACKAGE: ["report/*"]},
     data_files=data_files(),
     install_requires=requirements("runtime"),
-    extras_require={name: requirements(name) for name in ("ros", "opencv", "report", "train", "data", "test")},
+    extras_require={name: requirements(name) for name in ("ros", "opencv", "ray", "report", "train", "data", "test")},
     entry_points={
         "console_scripts": [
             "villa = villa_ros.cli:main",
