@@ -292,7 +292,13 @@ def _storage(path: Path) -> Path:
 
 
 def _damaged(path: Path, error: Exception) -> str:
+    seen = " ".join(str(error).split())
+    if "hash mismatch" in seen:
+        return (
+            f"{path} defines a message otherwise than it was recorded ({seen}): a wrong schema; record again from a "
+            "workspace with one version of the message, or take the topic out with: ros2 bag convert"
+        )
     return (
-        f"{path} cannot be read ({' '.join(str(error).split())}); it is damaged or was cut short. "
+        f"{path} cannot be read ({seen}); it is damaged or was cut short. "
         "An MCAP file may be repaired with: mcap recover, a folder with: ros2 bag reindex"
     )

@@ -193,8 +193,9 @@ def _scored(spec: BagSpec, scenario: Scenario, opened: Opened, run: Run, wall_s:
     asked = score_run(opened, run, sizes, scenario, first_masks=firsts, every_frame=False)
     received = {camera: sum(name == camera for name, _ in run.arrivals) for camera in opened.cameras}
     missing = {camera: len(sizes[camera]) - count for camera, count in received.items()}
+    # From when the node journalled a frame to its tracks, both as the recorder got them: two ways through DDS cancel.
     latencies = [
-        (timed.log_ns - run.arrivals[key]) / 1e9
+        max(0.0, (timed.log_ns - run.arrivals[key]) / 1e9)
         for timed in run.tracks
         if (key := (timed.value.camera, timed.value.header.stamp_ns)) in run.arrivals
     ]

@@ -57,7 +57,14 @@ def test_the_package_itself_requires_no_ros_and_no_opencv() -> None:
 
 def test_native_requirements_are_the_package_s_own_without_what_rosdep_brings() -> None:
     xml = (ROOT / "package.xml").read_text(encoding="utf-8")
-    by_rosdep = {"numpy": "python3-numpy", "PyYAML": "python3-yaml", "rich": "python3-rich", "scipy": "python3-scipy"}
+    by_rosdep = {
+        "numpy": "python3-numpy",
+        "PyYAML": "python3-yaml",
+        "jsonschema": "python3-jsonschema",
+        "pillow": "python3-pil",
+        "rich": "python3-rich",
+        "scipy": "python3-scipy",
+    }
     for line in requirement_lines("runtime"):
         name = re.split(r"[<>=]", line, maxsplit=1)[0]
         if name in by_rosdep:
