@@ -186,8 +186,12 @@ def _of_expressions(
     wanted: Mapping[str, Wanted],
     stamps: Mapping[str, Sequence[int]],
 ) -> dict[str, RequestTruth]:
-    from villa.training.expressions import Expressions, ExpressionsError
+    try:
+        import pycocotools  # noqa: F401 - what its masks are read with
 
+        from villa.training.expressions import Expressions, ExpressionsError
+    except ImportError as error:
+        raise TruthError(f"{folder}: {error}; masks of this format need it: pip install pycocotools") from error
     try:
         data = Expressions(folder)
     except ExpressionsError as error:
