@@ -350,7 +350,7 @@ def test_a_click_in_the_plot_seeks_the_video_and_moves_its_line(page: Any) -> No
     page.mouse.move(place["x"] - 3, place["y"])
     page.mouse.move(place["x"], place["y"])
     page.mouse.click(place["x"], place["y"])
-    assert _frame(page) == pytest.approx(25.5, abs=1.01)
+    assert _frame(page) == pytest.approx(25.5, abs=0.01)
     at_s = float(page.locator(".readout").first.inner_text().split(" ")[0])
     _until(page, f"Math.abs(document.querySelector('.plot').layout.shapes.at(-1).x0 - {at_s}) < 0.001")
 

@@ -86,7 +86,7 @@
       xaxis: { ...theme.axis, ticksuffix: " s" },
       yaxis: { ...theme.axis, title: { text: "J&amp;F" }, range: [-0.03, 1.03] },
       hovermode: "closest",
-      hoverdistance: -1, // a click anywhere goes to the nearest point
+      hoverdistance: -1, // so that plotly tells of a click anywhere
       showlegend: true,
       legend: { y: -0.12, yanchor: "top", x: 0, font: { size: 11 } },
       shapes,
@@ -94,7 +94,11 @@
     Plotly.react(place, traces, layout, CONFIG);
     if (!place.dataset.drawn) {
       place.dataset.drawn = "yes";
-      place.on("plotly_click", (event) => seek(event.points[0].x));
+      place.on("plotly_click", ({ event, points }) => {
+        const { clientX } = event.changedTouches ? event.changedTouches[0] : event;
+        const area = place.querySelector(".nsewdrag").getBoundingClientRect();
+        seek(points[0].xaxis.p2d(clientX - area.left));
+      });
     }
   }
 
