@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +26,7 @@ from villa.interface import Rgb
 from villa.masks import RleMask
 from villa.submission import SUBMISSION, pack
 from villa.training.expressions import Expression, Video
+from villa_ros.spreading import Failed, spread
 
 SCHEMA, KIND = 1, "benchmark"
 RESULT = "result.json"
@@ -115,6 +117,9 @@ def run_benchmark(
     progress: Progress | None = None,
     model_name: str = "",
     submit: bool = True,
+    workers: int = 1,
+    ray: str | None = None,
+    begin: Callable[[], VideoModel] | None = None,
 ) -> BenchmarkReport:
     """Run a model over a split; writes `folder`/result.json and the masks for the server, and goes on where it stopped.
 
@@ -131,8 +136,12 @@ def run_benchmark(
         progress: Told (videos done, videos to do).
         model_name: As it is called in the result; default: its class. What tells two models apart is a fingerprint.
         submit: Write masks? Large: a PNG file for each frame of each expression.
+        workers: Processes, or actors in the cluster, that share the videos.
+        ray: Address of a Ray cluster; see `villa_ros.spreading.spread`.
+        begin: Loads the model in each of them, of a module that they can import; needed for more than one.
 
     Raises:
+        SpreadingError: the workers cannot begin.
         BenchmarkError: the folder is not as published, or there is no such benchmark or split.
         BenchmarkRunError: `folder` holds a run of something else.
         OSError: a file cannot be written.
@@ -151,16 +160,23 @@ def run_benchmark(
     }
     folder.mkdir(parents=True, exist_ok=True)
     state = _State(benchmark, identity, folder)
-    for number, video in enumerate(videos, start=1):
-        if video.name not in state.done:
-            task = VideoTask(name, Path(root), benchmark.split, video.name, folder / MASKS if submit else None)
-            try:
-                state.add(run_video(task, model, benchmark))
-            except Exception as error:  # one bad video must not lose the others, whatever is wrong with it
-                state.fail(video, error)
-            state.save()
+    todo = [video for video in videos if video.name not in state.done]
+    tasks = [VideoTask(name, Path(root), benchmark.split, v.name, folder / MASKS if submit else None) for v in todo]
+    alone = workers == 1 and ray is None
+    work = partial(_run_here, benchmark) if alone else _run_apart
+    begin = (lambda: model) if alone or begin is None else begin
+    kept = len(videos) - len(todo)
+    if progress is not None and kept:
+        progress(kept, len(videos))
+    outcomes = spread(work, tasks, workers=workers, ray=ray, begin=begin)
+    for count, (index, outcome) in enumerate(outcomes, kept + 1):
+        if isinstance(outcome, Failed):  # one bad video must not lose the others, whatever is wrong with it
+            state.fail(todo[index], outcome)
+        else:
+            state.add(outcome)
+        state.save()
         if progress is not None:
-            progress(number, len(videos))
+            progress(count, len(videos))
     state.save()
     return BenchmarkReport(
         benchmark=name,
@@ -174,6 +190,14 @@ def run_benchmark(
         submission=_submission(benchmark, folder) if submit and state.done else None,
         complete=len(state.done) == len(benchmark.videos),
     )
+
+
+def _run_here(benchmark: Benchmark, model: VideoModel, task: VideoTask) -> dict[str, Any]:
+    return run_video(task, model, benchmark)
+
+
+def _run_apart(model: VideoModel, task: VideoTask) -> dict[str, Any]:
+    return run_video(task, model)
 
 
 def run_video(task: VideoTask, model: VideoModel, benchmark: Benchmark | None = None) -> dict[str, Any]:
@@ -337,9 +361,9 @@ class _State:
         self.done[result["video"]] = result["scores"]
         self.files += len(result["files"])
 
-    def fail(self, video: Video, error: Exception) -> None:
+    def fail(self, video: Video, failed: Failed) -> None:
         """Remember why a video could not be run."""
-        message = f"{type(error).__name__}: {error}"
+        message = f"{failed.type}: {failed.message}"
         asked = len(self.benchmark.asked(video))
         self.errors[video.name] = {"video": video.name, "error": message, "expressions": asked}
 

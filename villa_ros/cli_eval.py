@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +89,7 @@ def evaluate(
         assert benchmark is not None
         if root is None:
             usage("--benchmark needs --root, the folder as published")
-        _benchmark(benchmark, root, split, limit, where, checkpoint, device or "cpu", threads or 0)
+        _benchmark(benchmark, root, split, limit, where, checkpoint, device or "cpu", threads or 0, workers, ray)
 
 
 def compare(
@@ -299,8 +300,10 @@ def _benchmark(
     checkpoint: str,
     device: str,
     threads: int,
+    workers: int,
+    ray: str | None,
 ) -> None:
-    with _needing_more("scoring"), expected(OSError, ValueError):
+    with _needing_more("scoring"), expected(OSError, ValueError, RuntimeError):
         import pycocotools  # noqa: F401 - told before the model loads
 
         from villa.benchmarks import open_benchmark
@@ -320,6 +323,9 @@ def _benchmark(
                 limit=limit,
                 progress=lambda done, count: bar.update(task, completed=done, total=count),
                 model_name=checkpoint or "shipped",
+                workers=workers,
+                ray=ray,
+                begin=partial(open_model, checkpoint, device, threads),  # type: ignore[arg-type]
             )
     for error in report.errors:
         out.print(f"[red]{escape(str(error['video']))}:[/] {escape(str(error['error']))}", highlight=False)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -259,6 +262,21 @@ def test_masks_that_do_not_fit_the_video_are_an_error_of_that_video(tmp_path: Pa
     assert "(8, 8)" in report.errors[0]["error"]
     assert "(64, 96)" in report.errors[0]["error"]
     assert report.submission is None
+
+
+def test_two_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((os.environ["PYTHONPATH"], *sys.path)))
+    root = make_mevis(tmp_path / "set", videos=3)
+    open_benchmark("mevis", root).videos[1].frames[0].write_bytes(b"")
+    serial = run_benchmark("mevis", root, Told({}), tmp_path / "one")
+    told: list[tuple[int, int]] = []
+    spread = run_benchmark(
+        "mevis", root, Told({}), tmp_path / "two", workers=2, begin=partial(Told, {}),
+        progress=lambda *done: told.append(done),
+    )  # fmt: skip
+    assert (spread.scores, spread.row, spread.errors) == (serial.scores, serial.row, serial.errors)
+    assert spread.submission.read_bytes() == serial.submission.read_bytes()
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_video_can_be_run_in_a_process_of_its_own(tmp_path: Path) -> None:
