@@ -18,6 +18,7 @@ from spread_work import Begin, load_nothing, marks, square, threads, trouble
 from villa.evaluate import Shown, evaluate
 from villa_ros.spread_scoring import UnscoredError, score_split
 from villa_ros.spreading import WORKER_DIED, Failed, SpreadingError, share_of_cores, spread
+from villa_ros.spreading_bench import SpreadingBenchError, draw_split, measure
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "villa"))
@@ -155,15 +156,19 @@ def test_who_stops_listening_ends_the_workers(tmp_path: Path) -> None:
     assert not alive(pid)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("how", "ray"), [(signal.SIGINT, None), (signal.SIGKILL, None), (signal.SIGINT, "local"), (signal.SIGKILL, "local")]
+)
+def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals, ray: str | None) -> None:
     """Ctrl-C, and a command that is killed itself."""
+    if ray is not None:
+        pytest.importorskip("ray", reason="no Ray here: pip install -r requirements/ray.txt")
     script = (
         "from pathlib import Path\n"
         "from spread_work import Begin, sleep\n"
         "from villa_ros.spreading import spread\n"
         "if __name__ == '__main__':\n"
-        f"    list(spread(sleep, range(4), begin=Begin(Path({str(tmp_path)!r})), workers=2))\n"
+        f"    list(spread(sleep, range(4), begin=Begin(Path({str(tmp_path)!r})), workers=2, ray={ray!r}))\n"
     )
     (tmp_path / "command.py").write_text(script)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(HERE)))}
@@ -290,3 +295,18 @@ def test_clips_that_fail_are_named_once_the_others_are_scored(tmp_path: Path) ->
 def test_a_checkpoint_that_is_not_there_is_told(split: Path) -> None:
     with pytest.raises(SpreadingError, match=r"cannot begin: FileNotFoundError: nothing at /.*/missing"):
         score_split(split, checkpoint="missing", load=load_nothing, workers=2)
+
+
+def test_the_benchmark_measures_the_same_scores_with_each_number_of_workers(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    result = measure(3, (1, 2), load=load_colours, progress=lambda *done: told.append(done))
+    assert [timing.workers for timing in result.timings] == [1, 2]
+    assert result.equal
+    assert told[2] == ("1 worker(s)", 3, 3)
+    assert "2 worker(s): " in result.text()
+    assert "scores of all runs are equal" in result.text()
+    scores = evaluate(load_colours("", "cpu"), draw_split(tmp_path, 2))
+    assert [score.right for score in scores] == [True] * 4
+    assert min(score.j for score in scores) > 0.9
+    with pytest.raises(SpreadingBenchError, match="1 clips"):
+        measure(1)
