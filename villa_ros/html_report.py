@@ -19,7 +19,7 @@ from villa_ros.overlay_video import Rgb
 from villa_ros.pipeline.events import TrackState
 from villa_ros.recording import Run, read_run
 from villa_ros.report.moment_picture import FILL, OUTLINE, moment_picture
-from villa_ros.report.players import Player, player_of, players
+from villa_ros.report.players import Player, camera_of, player_of, players
 from villa_ros.report.worst_moments import LOW_JF, WorstMoment, is_low, worst_first, worst_moments
 from villa_ros.scenario_result import BagResult, ScenarioResult
 
@@ -112,7 +112,7 @@ def _drawn(moments: Sequence[WorstMoment], folder: Path, pictures: Pictures, mad
         if bag.name not in runs:
             runs[bag.name] = read_run(folder / bag.folder / "run" / "run.mcap")
         picture = moment_picture(
-            pictures.frame_of(bag.name, asked.camera, stamp_ns),
+            pictures.frame_of(bag.name, camera_of(bag, asked), stamp_ns),
             _predicted(runs[bag.name], asked.request_id, stamp_ns),
             pictures.truth_of(bag.name, asked.request_id, stamp_ns),
         )

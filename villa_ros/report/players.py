@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -65,7 +65,7 @@ def players(result: ScenarioResult, folder: Path, embed_bytes: int) -> list[Play
     room = embed_bytes
     for bag in result.bags:
         for camera in _cameras(bag):
-            requests = tuple(asked for asked in bag.requests if _camera_of(bag, asked) == camera)
+            requests = tuple(asked for asked in bag.requests if camera_of(bag, asked) == camera)
             player = Player(len(made), bag, camera, requests)
             if camera in bag.videos:
                 player, room = _with_video(player, folder, bag.videos[camera], room)
@@ -75,32 +75,29 @@ def players(result: ScenarioResult, folder: Path, embed_bytes: int) -> list[Play
 
 def player_of(made: Sequence[Player], bag: BagResult, asked: Asked) -> Player | None:
     """Where a request can be watched; None where its camera has no video."""
-    camera = _camera_of(bag, asked)
+    camera = camera_of(bag, asked)
     return next((one for one in made if one.bag is bag and one.camera == camera and one.video), None)
 
 
-def _with_video(player: Player, folder: Path, name: str, room: int) -> tuple[Player, int]:
-    def filled(**values: Any) -> Player:
-        return Player(player.index, player.bag, player.camera, player.requests, **values)
+def camera_of(bag: BagResult, asked: Asked) -> str:
+    """A request that names no camera is about the only one there is."""
+    return next(iter(bag.videos)) if not asked.camera and len(bag.videos) == 1 else asked.camera
 
+
+def _with_video(player: Player, folder: Path, name: str, room: int) -> tuple[Player, int]:
     try:
         video = read_web_video(folder / name)
     except PictureError as error:
-        return filled(note=str(error)), room
+        return replace(player, note=str(error)), room
     size = video.file.stat().st_size
     if size > room:
-        return filled(video=video, source=quote(Path(name).as_posix())), room
+        return replace(player, video=video, source=quote(Path(name).as_posix())), room
     uri = "data:video/webm;base64," + base64.b64encode(video.file.read_bytes()).decode("ascii")
-    return filled(video=video, source=uri, embedded=True), room - size
+    return replace(player, video=video, source=uri, embedded=True), room - size
 
 
 def _cameras(bag: BagResult) -> list[str]:
-    return list(dict.fromkeys([*bag.videos, *(_camera_of(bag, asked) for asked in bag.requests)]))
-
-
-def _camera_of(bag: BagResult, asked: Asked) -> str:
-    """A request that names no camera is about the only one there is."""
-    return next(iter(bag.videos)) if not asked.camera and len(bag.videos) == 1 else asked.camera
+    return list(dict.fromkeys([*bag.videos, *(camera_of(bag, asked) for asked in bag.requests)]))
 
 
 def _seconds(ns: int) -> float:
