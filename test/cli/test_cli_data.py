@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -14,13 +15,14 @@ from test_cli import villa
 from villa.checkpoint import save
 from villa.data.benchmark import annotate
 from villa.data.splits import SPLITS
-from villa.evaluate import Score, evaluate
+from villa.evaluate import Score, evaluate_video
 from villa.model import ViLLa
 from villa_ros.cli_training import SplitName
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "villa"))
 
 from drawn_clips import HEIGHT, WIDTH, draw_clip
+from mevis import draw
 from tiny import tiny_model
 
 
@@ -57,15 +59,29 @@ def test_eval_with_a_least_presence_of_its_own(
 ) -> None:
     used: list[float] = []
 
-    def scored(model: ViLLa, data: Path, **more: object) -> list[Score]:
+    def scored(model: ViLLa, *about: Any, **more: Any) -> list[Score]:
         used.append(model.config.least_presence)
-        return evaluate(model, data, limit=1, requests=1)
+        return evaluate_video(model, *about, **more)
 
-    monkeypatch.setattr("villa.evaluate.evaluate", scored)
-    given = ("eval", "--data", clips, "--checkpoint", checkpoint, "--out", tmp_path / "eval.json")
+    monkeypatch.setattr("villa.evaluate.evaluate_video", scored)
+    options = ("--limit", "1", "--requests", "1", "--checkpoint", checkpoint, "--out", tmp_path / "eval.json")
+    given = ("eval", "--data", clips, *options)
     assert villa(*given)[0] == 0
     assert villa(*given, "--least-presence", "0.7")[0] == 0
     assert used == [tiny_model().config.least_presence, 0.7]
+
+
+def test_eval_runs_a_public_benchmark_and_writes_its_submission(tmp_path: Path, checkpoint: Path) -> None:
+    root = tmp_path / "mevis"
+    draw(root / "valid_u", answers=False)
+    given = ("eval", "--benchmark", "mevis", "--root", root, "--checkpoint", checkpoint, "--out", tmp_path / "out")
+    code, told, complained = villa(*given)
+    assert code == 0, complained
+    assert "mevis, valid_u" in told
+    values = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert values["kind"] == "benchmark"
+    assert len(values["scores"]) == 4
+    assert (tmp_path / "out" / "submission.zip").stat().st_size > 0
 
 
 def test_eval_of_a_folder_without_clips_says_how_to_make_some(tmp_path: Path, checkpoint: Path) -> None:
