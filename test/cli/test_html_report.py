@@ -9,121 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from fakes import HEIGHT, WIDTH, BlobModel, painted
-from small_bags import IMAGE_TOPIC, moving_red, stamp, write_bag
+from evaluated_bag import FRAMES, HOSTILE, PERIOD_S, TEXTS, Evaluated, decoded_frames, evaluate_small_bag
+from fakes import HEIGHT, WIDTH
 
-from villa.masks import RleMask, encode
-from villa_ros.bag import Bag
-from villa_ros.html_report import Pictures, write_report
-from villa_ros.overlay_video import Caption, PictureError
-from villa_ros.pipeline.request import Request
-from villa_ros.recording import Run
-from villa_ros.replay import replay
-from villa_ros.report.worst_moments import IN_ALL, PER_REQUEST, worst_first, worst_moments
-from villa_ros.request_truth import RequestTruth
-from villa_ros.scenario_result import Asked, BagResult, Fault, Moment, ScenarioResult, Timing, Verdict
-from villa_ros.scenario_scores import score_request
-from villa_ros.web_video import WebVideoWriter, read_web_video, write_web_video
+from villa_ros.report.worst_moments import PER_REQUEST
 
-FRAMES = 40
 PATIENCE_S = 30.0
-PERIOD_S = 0.1
-HOSTILE = '<script>window.hurt = 1; alert("hurt")</script><img src=x onerror="window.hurt = 2"> red </script>'
-TEXTS = {"red": "the red box", "blue": "the blue box & its <b>lid</b>", "hostile": HOSTILE, "green": "the green box"}
-ASKED_AT = {"red": 5, "blue": 12, "hostile": 20, "green": 30}
-
-
-def _requests() -> list[Request]:
-    return [Request(name, text, stamp_ns=stamp(ASKED_AT[name])) for name, text in TEXTS.items()]
-
-
-def _truth(name: str) -> RequestTruth:
-    """Red is where it is painted, blue is meant a little beside it, and hostile means what is nowhere near red."""
-    masks = {}
-    for index in range(FRAMES):
-        boxes = moving_red(index)
-        x, y, width, height = boxes["blue" if name in ("blue", "hostile") else "red"]
-        mask = np.zeros((HEIGHT, WIDTH), np.bool_)
-        mask[y : y + height, x - 4 * (name == "blue") : x + width] = name != "green"
-        masks[stamp(index)] = encode(mask)
-    return RequestTruth("painted", tuple(masks), {"object": masks})
-
-
-def _asked(run: Run) -> tuple[Asked, ...]:
-    starts = sorted(ASKED_AT.values())
-    ends = dict(zip(starts, [*starts[1:], FRAMES], strict=True))
-    sizes = {stamp(index): (HEIGHT, WIDTH) for index in range(FRAMES)}
-    return tuple(
-        score_request(
-            request,
-            run,
-            [stamp(index) for index in range(ASKED_AT[name], ends[ASKED_AT[name]])],
-            _truth(name),
-            sizes,
-            IMAGE_TOPIC,
-            every_frame=True,
-            first_mask_s=0.25 if name == "red" else None,
-        )
-        for request in _requests()
-        for name in [request.request_id]
-    )
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A result with its folder."""
-
-    result: ScenarioResult
-    folder: Path
-
-    def pictures(self) -> Pictures:
-        def frame_of(bag: str, camera: str, stamp_ns: int) -> Any:
-            index = round((stamp_ns - stamp(0)) / (1e9 * PERIOD_S))
-            return painted(**moving_red(index))
-
-        def truth_of(bag: str, request_id: str, stamp_ns: int) -> list[RleMask]:
-            return _truth(request_id).masks(stamp_ns)
-
-        return Pictures(truth_of, frame_of)
-
-    def written(self, **options: Any) -> Path:
-        return write_report(self.result, self.folder, self.pictures(), **options)
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
-    """A recording that was run with the fake model and scored, and one that cannot be read."""
-    folder = tmp_path_factory.mktemp("result")
-    bag = write_bag(folder / "source", FRAMES)
-    done = replay(bag, _requests(), BlobModel(), folder / "table top", pictures=False)
-    with Bag(bag) as source:
-        write_web_video(source, IMAGE_TOPIC, "camera", done.run, folder / "table top" / "camera.webm")
-    read = BagResult(
-        name="table top",
-        bag="source",
-        folder="table top",
-        frames={"camera": FRAMES},
-        dropped={"camera": {"bad image: cut short": 3}},
-        start_ns=stamp(0),
-        end_ns=stamp(FRAMES - 1),
-        requests=_asked(done.run),
-        timing=Timing(latency_s=tuple(0.01 + 0.001 * n for n in range(30))),
-        videos={"camera": "table top/camera.webm"},
-    )
-    broken = BagResult("kitchen", "kitchen.mcap", "kitchen", faults=(Fault("kitchen.mcap", "it is cut short"),))
-    verdicts = (
-        Verdict("J&F >= 0.2", True, 0.4321),
-        Verdict("p95 latency < 0.1 s", True, 0.0375, shown="38 ms"),
-        Verdict(f"J&F of '{HOSTILE}' >= 0.5", False, 0.0, "below 0.5", "table top"),
-    )
-    result = ScenarioResult(
-        f"night run {HOSTILE}", "night.yaml", "every-frame", {"name": "blobs"}, {"policy": HOSTILE}, 7,
-        (read, replace(broken, failed=True)), verdicts,
-    )  # fmt: skip
-    return Evaluated(result, folder)
+    return evaluate_small_bag(tmp_path_factory.mktemp("result"))
 
 
 @pytest.fixture(scope="module")
@@ -214,15 +112,6 @@ def _frame(page: Any) -> float:
     return float(page.evaluate("document.querySelector('video').currentTime")) / PERIOD_S
 
 
-def _decoded(video: Path) -> list[np.ndarray]:
-    capture = cv2.VideoCapture(str(video))
-    frames = []
-    while (read := capture.read())[0]:
-        frames.append(read[1][..., ::-1].astype(np.float64))
-    capture.release()
-    return frames
-
-
 def _line_s(page: Any) -> float:
     return float(page.evaluate("document.querySelector('.plot').layout.shapes.at(-1).x0"))
 
@@ -299,7 +188,7 @@ def test_the_video_plays_and_the_scrubber_follows(page: Any) -> None:
 
 def test_the_slider_seeks_to_the_very_frame(page: Any, evaluated: Evaluated) -> None:
     """The red box moves a pixel a frame, so that the picture tells its number."""
-    decoded = _decoded(evaluated.folder / "table top" / "camera.webm")
+    decoded = decoded_frames(evaluated.folder / "table top" / "camera.webm")
     player = _player(page)
     for index in (17, 3, 38):
         player.locator("input").fill(str(index))
@@ -435,61 +324,3 @@ def test_a_video_without_its_stamps_is_a_note_and_no_failure(evaluated: Evaluate
 
 def test_the_page_holds_no_path_of_the_machine(report: Path, evaluated: Evaluated) -> None:
     assert str(evaluated.folder) not in report.read_text("utf-8")
-
-
-def test_a_video_has_a_picture_for_each_stamp(evaluated: Evaluated) -> None:
-    video = read_web_video(evaluated.folder / "table top" / "camera.webm")
-    assert video.fps == 10.0
-    assert video.stamps_ns == tuple(stamp(index) for index in range(FRAMES))
-
-
-def test_a_large_picture_is_shrunk_for_the_video(tmp_path: Path) -> None:
-    with WebVideoWriter(tmp_path / "wide.webm", 5.0) as writer:
-        for _ in range(3):
-            writer.add(np.full((724, 1281, 3), 90, np.uint8), (), Caption("what is this?"))
-    assert [frame.shape for frame in _decoded(tmp_path / "wide.webm")] == [(362, 640, 3)] * 3
-
-
-def test_a_video_for_browsers_has_to_be_webm(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"'\.mp4'.*has to end with \.webm"):
-        WebVideoWriter(tmp_path / "overlay.mp4", 5.0)
-
-
-def _result_of(*asked: Asked) -> ScenarioResult:
-    bag = BagResult("bag", "bag", "bag", requests=asked)
-    return ScenarioResult("any", "", "every-frame", {}, {}, 0, (bag,), ())
-
-
-def _request(
-    name: str, present: bool | None, answered: bool, jf: float | None, moments: tuple[Moment, ...] = ()
-) -> Asked:
-    return Asked(name, name, "camera", 0, "", "", "", present, answered, jf, jf, jf, None, None, None, 1, None, moments)
-
-
-def test_wrong_requests_come_before_low_ones_and_unknown_before_rightly_refused() -> None:
-    result = _result_of(
-        _request("refused", False, False, None),
-        _request("unknown", None, True, None),
-        _request("good", True, True, 0.9),
-        _request("low", True, True, 0.3),
-        _request("missed", True, False, 0.0),
-        _request("invented", False, True, None),
-    )
-    names = [asked.text for _, asked in worst_first(result)]
-    assert names == ["missed", "invented", "low", "good", "unknown", "refused"]
-
-
-def test_worst_moments_lie_apart_and_each_request_has_one_before_any_has_two() -> None:
-    frames = tuple(Moment(int(n * 1e8), True, 1, n / 100, n / 100) for n in range(40))
-    one = worst_moments(_result_of(_request("low", True, True, 0.2, frames)))
-    assert [moment.moment.stamp_ns // 10**8 for moment in one] == [0, 10, 20]
-    many = _result_of(*(_request(f"low {n}", True, True, 0.2, frames) for n in range(IN_ALL - 1)))
-    counts = [sum(moment.asked is asked for moment in worst_moments(many)) for _, asked in worst_first(many)]
-    assert counts == [2] + [1] * (IN_ALL - 2)
-
-
-def test_a_mask_for_what_is_not_there_is_a_worst_moment() -> None:
-    frames = tuple(Moment(int(n * 1e8), n > 4, int(n > 4), None, None) for n in range(8))
-    (first, *_) = worst_moments(_result_of(_request("invented", False, True, None, frames)))
-    assert first.moment.masks == 1
-    assert first.jf is None

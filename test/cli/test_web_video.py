@@ -1,0 +1,31 @@
+"""Videos that browsers play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluated_bag import FRAMES, decoded_frames, evaluate_small_bag
+from small_bags import stamp
+
+from villa_ros.overlay_video import Caption, PictureError
+from villa_ros.web_video import WebVideoWriter, read_web_video
+
+
+def test_a_video_has_a_picture_for_each_stamp(tmp_path: Path) -> None:
+    video = read_web_video(evaluate_small_bag(tmp_path).folder / "table top" / "camera.webm")
+    assert video.fps == 10.0
+    assert video.stamps_ns == tuple(stamp(index) for index in range(FRAMES))
+
+
+def test_a_large_picture_is_shrunk_for_the_video(tmp_path: Path) -> None:
+    with WebVideoWriter(tmp_path / "wide.webm", 5.0) as writer:
+        for _ in range(3):
+            writer.add(np.full((724, 1281, 3), 90, np.uint8), (), Caption("what is this?"))
+    assert [frame.shape for frame in decoded_frames(tmp_path / "wide.webm")] == [(362, 640, 3)] * 3
+
+
+def test_a_video_for_browsers_has_to_be_webm(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"'\.mp4'.*has to end with \.webm"):
+        WebVideoWriter(tmp_path / "overlay.mp4", 5.0)
