@@ -132,6 +132,12 @@ def replay(
     camera_topic: CameraTopic = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/replay"),
     pictures: Annotated[bool, typer.Option(help="Write overlay video and contact sheet.")] = True,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--draft-labels", metavar="FOLDER", help="Also write masks to correct; a new folder."
+        ),
+    ] = None,
     checkpoint: Checkpoint = "",
     device: Device = "cpu",
     threads: Threads = 0,
@@ -139,6 +145,7 @@ def replay(
     """Run a bag through the node's own pipeline without DDS: every frame, the same result each time."""
     from villa_ros import replay as replaying
     from villa_ros.bag import BagError
+    from villa_ros.draft_labels import DraftLabelsError, draft_labels
     from villa_ros.message_mapping import MappingError
     from villa_ros.overlay_video import PictureError
     from villa_ros.run_summary import failed_requests, summary
@@ -150,7 +157,9 @@ def replay(
         usage("--command, --commands-from-bag and --like exclude each other; give one of them")
     if len(times) not in (1, max(1, len(texts))):
         usage(f"{len(times)} times --at for {len(texts)} requests; give one for each, or one for all")
-    with expected(BagError, FileNotFoundError, MappingError, PictureError, TypestoreError):
+    if labels is not None and labels.exists():
+        usage(f"--draft-labels {labels}: it is there already, and may hold corrected labels; choose another folder")
+    with expected(BagError, DraftLabelsError, FileNotFoundError, MappingError, PictureError, TypestoreError):
         bag = bag or share_path("sample", "tabletop")
         if like is not None:
             model = open_model(checkpoint, device, threads)
@@ -167,11 +176,14 @@ def replay(
             done = replaying.replay(
                 bag, requests, model, folder, camera_topic=camera_topic, progress=tracked, pictures=pictures
             )
+        drafted = None if labels is None else draft_labels(bag, camera_topic, done.run, labels)
     out.print(summary(done.run, f"{bag.name}: {done.frames} frames"))
     for reason, count in done.bad_images.items():
         out.print(f"[yellow]left out {count} images: {escape(reason)}[/]")
     shown = [("overlay video", done.overlay), ("contact sheet", done.contact_sheet)] if pictures else []
     _paths(("recording", done.bag), *shown)
+    if drafted is not None:
+        out.print(drafted.text(), highlight=False, markup=False, soft_wrap=True)
     if like is not None:
         out.print(comparison.verdict(), highlight=False, markup=False)
         if not comparison.same:
@@ -291,6 +303,32 @@ def info(
     parts: dict[str, int] = getattr(model, "parameters_by_part", dict)()
     for name, count in parts.items():
         out.print(f"  {name:<18}{count / 1e6:6.1f} M parameters", highlight=False)
+
+
+@app.command()
+def labels(
+    folder: Annotated[Path, typer.Argument(help="What --draft-labels wrote, corrected or not.")],
+    bag: Annotated[
+        Path | None, typer.Option(help="The bag it was drafted from: makes a bag with ground truth of both.")
+    ] = None,
+    where: Annotated[Path, typer.Option("--out", help="With --bag: the new bag.")] = Path("out/truth"),
+) -> None:
+    """Check labels that a person corrected, and make a bag with ground truth of them."""
+    from villa_ros.bag import BagError
+    from villa_ros.read_labels import LabelsError, read_labels
+    from villa_ros.truth_bag import TruthBagError, write_truth_bag
+    from villa_ros.typestore import TypestoreError
+
+    with expected(BagError, LabelsError, TruthBagError, TypestoreError):
+        read = read_labels(folder)
+        seen = f"{len(read.stamps)} frames, {len(read.corrected)} of them corrected, {len(read.objects)} objects"
+        out.print(f"{folder}: {seen}", highlight=False, soft_wrap=True)
+        for request_id, truth in read.truth().items():
+            meant = ", ".join(truth.objects) or "nothing that is there"
+            told = f"{request_id}: {truth.request.text!r} means {meant}, on {len(truth.stamps)} frames"
+            out.print(told, highlight=False, markup=False, soft_wrap=True)
+        made = None if bag is None else write_truth_bag(read, bag, where)
+    _paths(("ground truth", made))
 
 
 app.command("train")(train)

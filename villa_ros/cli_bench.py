@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,8 +51,16 @@ def bench(
     ] = "",
     threads: Annotated[int, typer.Option(min=0, max=256)] = 0,
     stops: Annotated[int, typer.Option(min=0, help="Requests to stop while the model computes; 0: none.")] = 20,
+    spreading: Annotated[
+        bool, typer.Option("--spreading", help="Instead: clips scored a second with one worker and with two.")
+    ] = False,
+    clips: Annotated[int, typer.Option(min=2, help="With --spreading: clips to score.")] = 200,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --spreading: over a Ray cluster.")] = None,
 ) -> None:
     """Frames per second of the fast pass, the time to a first mask, and how soon a stop is answered."""
+    if spreading:
+        _bench_spreading(clips, ray, checkpoint, device or "cpu")
+        return
     if models or all_models:
         from villa_ros.model_bench import ModelBenchError, Options
 
@@ -122,6 +130,23 @@ def _measured(config: NamedConfig, options: Options) -> ModelBench | ModelBenchE
     except ModelBenchError as error:
         err.print(str(error), style="yellow", highlight=False, markup=False, soft_wrap=True)
         return error
+
+
+def _bench_spreading(clips: int, ray: str | None, checkpoint: str, device: str) -> None:
+    from villa_ros.console import progress_bar
+    from villa_ros.spreading import SpreadingError
+    from villa_ros.spreading_bench import SpreadingBenchError, measure
+
+    with expected(SpreadingBenchError, SpreadingError, OSError, ValueError), progress_bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(run: str, done: int, count: int) -> None:
+            if run not in tasks:
+                tasks[run] = bar.add_task(run, total=count)
+            bar.update(tasks[run], completed=done)
+
+        measured = measure(clips, ray=ray, checkpoint=checkpoint, device=device, progress=progress)
+    out.print(measured.text(), highlight=False, markup=False)
 
 
 def overhead(

@@ -143,6 +143,19 @@ def write_draft_labels(bag_path: Path, topic: str, camera: str, run: Run, folder
     return DraftLabels(folder, len(writer.stamps), tuple(objects), len(windows), dropped, bad)
 
 
+def draft_labels(bag_path: Path, camera_topic: str | None, run: Run, folder: Path) -> DraftLabels:
+    """The same for the one camera of a replay, its image topic chosen as `villa replay` does.
+
+    Raises:
+        DraftLabelsError: as `write_draft_labels`.
+        BagError: the bag is damaged, or no topic can be chosen.
+    """
+    with Bag(bag_path) as bag:
+        topic = bag.choose_image_topic(camera_topic)
+    camera = next((timed.value.camera for timed in run.tracks), "camera")
+    return write_draft_labels(bag_path, topic, camera, run, folder)
+
+
 def _objects(run: Run, camera: str) -> list[DraftObject]:
     found: dict[str, DraftObject] = {}
     for timed in run.tracks:
