@@ -142,8 +142,12 @@ class Bag:
         listed = ", ".join(f"{name} ({kind})" for name, kind in self.topics.items()) or "nothing"
         return f"no {what} topic ({' or '.join(types)}) in the bag; it holds {listed}"
 
-    def raw(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, str, int, bytes]]:
+    def raw(
+        self, topics: Sequence[str] = (), span_ns: tuple[int, int] | None = None
+    ) -> Iterator[tuple[str, str, int, bytes]]:
         """(topic, message type, log time in ns, serialized bytes) in log order, of these topics or of all.
+
+        `span_ns` are the first log time that is wanted and the first that is not; an index is used where there is one.
 
         Raises:
             BagError: the file is damaged at this place.
@@ -151,7 +155,8 @@ class Bag:
         connections = self._connections(topics)
         if topics and not connections:
             return
-        messages = self._reader.messages(connections=connections)
+        start, stop = span_ns or (None, None)
+        messages = self._reader.messages(connections=connections, start=start, stop=stop)
         while True:
             try:
                 connection, log_ns, data = next(messages)
@@ -161,13 +166,13 @@ class Bag:
                 raise BagError(_damaged(self.path, error)) from error
             yield connection.topic, connection.msgtype, log_ns, bytes(data)
 
-    def messages(self, topics: Sequence[str] = ()) -> Iterator[Recorded]:
-        """The messages of these topics, or of all, in log order.
+    def messages(self, topics: Sequence[str] = (), span_ns: tuple[int, int] | None = None) -> Iterator[Recorded]:
+        """The messages of these topics, or of all, in log order; see `raw` for `span_ns`.
 
         Raises:
             BagError: the file is damaged, or a message's type is defined neither in the bag nor here.
         """
-        for topic, msgtype, log_ns, data in self.raw(topics):
+        for topic, msgtype, log_ns, data in self.raw(topics, span_ns):
             yield Recorded(topic, log_ns, self.deserialize(topic, msgtype, data))
 
     def deserialize(self, topic: str, msgtype: str, data: bytes) -> Any:
@@ -186,8 +191,14 @@ class Bag:
         except Exception as error:  # generated code meets any error in damaged bytes
             raise BagError(f"topic {topic} holds a message that is no {msgtype} ({error}); record it again") from error
 
-    def frames(self, topic: str, camera: str, on_bad: Callable[[int, BadImage], None] | None = None) -> Iterator[Frame]:
-        """The frames of an image topic in the order of their stamps.
+    def frames(
+        self,
+        topic: str,
+        camera: str,
+        on_bad: Callable[[int, BadImage], None] | None = None,
+        span_ns: tuple[int, int] | None = None,
+    ) -> Iterator[Frame]:
+        """The frames of an image topic in the order of their stamps; see `raw` for `span_ns`.
 
         A bad image is left out, counted in `bad_images` and told to `on_bad` together with its log time.
 
@@ -199,7 +210,7 @@ class Bag:
             raise BagError(f"topic {topic} is {kind or 'not in the bag'}; wanted {IMAGE} or {COMPRESSED_IMAGE}")
         read = frame_from_image if kind == IMAGE else frame_from_compressed
         waiting: list[tuple[int, int, Frame]] = []
-        for index, recorded in enumerate(self.messages([topic])):
+        for index, recorded in enumerate(self.messages([topic], span_ns)):
             try:
                 frame = read(recorded.message, camera, recorded.log_ns)
             except BadImage as bad:

@@ -160,7 +160,7 @@ def _scenario(
     from villa_ros.scenario_table import request_table, verdict_table
     from villa_ros.spreading import SpreadingError
 
-    with expected(SpreadingError, OSError), _bag_bars() as (progress, told):
+    with expected(SpreadingError, OSError), _bag_bars(len(scenario.bags)) as (progress, told):
         result = evaluate_scenario(
             scenario,
             folder,
@@ -183,9 +183,10 @@ def _scenario(
 
 
 @contextmanager
-def _bag_bars() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[BagResult, bool], None]]]:
-    """A bar for each recording under way, and a line for each that is done."""
+def _bag_bars(bags: int) -> Iterator[tuple[Callable[[str, int, int], None], Callable[[BagResult, bool], None]]]:
+    """A bar for all recordings and for each that is under way here, and a line for each that is kept."""
     with progress_bar() as bar:
+        every = bar.add_task("recordings", total=bags)
         tasks: dict[str, object] = {}
 
         def progress(name: str, done: int, count: int) -> None:
@@ -194,6 +195,7 @@ def _bag_bars() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[Bag
             bar.update(tasks[name], completed=done)  # type: ignore[arg-type]
 
         def told(result: BagResult, kept: bool) -> None:
+            bar.advance(every)
             if kept:
                 out.print(f"{escape(result.name)}: kept from before (--fresh runs it again)", highlight=False)
 

@@ -47,12 +47,14 @@ def report_on(scenario: Scenario, result: ScenarioResult, folder: Path, progress
 
 
 def _videos(bag: BagResult, opened: Opened, spec: BagSpec, folder: Path, drawn: Callable[[], None]) -> dict[str, str]:
-    run = read_run(folder / bag.folder / "run")
+    recorded = folder / bag.folder / "run"
+    run = read_run(recorded)
     made = {}
     for camera, topic in opened.cameras.items():
         path = folder / bag.folder / f"{camera}.webm"
-        with Bag(spec.path) as source:
-            write_web_video(source, topic, camera, run, path, drawn)
+        if not path.is_file() or path.stat().st_mtime < recorded.stat().st_mtime:
+            with Bag(spec.path) as source:
+                write_web_video(source, topic, camera, run, path, drawn)
         made[camera] = str(path.relative_to(folder))
     return made
 
@@ -68,8 +70,10 @@ class _Pictures:
         return [] if truth is None else truth.masks(stamp_ns)
 
     def frame(self, bag: str, camera: str, stamp_ns: int) -> Rgb:
+        opened = self._opened[bag]
+        at_ns = dict(opened.logged[camera]).get(stamp_ns, 0)
         with Bag(self._specs[bag].path) as source:
-            for frame in source.frames(self._opened[bag].cameras[camera], camera):
+            for frame in source.frames(opened.cameras[camera], camera, span_ns=(at_ns, at_ns + 1)):
                 if frame.header.stamp_ns == stamp_ns:
                     return frame.rgb()
         raise BagError(f"{self._specs[bag].path} holds no frame of {camera} at {stamp_ns / 1e9:.3f} s any more")
