@@ -1,30 +1,21 @@
 """The same work on many items, spread over processes of this machine or over a Ray cluster.
 
-Each worker is a process of its own behind a pipe of its own. The pools of the standard library and of loky give up all
-that is in flight when one of their processes is killed, and say neither which item was under work nor how the process
-ended; a pipe for each worker says both, so only that item is tried again and only that worker is replaced.
+Each worker holds one item at a time, so that of a worker that dies it is known which item it had: only that one is
+tried again, by whoever is free, and only that worker is replaced.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import signal
 import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import TypeVar
-
-from villa_ros.process_setup import PARENT_VARIABLE, end_with_parent
+from typing import Any, Protocol, TypeVar
 
 WORKER_DIED = "WorkerDied"  # `Failed.type` of an item whose workers were killed
 _OMP_VARIABLE = "OMP_NUM_THREADS"  # torch, MKL and OpenBLAS read it as they are loaded
-_JOIN_S = 5.0  # from asking a worker to end to killing it
 
 Ctx = TypeVar("Ctx")
 Item = TypeVar("Item")
@@ -100,7 +91,9 @@ def spread(
         return spread_over_ray(work, items, workers, ray, begin, retries, threads, gpus)
     if workers == 1:
         return _here(work, items, begin, threads)
-    return _over_processes(work, items, workers, begin, retries, threads or share_of_cores(workers))
+    from villa_ros.spreading_processes import Processes
+
+    return employ(Processes(work, begin, threads or share_of_cores(workers)), items, workers, retries)
 
 
 def share_of_cores(workers: int) -> int:
@@ -155,141 +148,120 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__qualname__}: {error}"
 
 
-# -- processes of this machine ---------------------------------------------------------------------------------------
+# -- engines ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Worker:
-    """A process, its pipe, and the item that it works on."""
-
-    process: SpawnProcess
-    line: Connection
-    index: int | None = None
-
-    def give(self, waiting: deque[int], items: Sequence[object]) -> None:
-        """The next item; one that cannot be given, as the process has just died, goes on waiting."""
-        index = waiting.popleft()
-        try:
-            self.line.send((index, items[index]))
-        except OSError:
-            self.index = None
-            waiting.appendleft(index)
-        else:
-            self.index = index
-
-    def ending(self) -> str:
-        """How the process ended."""
-        self.process.join(_JOIN_S)
-        code = self.process.exitcode
-        if code is None:
-            return "hung up"
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+class DiedError(RuntimeError):
+    """A worker is gone; the message says how it ended."""
 
 
-def _over_processes(
-    work: Callable[[Ctx, Item], Result],
-    items: Sequence[Item],
-    workers: int,
-    begin: Callable[[], Ctx],
-    retries: int,
-    threads: int,
-) -> Generator[tuple[int, Result | Failed], None, None]:
-    spawn = get_context("spawn")
-    payload = pickle.dumps((work, begin))
+class Worker(Protocol):
+    """A worker of an engine, from the outside. It begins by itself."""
+
+    def give(self, index: int, item: Any) -> None:
+        """Let it work on an item.
+
+        Raises:
+            DiedError: it is gone.
+        """
+        ...
+
+    def told(self) -> Any:
+        """What it says, once the engine has heard of it: `Begun` or `CannotBegin`, then a result or `Failed` an item.
+
+        Raises:
+            DiedError: it is gone.
+        """
+        ...
+
+    def dismiss(self) -> None:
+        """End it, whatever it does."""
+        ...
+
+
+W = TypeVar("W", bound=Worker)
+
+
+class Engine(Protocol[W]):
+    """What workers come from."""
+
+    def hire(self) -> W:
+        """A new worker."""
+        ...
+
+    def hear(self, workers: Sequence[W], any_began: bool) -> Sequence[W]:
+        """Wait for one or more of these workers to say something, or to die.
+
+        Raises:
+            SpreadingError: none will.
+        """
+        ...
+
+
+def employ(
+    engine: Engine[W], items: Sequence[Item], workers: int, retries: int
+) -> Generator[tuple[int, Any | Failed], None, None]:
+    """Hand items to workers, one at a time to each, until all are done; who dies is replaced, and its item waits again.
+
+    Raises:
+        SpreadingError: no worker can begin.
+    """
     waiting = deque(range(len(items)))
     deaths = [0] * len(items)
     idle_deaths = 0  # one after the other, of workers that had no item
-    crew: list[_Worker] = []
+    any_began = False
+    left = len(items)
+    crew: dict[W, int | None] = {}  # worker -> index of its item
     try:
-        crew.extend(_hire(spawn, payload, threads) for _ in range(min(workers, len(items))))
-        while crew:
-            for line in wait([worker.line for worker in crew]):
-                worker = next(worker for worker in crew if worker.line is line)
-                index = worker.index
+        for _ in range(min(workers, len(items))):
+            crew[engine.hire()] = None
+        while left:
+            for worker in engine.hear(list(crew), any_began):
+                done: tuple[int, Any] | None = None
                 try:
-                    told: Begun | CannotBegin | Result | Failed = worker.line.recv()
-                except (EOFError, OSError):
-                    ending = worker.ending()
-                    crew.remove(worker)
-                    _dismiss([worker])
+                    told = worker.told()
+                    if isinstance(told, CannotBegin):
+                        raise SpreadingError(no_beginning(told.reason))
+                    index, crew[worker] = crew[worker], None
+                    if index is not None:
+                        done = index, told
+                    idle_deaths, any_began = 0, True
+                    if waiting:
+                        worker.give(waiting[0], items[waiting[0]])
+                        crew[worker] = waiting.popleft()
+                    else:
+                        worker.dismiss()
+                        del crew[worker]
+                except DiedError as death:
+                    worker.dismiss()
+                    index = crew.pop(worker)
                     if index is None:
                         idle_deaths += 1
-                        if idle_deaths > retries:
-                            raise SpreadingError(no_beginning(died(ending, idle_deaths))) from None
                     else:
                         deaths[index] += 1
                         if deaths[index] <= retries:
                             waiting.appendleft(index)
-                    if waiting:
-                        crew.append(_hire(spawn, payload, threads))
-                    if index is not None and deaths[index] > retries:
-                        yield index, Failed(index, WORKER_DIED, died(ending, deaths[index]), "")
-                    continue
-                if isinstance(told, CannotBegin):
-                    raise SpreadingError(no_beginning(told.reason))
-                idle_deaths = 0
-                if waiting:
-                    worker.give(waiting, items)
-                else:
-                    crew.remove(worker)
-                    _dismiss([worker])
-                if index is not None and not isinstance(told, Begun):
-                    yield index, told
+                        else:
+                            done = index, Failed(index, WORKER_DIED, _died(death, deaths[index]), "")
+                    if idle_deaths <= retries:
+                        if waiting:
+                            crew[engine.hire()] = None
+                    elif not crew:
+                        raise SpreadingError(no_beginning(_died(death, idle_deaths))) from None
+                if done is not None:
+                    left -= 1
+                    yield done
     finally:
-        _dismiss(crew)
+        for worker in crew:
+            worker.dismiss()
 
 
-def died(ending: str, times: int) -> str:
+def _died(death: DiedError, times: int) -> str:
     """How workers died over one item, and what may help."""
     tries = f"each of {times} workers" if times > 1 else "the worker"
-    return f"{tries} {ending}; where memory runs out, fewer workers help"
+    return f"{tries} {death}; where memory runs out, fewer workers help"
 
 
 def no_beginning(reason: str) -> str:
     """Why there is no worker."""
     return f"a worker cannot begin: {reason}"
-
-
-def _hire(spawn: SpawnContext, payload: bytes, threads: int) -> _Worker:
-    mine, its = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(its, os.getpid(), payload, threads), daemon=True)
-    process.start()
-    its.close()  # so that the end of the process is the end of the line
-    return _Worker(process, mine)
-
-
-def _dismiss(workers: Sequence[_Worker]) -> None:
-    for worker in workers:
-        worker.process.terminate()
-    for worker in workers:
-        worker.process.join(_JOIN_S)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.line.close()
-
-
-def _serve(line: Connection, parent: int, payload: bytes, threads: int) -> None:
-    """A worker's life: begin, then item for item until the other end hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
-    os.environ[PARENT_VARIABLE] = str(parent)
-    end_with_parent()
-    use_threads(threads)
-    try:
-        work, begin = pickle.loads(payload)  # here, so that what it imports finds the number of threads
-        context = begin()
-    except Exception as error:
-        line.send(CannotBegin(in_one_line(error)))
-        return
-    use_threads(threads)
-    line.send(Begun())
-    while True:
-        try:
-            index, item = line.recv()
-        except EOFError:
-            return
-        done = attempt(work, context, index, item)
-        try:
-            line.send(done)
-        except Exception as error:  # a result that cannot be pickled raises what its class likes
-            line.send(failure(index, error))

@@ -1,30 +1,28 @@
-"""Work spread over a Ray cluster: one actor a worker, which Ray starts anew, where it likes, when it dies."""
+"""Workers that are actors of a Ray cluster: Ray puts them where there is room, and tells of their death."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import socket
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from villa_ros.spreading import (
-    WORKER_DIED,
     Begun,
     CannotBegin,
     Ctx,
+    DiedError,
     Failed,
     Item,
     Result,
     SpreadingError,
     attempt,
-    died,
+    employ,
     failure,
     in_one_line,
-    no_beginning,
     share_of_cores,
     use_threads,
 )
@@ -100,84 +98,93 @@ def _spread(
     threads: int,
     gpus: float,
 ) -> Generator[tuple[int, Result | Failed], None, None]:
-    count = min(workers, len(items))
-    if not count:
+    if not items:
         return
-    payload = pickle.dumps((work, begin))
-    waiting = deque(range(len(items)))
-    with _connected(ray, address, cpus=count * threads):
-        kind = ray.remote(_Worker).options(num_cpus=threads, num_gpus=gpus, max_restarts=-1, max_task_retries=retries)
-        actors = [kind.remote(payload, threads) for _ in range(count)]
-        # A worker gets its first item once it is there: one that the cluster has no room for must keep none.
-        under_way: dict[Any, tuple[Any, int | None]] = {actor.begin.remote(): (actor, None) for actor in actors}
-        left, any_began = len(items), False
+    with _connected(ray, address, cpus=min(workers, len(items)) * threads):
+        yield from employ(_Actors(ray, work, begin, threads, gpus), items, workers, retries)
+
+
+class _Actors:
+    """Engine of `villa_ros.spreading.employ`.
+
+    Ray would restart actors and their tasks by itself (max_restarts, max_task_retries). Of a machine that is lost it
+    notices late, though, and until then uses up an item's tries on it within a second.
+    """
+
+    def __init__(
+        self, ray: ModuleType, work: Callable[[Ctx, Item], object], begin: Callable[[], Ctx], threads: int, gpus: float
+    ) -> None:
+        self._ray, self._threads, self._gpus = ray, threads, gpus
+        self._payload = pickle.dumps((work, begin))
+        self._kind = ray.remote(_Inside).options(num_cpus=threads, num_gpus=gpus, max_restarts=0, max_task_retries=0)
+
+    def hire(self) -> _Actor:
+        """A new actor, once and where the cluster has room for it; it begins at once."""
+        return _Actor(self._ray, self._kind.remote(self._payload, self._threads))
+
+    def hear(self, workers: Sequence[_Actor], any_began: bool) -> Sequence[_Actor]:
+        """The actors that answered or died; for the first one there is a time to wait."""
+        # An actor that the cluster has no room for answers nothing, and so gets no item.
+        answers = [worker.answer for worker in workers]
+        done, _ = self._ray.wait(answers, num_returns=1, timeout=None if any_began else _BEGIN_S)
+        if not done:
+            has = self._ray.cluster_resources()
+            raise SpreadingError(
+                f"no worker began within {_BEGIN_S:g} s: each wants {self._threads} CPUs and {self._gpus:g} GPUs, the "
+                f"cluster has {has.get('CPU', 0):g} and {has.get('GPU', 0):g} in all; see `ray status`"
+            )
+        return [worker for worker in workers if worker.answer in done]
+
+
+class _Actor:
+    """An actor from the outside, and what it was asked last."""
+
+    def __init__(self, ray: ModuleType, handle: Any) -> None:
+        self._ray, self._handle = ray, handle
+        self._index: int | None = None
+        self.answer = handle.begin.remote()
+
+    def give(self, index: int, item: Any) -> None:
+        """See `villa_ros.spreading.Worker`; an actor that is gone says so by its answer."""
+        self._index, self.answer = index, self._handle.do.remote(index, item)
+
+    def told(self) -> Any:
+        """See `villa_ros.spreading.Worker`."""
         try:
-            while left:
-                done, _ = ray.wait(list(under_way), num_returns=1, timeout=None if any_began else _BEGIN_S)
-                if not done:
-                    raise SpreadingError(_no_room(ray, threads, gpus))
-                (reference,) = done
-                actor, index = under_way.pop(reference)
-                told = _told(ray, reference, index, retries)
-                if isinstance(told, CannotBegin):
-                    raise SpreadingError(no_beginning(told.reason))
-                any_began = True
-                if waiting:
-                    following = waiting.popleft()
-                    under_way[actor.do.remote(following, items[following])] = (actor, following)
-                if index is not None and not isinstance(told, Begun):
-                    left -= 1
-                    yield index, told
-        finally:
-            for actor in actors:
-                ray.kill(actor)
+            return self._ray.get(self.answer)
+        except self._ray.exceptions.RayTaskError as error:  # what the work returned cannot be sent
+            return CannotBegin(in_one_line(error)) if self._index is None else failure(self._index, error)
+        except self._ray.exceptions.RayError as error:
+            raise DiedError(f"was killed ({type(error).__name__})") from error
+
+    def dismiss(self) -> None:
+        """See `villa_ros.spreading.Worker`."""
+        self._ray.kill(self._handle)
 
 
-class _Worker:
-    """An actor; one that Ray has started anew begins with its next item."""
+class _Inside:
+    """An actor from the inside."""
 
     def __init__(self, payload: bytes, threads: int) -> None:
         self._payload, self._threads = payload, threads
-        self._begun: tuple[Callable[[Any, Any], Any], Any] | None = None
+        self._work: Callable[[Any, Any], Any] | None = None
+        self._context: Any = None
 
     def begin(self) -> Begun | CannotBegin:
-        """Load what is needed, once."""
-        if self._begun is None:
-            use_threads(self._threads)
-            try:
-                work, begin = pickle.loads(self._payload)
-                self._begun = work, begin()
-            except Exception as error:
-                return CannotBegin(in_one_line(error))
-            use_threads(self._threads)
+        """Load what is needed."""
+        use_threads(self._threads)
+        try:
+            self._work, begin = pickle.loads(self._payload)
+            self._context = begin()
+        except Exception as error:
+            return CannotBegin(in_one_line(error))
+        use_threads(self._threads)
         return Begun()
 
     def do(self, index: int, item: Any) -> Any:
         """The work on one item."""
-        told = self.begin()
-        if self._begun is None:
-            return told
-        work, context = self._begun
-        return attempt(work, context, index, item)
-
-
-def _told(ray: ModuleType, reference: Any, index: int | None, retries: int) -> Any:
-    """What an actor says of an item, or of its beginning where there is no index."""
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:  # what the work returned cannot be sent
-        return CannotBegin(in_one_line(error)) if index is None else failure(index, error)
-    except ray.exceptions.RayError as error:
-        reason = f"{died('was killed', retries + 1)} ({type(error).__name__})"
-        return CannotBegin(reason) if index is None else Failed(index, WORKER_DIED, reason, "")
-
-
-def _no_room(ray: ModuleType, threads: int, gpus: float) -> str:
-    has = ray.cluster_resources()
-    return (
-        f"no worker began within {_BEGIN_S:g} s: each wants {threads} CPUs and {gpus:g} GPUs, the cluster has "
-        f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g} in all; see `ray status`"
-    )
+        assert self._work is not None
+        return attempt(self._work, self._context, index, item)
 
 
 # -- the cluster -----------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_an_actor_that_cannot_begin_says_why(tmp_path: Path, cluster: str) -> No
 
 
 def test_workers_that_are_killed_as_they_begin_are_given_up(tmp_path: Path) -> None:
-    with pytest.raises(SpreadingError, match="each of 2 workers was killed by SIGKILL; where memory runs out"):
+    with pytest.raises(SpreadingError, match="each of [23] workers was killed by SIGKILL; where memory runs out"):
         list(spread(square, range(4), begin=Begin(tmp_path, die=True), workers=2, retries=1))
 
 
@@ -244,6 +244,29 @@ def test_a_cluster_with_other_code_gets_ours(tmp_path: Path) -> None:
     (tmp_path / "old" / "villa_ros" / "__init__.py").touch()
     paths = os.pathsep.join((str(tmp_path / "old"), str(HERE)))
     assert run_command(SQUARES, tmp_path, "local", paths) == ["[0, 1, 4, 9]", "False"]
+
+
+TWO_MACHINES = """
+import sys
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from spread_work import Begin, square
+from villa_ros.spreading import spread
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+second = cluster.add_node(num_cpus=1)
+done = {}
+for index, result in spread(square, range(40), begin=Begin(Path(sys.argv[1])), workers=2, ray=cluster.address):
+    done[index] = result
+    if len({pid for _, pid in done.values()}) == 2 and second is not None:
+        cluster.remove_node(second, allow_graceful=False)
+        second = None
+print(second, [done[index][0] for index in range(40)] == [n * n for n in range(40)])
+cluster.shutdown()
+"""
+
+
+def test_a_machine_of_the_cluster_that_is_lost_costs_no_item(tmp_path: Path, cluster: str) -> None:
+    assert run_command(TWO_MACHINES, tmp_path)[-1] == "None True"
 
 
 # -- scores ----------------------------------------------------------------------------------------------------------
