@@ -111,7 +111,7 @@ def test_an_actor_that_cannot_begin_says_why(tmp_path: Path, cluster: str) -> No
 
 
 def test_workers_that_are_killed_as_they_begin_are_given_up(tmp_path: Path) -> None:
-    with pytest.raises(SpreadingError, match="each of [23] workers was killed by SIGKILL; where memory runs out"):
+    with pytest.raises(SpreadingError, match=r"each of [23] workers was killed by SIGKILL; where memory runs out"):
         list(spread(square, range(4), begin=Begin(tmp_path, die=True), workers=2, retries=1))
 
 
