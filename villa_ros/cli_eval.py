@@ -264,26 +264,32 @@ def _split(
         import pycocotools  # noqa: F401 - told before the model loads
 
         from villa.score_table import save, table
-        from villa_ros.spread_scoring import score_split
+        from villa_ros.spread_scoring import UnscoredError, score_split
 
         shown: list[Shown] = []
+        unscored = ""
         with progress_bar() as bar:
             task = bar.add_task("clips", total=None)
-            scores = score_split(
-                data,
-                checkpoint=checkpoint,
-                device=device,
-                threads=threads,
-                limit=limit,
-                requests=requests,
-                seed=seed,
-                least_presence=least_presence,
-                workers=workers,
-                ray=ray,
-                load=open_model,
-                progress=lambda done, count: bar.update(task, completed=done, total=count),
-                show=None if picture is None else shown.append,
-            )
+            try:
+                scores = score_split(
+                    data,
+                    checkpoint=checkpoint,
+                    device=device,
+                    threads=threads,
+                    limit=limit,
+                    requests=requests,
+                    seed=seed,
+                    least_presence=least_presence,
+                    workers=workers,
+                    ray=ray,
+                    load=open_model,
+                    progress=lambda done, count: bar.update(task, completed=done, total=count),
+                    show=None if picture is None else shown.append,
+                )
+            except UnscoredError as error:  # what was scored is kept
+                scores, unscored = error.scores, str(error)
+                if not scores:
+                    raise
         if picture is not None:
             from villa_ros.score_sheet import write_score_sheet
 
@@ -291,6 +297,8 @@ def _split(
         save(scores, file, seed)
         out.print(score_report(table(scores, seed), str(data)))
     out.print(f"scores: {file}", highlight=False, soft_wrap=True)
+    if unscored:
+        fail(unscored)
 
 
 def _benchmark(

@@ -54,6 +54,16 @@ def test_eval_scores_every_clip_and_writes_what_it_prints(clips: Path, tmp_path:
         assert row["kind"] in told
 
 
+def test_eval_keeps_the_scores_of_the_clips_that_can_be_read(clips: Path, tmp_path: Path, checkpoint: Path) -> None:
+    damaged = sorted(clips.rglob("0000002/*.jpg"))[0]
+    damaged.write_bytes(b"")
+    file = tmp_path / "eval.json"
+    code, _, complained = villa("eval", "--data", clips, "--checkpoint", checkpoint, "--requests", "2", "--out", file)
+    assert code == 1
+    assert "0000002" in complained
+    assert [score["video"] for score in json.loads(file.read_text())["scores"]] == ["0000001"] * 2
+
+
 def test_eval_with_a_least_presence_of_its_own(
     clips: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
