@@ -83,7 +83,8 @@ class RosSource:
         for camera, topic in self._cameras.items():
             self._heard.camera(camera, topic)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not blind the console
-        self._node.create_timer(_LOOK_PERIOD_S, self._guarded("cameras", self._look_for_cameras), clock=steady)
+        look = self._guarded("cameras", lambda *_: self._look_for_cameras())
+        self._node.create_timer(_LOOK_PERIOD_S, look, clock=steady)
         self._thread = threading.Thread(target=self._spin, name="console-ros", daemon=True)
         self._thread.start()
 
