@@ -70,10 +70,12 @@ setup(
         *find_packages(str(ROOT / "model"), include=["villa", "villa.*"]),
     ],
     package_dir={"villa": "model/villa"},  # colcon refuses a name mapped to itself
-    package_data={"villa.data": ["*.json"], PACKAGE: ["report/*"]},
+    package_data={"villa.data": ["*.json"], PACKAGE: ["report/*", "web_console/page/*"]},
     data_files=data_files(),
     install_requires=requirements("runtime"),
-    extras_require={name: requirements(name) for name in ("ros", "opencv", "ray", "report", "train", "data", "test")},
+    extras_require={
+        name: requirements(name) for name in ("ros", "opencv", "ray", "report", "console", "train", "data", "test")
+    },
     entry_points={
         "console_scripts": [
             "villa = villa_ros.cli:main",
