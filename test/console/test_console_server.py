@@ -95,8 +95,7 @@ def closed_with(link: ClientConnection) -> tuple[int, str]:
         while True:
             link.recv(timeout=PATIENCE_S)
     except ConnectionClosed as ended:
-        assert ended.rcvd is not None
-        return ended.rcvd.code, ended.rcvd.reason
+        return (ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else (1006, "")
 
 
 def get(url: str, host: str = "", **options: Any) -> Any:

@@ -1,0 +1,197 @@
+"""The console's page without ROS: a recording that is replayed, and the microphone; in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from console_page import ConsolePage, chromium
+from fakes import BlobModel
+from told import QuietSource
+
+pytest.importorskip("starlette", reason="needs Starlette (pip: villa-ros[console])")
+pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
+
+from villa_ros.pipeline.request import Request
+from villa_ros.share import share_path
+from villa_ros.web_console.heard import Heard
+from villa_ros.web_console.node_health import Line
+from villa_ros.web_console.recognition import Recognition
+from villa_ros.web_console.replay_source import ReplaySource
+from villa_ros.web_console.server import opened
+from villa_ros.web_console.settings import ConsoleSettings
+
+LOCAL = ConsoleSettings(port=0)
+# A microphone that beeps, and is given to every page that asks
+BEEP = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    # A name that is not this machine's, and so no secure context
+    with chromium(*BEEP, "--host-resolver-rules=MAP robot.test 127.0.0.1") as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[ConsolePage]:
+    made = ConsolePage(browser.new_page())
+    yield made
+    made.close()
+    assert made.dialogs == []
+    assert made.errors == []
+
+
+class Listener:
+    """Speech recognition that understands one thing, and keeps what it heard."""
+
+    def __init__(self, text: str = "the red box") -> None:
+        self.text = text
+        self.samples: list[np.ndarray] = []
+        self.rates_hz: list[int] = []
+
+    def __call__(self, samples: Any, rate_hz: int) -> tuple[str, float]:
+        self.samples.append(samples)
+        self.rates_hz.append(rate_hz)
+        return self.text, 0.87
+
+
+def quiet(heard: Heard) -> QuietSource:
+    heard.diagnosed([Line("lifecycle", "ok", "active", {"state": "active", "enabled": "True"})])
+    return QuietSource()
+
+
+def hold_to_talk(page: ConsolePage, milliseconds: int = 900) -> None:
+    page.page.hover("#talk")
+    page.page.mouse.down()
+    page.says("#talk-why", "Listening")
+    assert page.page.get_attribute("#talk", "aria-pressed") == "true"
+    page.page.wait_for_timeout(milliseconds)
+    page.page.mouse.up()
+
+
+def test_a_replay_is_asked_and_answered_ends_and_is_played_again(page: ConsolePage, tmp_path: Path) -> None:
+    heard = Heard()
+    bag = share_path("sample", "tabletop")
+    source = ReplaySource(heard, bag, BlobModel(), [Request("at once", "the blue thing", stamp_ns=0)])
+    with opened(heard, source, LOCAL) as where:
+        page.open(where.url).ready()
+        assert page.text("#node") == "replay of tabletop"
+        page.request("the blue thing", "TRACKING")
+        page.ask("the red thing")
+        page.request("the blue thing", "SUPERSEDED")
+        page.request("the red thing", "TRACKING")
+        page.shows_objects(1)
+        share, pixels = page.over_red("camera", reddest=True)
+        assert share > 0.9
+        assert pixels > 10_000
+        page.page.click("#again")
+        page.request("the red thing", "CANCELED")
+        page.until(lambda: page.page.locator("#requests li").count() == 3, "the recording's own request again")
+        page.request("the blue thing", "TRACKING")
+
+
+def test_held_the_microphone_hears_and_what_it_heard_waits_for_a_confirmation(page: ConsolePage) -> None:
+    heard, listener = Heard(), Listener()
+    source = quiet(heard)
+    with opened(heard, source, LOCAL, Recognition(listener)) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        hold_to_talk(page)
+        page.says("#talk-why", "Understood (87 % sure). Send it, or mend it first.")
+        assert page.page.input_value("#text") == "the red box"
+        assert source.asked == []
+        page.page.press("#text", "Enter")
+        page.until(lambda: source.asked, "the request")
+    assert (source.asked[0].text, source.asked[0].confidence) == ("the red box", 0.87)
+    assert listener.rates_hz == [16_000]
+    assert 0.5 < listener.samples[0].size / 16_000 < 5
+    assert np.abs(listener.samples[0]).max() > 0.05
+
+
+def test_a_tap_switches_the_microphone_on_and_the_next_one_off(page: ConsolePage) -> None:
+    heard, listener = Heard(), Listener()
+    with opened(heard, quiet(heard), LOCAL, Recognition(listener)) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        page.page.focus("#talk")
+        page.page.keyboard.press("Enter")
+        page.says("#talk-why", "Listening")
+        page.page.wait_for_timeout(700)
+        page.page.keyboard.press("Enter")
+        page.says("#talk-why", "Understood")
+
+
+def test_words_that_were_mended_are_sent_as_typed(page: ConsolePage) -> None:
+    heard = Heard()
+    source = quiet(heard)
+    with opened(heard, source, LOCAL, Recognition(Listener("the red mud"))) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        hold_to_talk(page)
+        page.says("#talk-why", "Understood")
+        page.ask("the red mug")
+        page.until(lambda: source.asked, "the request")
+    assert np.isnan(source.asked[0].confidence)
+
+
+def test_a_spoken_stop_waits_for_nothing(page: ConsolePage) -> None:
+    heard = Heard()
+    source = quiet(heard)
+    with opened(heard, source, LOCAL, Recognition(Listener("Stop!"))) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        hold_to_talk(page)
+        page.until(lambda: source.stopped, "the stop")
+    assert source.stopped == [""]
+
+
+def test_told_to_the_console_sends_what_was_understood_at_once(page: ConsolePage) -> None:
+    heard = Heard()
+    source = quiet(heard)
+    settings = ConsoleSettings(port=0, send_speech=True)
+    with opened(heard, source, settings, Recognition(Listener())) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        hold_to_talk(page)
+        page.until(lambda: source.asked, "the request")
+    assert source.asked[0].text == "the red box"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("127.0.0.1", "no model of speech is installed"),
+        ("robot.test", "browsers give it only to pages that come by https"),
+    ],
+)
+def test_a_microphone_that_is_off_says_why(page: ConsolePage, name: str, why: str) -> None:
+    heard = Heard()
+    settings = ConsoleSettings(port=0, names=("robot.test",))
+    missing = Recognition(None, "no model of speech is installed")
+    with opened(heard, quiet(heard), settings, missing) as where:
+        page.open(where.url.replace("127.0.0.1", name))
+        page.says("#talk-why", why)
+        assert page.page.get_attribute("#talk", "aria-disabled") == "true"
+        page.page.focus("#talk")
+        page.page.keyboard.press("Enter")
+        page.says("#talk-why", why)
+
+
+def test_the_connection_is_lost_in_words_and_comes_back_by_itself(page: ConsolePage) -> None:
+    heard = Heard()
+    source = quiet(heard)
+    with opened(heard, source, LOCAL) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        port = int(where.url.rstrip("/").rpartition(":")[2])
+    page.says("#banners", "No connection to the console on the robot. Trying again by itself.")
+    page.ask("the red mug")
+    page.says("#text-why", "There is no connection: the request was not sent.")
+    assert page.page.input_value("#text") == "the red mug"
+    with opened(heard, quiet(heard), ConsoleSettings(port=port)):
+        page.says("#node-state", "active")
+        page.until(lambda: page.text("#banners") == "", "the banner to go")
