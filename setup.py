@@ -70,16 +70,18 @@ setup(
         *find_packages(str(ROOT / "model"), include=["villa", "villa.*"]),
     ],
     package_dir={"villa": "model/villa"},  # colcon refuses a name mapped to itself
-    package_data={"villa.data": ["*.json"], PACKAGE: ["report/*", "web_console/page/*"]},
+    package_data={"villa.data": ["*.json"], PACKAGE: ["speech/*.safetensors", "report/*", "web_console/page/*"]},
     data_files=data_files(),
     install_requires=requirements("runtime"),
     extras_require={
-        name: requirements(name) for name in ("ros", "opencv", "ray", "report", "console", "train", "data", "test")
+        name: requirements(name)
+        for name in ("ros", "opencv", "ray", "report", "speech", "console", "train", "data", "test")
     },
     entry_points={
         "console_scripts": [
             "villa = villa_ros.cli:main",
             "villa_node = villa_ros.node:main",
+            "villa_speech = villa_ros.speech_node:main",
         ],
     },
     zip_safe=False,

@@ -1,0 +1,1 @@
+"""Speech: sound in, commands out, without ROS. docs/speech.md says how it is used."""

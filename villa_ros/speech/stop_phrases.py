@@ -1,0 +1,52 @@
+"""Does an utterance mean "stop"? The node's own stop words, with what people put around them when they speak."""
+
+from __future__ import annotations
+
+from villa_ros.pipeline.command_check import is_stop
+from villa_ros.speech.vocabulary import words
+
+# What a recogniser that knows the task tries on every short utterance.
+SPOKEN_STOPS = (
+    "Stop!", "Stop.", "Stop it.", "Stop that.", "Stop now.", "Please stop.", "Stop, please.", "Stop, stop, stop!",
+    "Stop tracking.", "Stop everything.", "Halt!", "Cancel.", "Cancel that.", "Abort.", "Freeze!", "Never mind.",
+)  # fmt: skip
+_AROUND = frozenset(
+    [
+        "please",
+        "now",
+        "robot",
+        "hey",
+        "ok",
+        "okay",
+        "no",
+        "oh",
+        "wait",
+        "immediately",
+        "at",
+        "once",
+        "right",
+        "away",
+        "just",
+        "i",
+        "said",
+        "everybody",
+        "villa",
+    ]
+)
+_GOES_ON = frozenset(["tracking", "following", "watching", "moving", "looking", "searching", "segmenting"])
+_THINGS = frozenset(["robot", "arm", "tracking", "search", "request", "node", "camera"])
+
+
+def is_spoken_stop(text: str) -> bool:
+    """Is this a stop, whatever politeness is around it: "no, stop!", "stop tracking the mug", "stop the robot"?
+
+    "We met at the bus stop" and "don't stop" are none.
+    """
+    spoken = words(text)
+    while spoken and spoken[0] in _AROUND:
+        spoken = spoken[1:]
+    if spoken[:1] == ["stop"] and ((spoken[1:2] == ["the"] and spoken[-1] in _THINGS) or set(spoken[1:2]) & _GOES_ON):
+        return True
+    while spoken and spoken[-1] in _AROUND:
+        spoken = spoken[:-1]
+    return is_stop(" ".join(spoken) or text)
