@@ -9,13 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 PATIENCE_S = 40.0  # only ever waited out when a test fails
 
-# How well the masks of a camera cover the red pixels of the very picture under them: [IoU, stamp, pixels of the masks].
-_OVER_RED = """(camera) => {
+_FIGURE = """
   const figure = [...document.querySelectorAll("figure")].find((one) => one.querySelector("b").textContent === camera);
+"""
+# How well the masks of a camera cover the red pixels of the very picture under them: [IoU, pixels of the masks, stamp].
+_OVER_RED = (
+    f"(camera) => {{ {_FIGURE}"
+    """
   const [pixels, inks] = ["pixels", "inks"].map((name) => figure.querySelector(`canvas.${name}`));
   const [a, b] = [pixels, inks].map((one) => one.getContext("2d").getImageData(0, 0, one.width, one.height).data);
   let both = 0, either = 0, masked = 0;
@@ -26,8 +32,19 @@ _OVER_RED = """(camera) => {
     either += red || mask;
     masked += mask;
   }
-  return [either ? both / either : 0, masked, a.length === b.length];
+  return [either ? both / either : 0, masked, figure.dataset.stamp ?? ""];
 }"""
+)
+_MASK = (
+    f"(camera) => {{ {_FIGURE}"
+    """
+  const inks = figure.querySelector("canvas.inks");
+  const data = inks.getContext("2d").getImageData(0, 0, inks.width, inks.height).data;
+  let mask = "";
+  for (let at = 3; at < data.length; at += 4) mask += data[at] ? "1" : "0";
+  return [figure.dataset.stamp, inks.width, mask];
+}"""
+)
 
 
 @contextmanager
@@ -60,8 +77,9 @@ class ConsolePage:
         self.page.on("request", lambda request: self.asked_for.append(request.url))
 
     def _on_console(self, said: Any) -> None:
-        # A browser tells of each connection that fails, and servers come and go here.
-        if said.type in ("error", "warning") and not said.text.startswith("WebSocket connection to"):
+        # A browser tells of each connection that fails, and servers come and go here; and that we look at canvases.
+        expected = ("WebSocket connection to", "Canvas2D: Multiple readback")
+        if said.type in ("error", "warning") and not said.text.startswith(expected):
             self.errors.append(said.text)
 
     def open(self, url: str) -> ConsolePage:
@@ -113,12 +131,15 @@ class ConsolePage:
         self.until(lambda: len(self.objects()) == count, f"{count} objects")
         return self.objects()
 
-    def over_red(self, camera: str = "left", *, reddest: bool = False) -> tuple[float, int]:
-        """IoU of the masks with the red pixels under them, and the masks' pixels.
+    def over_red(self, camera: str = "left", *, reddest: bool = False) -> tuple[float, int, str]:
+        """IoU of the masks with the red pixels under them, the masks' pixels, and the picture's stamp.
 
         `reddest`: red is what the tests' model takes for it, whatever green and blue are.
         """
-        script = _OVER_RED.replace("REDDEST", "true" if reddest else "false")
-        share, masked, same_size = self.page.evaluate(script, camera)
-        assert same_size
-        return float(share), int(masked)
+        share, masked, stamp = self.page.evaluate(_OVER_RED.replace("REDDEST", str(reddest).lower()), camera)
+        return float(share), int(masked), str(stamp)
+
+    def mask(self, camera: str) -> tuple[int, NDArray[np.bool_]]:
+        """The stamp of the picture that is shown, ns, and where masks lie on it, [H, W]."""
+        stamp, width, bits = self.page.evaluate(_MASK, camera)
+        return int(stamp), (np.frombuffer(bits.encode(), np.uint8) == ord("1")).reshape(-1, width)

@@ -85,7 +85,7 @@ def test_a_replay_is_asked_and_answered_ends_and_is_played_again(page: ConsolePa
         page.request("the blue thing", "SUPERSEDED")
         page.request("the red thing", "TRACKING")
         page.shows_objects(1)
-        share, pixels = page.over_red("camera", reddest=True)
+        share, pixels, _ = page.over_red("camera", reddest=True)
         assert share > 0.9
         assert pixels > 10_000
         page.page.click("#again")

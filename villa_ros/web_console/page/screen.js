@@ -58,7 +58,7 @@ export class Screen {
       this.picture.height = bitmap.height;
     }
     this.picture.getContext("2d").drawImage(bitmap, 0, 0);
-    this.stamp = message.stamp;
+    this.figure.dataset.stamp = message.stamp;
     this.objects = message.objects;
     this.paint(message);
     this.label();
