@@ -103,6 +103,12 @@ class RosSource:
         Raises:
             NotSentError: no active node listens.
         """
+        health = self._heard.health()
+        if health.node_silent_s is not None and not health.node_alive:
+            # DDS counts the subscription of a node that was killed for some 20 s more
+            raise NotSentError(
+                f"the node {self.name} has said nothing for {health.node_silent_s:.0f} s: is it running?"
+            )
         self._publish(request)
         self._heard.command(request)
 

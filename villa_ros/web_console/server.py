@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from villa_ros.model_loading import memory_mb
 from villa_ros.web_console.access import AccessError, WrongTokens, access_for, is_loopback
@@ -66,7 +67,7 @@ class Opened:
     @property
     def link(self) -> str:
         """The address with the token behind #, where browsers keep it to themselves."""
-        return f"{self.url}#token={self.token}" if self.token else self.url
+        return f"{self.url}#token={quote(self.token, safe='')}" if self.token else self.url
 
 
 @contextmanager
