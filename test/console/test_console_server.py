@@ -28,6 +28,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
+from villa_ros.web_console import recognition
 from villa_ros.web_console.certificate import self_signed
 from villa_ros.web_console.heard import Heard
 from villa_ros.web_console.recognition import Recognition, RecognitionError, find_recognition
@@ -405,10 +406,28 @@ def test_a_spoken_stop_is_told_from_a_request(heard: Heard, source: QuietSource)
         assert made.until("understood")["stop"]
 
 
-def test_without_speech_recognition_the_page_is_told_why() -> None:
-    missing = find_recognition("villa_ros.no_such_module")
+def test_without_speech_recognition_the_page_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognition, "find_spec", lambda name: None)
+    missing = find_recognition()
     assert missing.recognise is None
-    assert "not installed on the robot (villa_ros.no_such_module is missing)" in missing.why
+    assert missing.why == "speech recognition is not installed on the robot (ctranslate2 is missing)"
+
+
+@pytest.mark.slow
+def test_what_is_said_is_understood_by_the_robots_own_recogniser() -> None:
+    pytest.importorskip("faster_whisper", reason="needs the packages of requirements/speech.txt")
+    from villa_ros.speech import synthesis
+
+    if not synthesis.installed():
+        pytest.skip("needs espeak-ng: apt-get install espeak-ng")
+    found = find_recognition()
+    assert found.recognise is not None, found.why
+    sound = synthesis.speak("Track the red mug.", synthesis.Voice("en-us", 150))
+    text, confidence = found.recognise(np.repeat(sound, 3), 48_000)
+    assert "red mug" in text.lower()
+    assert 0 < confidence <= 1
+    with pytest.raises(RecognitionError, match="nothing was said"):
+        found.recognise(np.zeros(16_000, np.float32), 16_000)
 
 
 def test_a_self_signed_certificate_serves_https_and_is_kept(heard: Heard, source: QuietSource, tmp_path: Path) -> None:

@@ -1,27 +1,28 @@
-"""The way from a browser's microphone to words: speech recognition, where it is installed and ready.
+"""The way from a browser's microphone to words: `villa_ros.speech`, where it is installed and ready.
 
-It is looked up when the console starts: `villa_ros.speech.push_to_talk` is to have a function
-
-    recognise(samples: NDArray[np.float32], rate_hz: int) -> tuple[str, float]
-
-from mono sound [N] in -1..1 to a text and its confidence 0..1; and may have `unready() -> str`, which says what is
-missing, or nothing.
+It is looked up when the console starts, and loaded when somebody speaks for the first time.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-MODULE = "villa_ros.speech.push_to_talk"
+if TYPE_CHECKING:
+    from villa_ros.speech.recogniser import Recogniser
+
 LONGEST_S = 30.0
 SHORTEST_S = 0.2
 _RATES_HZ = (8_000, 192_000)
+_PACKAGES = ("ctranslate2", "faster_whisper")
 
+# Mono sound [N] in -1..1 and its rate in Hz -> text and confidence 0..1. It runs in a thread, one call at a time.
 Recognise = Callable[[NDArray[np.float32], int], tuple[str, float]]
 
 
@@ -37,16 +38,58 @@ class Recognition:
     why: str = ""
 
 
-def find_recognition(module: str = MODULE) -> Recognition:
+def find_recognition() -> Recognition:
     """Speech recognition as it is installed here."""
+    why = _missing()
+    return Recognition(None, why) if why else Recognition(SpokenWords())
+
+
+def _missing() -> str:
+    """What speech recognition lacks, as far as can be told without loading it; empty: nothing."""
+    for package in _PACKAGES:
+        if find_spec(package) is None:
+            return f"speech recognition is not installed on the robot ({package} is missing)"
+    from villa_ros.speech.whisper import WhisperError, shipped_folder
+
     try:
-        found = import_module(module)
-    except ImportError as error:
-        return Recognition(None, f"speech recognition is not installed on the robot ({error.name} is missing)")
-    unready = getattr(found, "unready", None)
-    if unready is not None and (why := unready()):
-        return Recognition(None, f"speech recognition is not ready on the robot: {why}")
-    return Recognition(found.recognise)
+        shipped_folder()
+    except WhisperError as error:
+        return f"speech recognition is not ready on the robot: {error}"
+    return ""
+
+
+class SpokenWords:
+    """The recogniser of `villa_ros.speech`, with the words of what the shipped model knows."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recogniser: Recogniser | None = None
+
+    def __call__(self, samples: NDArray[np.float32], rate_hz: int) -> tuple[str, float]:
+        """[N] at `rate_hz` -> text, confidence.
+
+        Raises:
+            RecognitionError: nothing was said, as far as can be told.
+            WhisperError: a model cannot be loaded.
+            LetterModelError: likewise.
+        """
+        from villa_ros.speech.filters import is_hallucinated, repeats_itself
+        from villa_ros.speech.sound import resampled
+
+        heard = self._loaded().hear(resampled(samples, rate_hz))
+        if not heard.text or is_hallucinated(heard.text) or repeats_itself(heard.text):
+            raise RecognitionError("nothing was said, or it was too quiet")
+        return heard.text, heard.confidence
+
+    def _loaded(self) -> Recogniser:
+        with self._lock:
+            if self._recogniser is None:
+                from villa_ros.speech.recogniser import Recogniser
+                from villa_ros.speech.vocabulary import shipped
+                from villa_ros.speech.whisper import Whisper
+
+                self._recogniser = Recogniser(Whisper(), shipped())
+            return self._recogniser
 
 
 class Utterance:
@@ -90,4 +133,4 @@ class Utterance:
         """
         if self.seconds < SHORTEST_S:
             raise RecognitionError("that was too short: hold the button while you speak")
-        return np.frombuffer(b"".join(self._pieces), "<i2").astype(np.float32) / 32768.0
+        return np.frombuffer(b"".join(self._pieces), "<i2").astype(np.float32) / np.float32(32768.0)

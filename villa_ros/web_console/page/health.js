@@ -1,6 +1,6 @@
 // How node, cameras and server do: tiles for what is looked at, everything else in a list.
 
-import { element, number } from "./words.js";
+import { amount, element, number } from "./words.js";
 
 const MARKS = { ok: ["✔", "good"], warn: ["▲", "low"], error: ["✘", "bad"], stale: ["?", "open"] };
 
@@ -18,15 +18,15 @@ export class HealthPanel {
     for (const camera of health.cameras) {
       const name = `camera ${camera.name}`;
       const of = several ? `, ${camera.name}` : "";
-      tiles.push([`pictures${of}`, `${number(camera.rate_hz, 1)} Hz`]);
-      tiles.push([`processed${of}`, `${number(value(name, "rate_used_hz"), 1)} Hz`]);
+      tiles.push([`pictures${of}`, amount(camera.rate_hz, 1, "Hz")]);
+      tiles.push([`processed${of}`, amount(value(name, "rate_used_hz"), 1, "Hz")]);
       tiles.push([`dropped${of}`, dropped(lines.get(name))]);
     }
-    tiles.push(["latency p50", `${number(value("worker", "frame/p50_ms"))} ms`]);
-    tiles.push(["latency p95", `${number(value("worker", "frame/p95_ms"))} ms`]);
-    tiles.push(["node memory", `${number(value("model", "memory/resident_mb"))} MB`]);
-    tiles.push(["page server", `${number(health.server.cpu_percent)} % CPU`]);
-    tiles.push(["its memory", `${number(health.server.memory_mb)} MB`]);
+    tiles.push(["latency p50", amount(value("worker", "frame/p50_ms"), "ms")]);
+    tiles.push(["latency p95", amount(value("worker", "frame/p95_ms"), "ms")]);
+    tiles.push(["node memory", amount(value("model", "memory/resident_mb"), "MB")]);
+    tiles.push(["page server", amount(health.server.cpu_percent, "% CPU")]);
+    tiles.push(["its memory", amount(health.server.memory_mb, "MB")]);
     tiles.push(["browsers", number(health.server.browsers)]);
     this.tiles.replaceChildren(...tiles.map(([name, text]) => tile(name, text)));
     if (this.lines.parentElement.open) this.lines.replaceChildren(...health.node.lines.flatMap(listed));

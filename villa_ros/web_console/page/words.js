@@ -18,6 +18,11 @@ export const percent = (share) => (share == null ? "?" : `${Math.round(100 * sha
 
 export const number = (value, digits = 0) => (Number.isFinite(value) ? value.toFixed(digits) : "-");
 
+export const amount = (value, ...more) => {
+  const unit = more.pop();
+  return Number.isFinite(value) ? `${number(value, ...more)} ${unit}` : "-";
+};
+
 // Of objects
 export const STATES = {
   TENTATIVE: "not confirmed yet",
