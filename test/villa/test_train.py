@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -212,6 +213,17 @@ def test_a_perfect_mask_costs_little_and_scores_one():
     assert float(sum(good)) < 0.02 * float(sum(bad))
     assert float(soft_iou((target * 2 - 1) * 12, target)) == 1.0
     assert float(soft_iou(torch.full((1, 16, 24), -1.0), torch.zeros(1, 16, 24))) == 1.0
+
+
+def test_a_feed_that_is_closed_leaves_no_thread_behind(data):
+    codec = tiny_model().codec
+    feed = Feed(FeedConfig(root=data, frames=2, requests=4, seed=0, height=64, width=96, visual_tokens=12), codec)
+    before = threading.active_count()
+    next(iter(feed))
+    assert threading.active_count() == before + 1
+    feed.close()
+    assert threading.active_count() == before
+    feed.close()
 
 
 def test_a_clip_whose_questions_teach_no_words_still_trains(data):

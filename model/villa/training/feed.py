@@ -36,6 +36,7 @@ from villa.training.packing import Question
 from villa.training.pictures import Look, scaled
 
 _UNCLEAR = -100
+_LONGEST_BATCH_S = 60.0
 _LEAST_PX = 16  # at 320x240; less of an object is not there
 _UNEVEN = 0.5  # of the choices of frames
 _CHECKED = 0.6  # of the questions about what is in view: those that name nouns
@@ -138,8 +139,12 @@ class Feed:
         return clips[which::count] or clips
 
     def close(self) -> None:
-        """Stop the background thread."""
+        """Stop the background thread, and wait until it has: one that is cut off inside OpenCV as the process ends
+        takes the process down with it.
+        """
         self._closed.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(_LONGEST_BATCH_S)
 
     def _work(self) -> None:
         made = 0
