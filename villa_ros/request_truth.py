@@ -84,48 +84,63 @@ def request_truths(
     """
     if source.none:
         return {}
+    asked = _Asked(requests, wanted, stamps)
     if source.folder is not None:
-        return _of_folder(source, requests, wanted, stamps)
+        return _of_folder(source, asked)
     topic = source.topic or TRUTH_TOPIC
     if bag.topics.get(topic) != TRACKLETS:
         if not source.topic:
             return {}
         seen = f"is {bag.topics[topic]}" if topic in bag.topics else "is not in the bag"
         raise TruthError(f"{bag.path}: topic {topic} {seen}; wanted {TRACKLETS} there, or truth: none")
-    return _of_topic(bag, topic, requests, wanted)
+    return _of_topic(bag, topic, asked)
 
 
-def _names(request: Request, wanted: Mapping[str, Wanted]) -> list[str]:
-    """What a request may be called in the ground truth, most telling first."""
-    said = wanted.get(request.request_id)
-    return [said.truth] if said is not None and said.truth else [request.request_id, request.text]
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a recording."""
+
+    requests: Sequence[Request]
+    wanted: Mapping[str, Wanted]  # what the scenario's file says of them, by id
+    stamps: Mapping[str, Sequence[int]]  # of the frames of each camera
+
+    def match(self, source: object, known: Mapping[str, RequestTruth]) -> dict[str, RequestTruth]:
+        """Each request with what ground truth says under one of its names."""
+        found: dict[str, RequestTruth] = {}
+        for request in self.requests:
+            said = self.wanted.get(request.request_id)
+            names = [said.truth] if said is not None and said.truth else [request.request_id, request.text]
+            name = next((name for name in names if name in known), None)
+            if name is None:
+                tried = " or ".join(map(repr, names))
+                has = ", ".join(map(repr, sorted(known))) or "nothing"
+                raise TruthError(
+                    f"{source} holds no ground truth called {tried}; it has {has}: name it with `truth: ...`"
+                )
+            found[request.request_id] = known[name]
+        return found
+
+    def frames(self, folder: Path, count: int) -> Sequence[int]:
+        """The stamps of the one camera whose frames these annotations are about.
+
+        Raises:
+            TruthError: several cameras, or another number of frames.
+        """
+        fitting = [of_camera for of_camera in self.stamps.values() if len(of_camera) == count]
+        if len(fitting) != 1:
+            seen = ", ".join(f"{name} has {len(of_camera)}" for name, of_camera in self.stamps.items())
+            raise TruthError(f"{folder} has {count} frames; camera {seen}: wanted the same number, one for each")
+        return fitting[0]
 
 
-def _match(
-    source: str, requests: Sequence[Request], wanted: Mapping[str, Wanted], known: Mapping[str, RequestTruth]
-) -> dict[str, RequestTruth]:
-    found: dict[str, RequestTruth] = {}
-    for request in requests:
-        names = _names(request, wanted)
-        name = next((name for name in names if name in known), None)
-        if name is None:
-            tried = " or ".join(map(repr, names))
-            has = ", ".join(map(repr, sorted(known))) or "nothing"
-            raise TruthError(f"{source} holds no ground truth called {tried}; it has {has}: name it with `truth: ...`")
-        found[request.request_id] = known[name]
-    return found
-
-
-def _of_topic(
-    bag: Bag, topic: str, requests: Sequence[Request], wanted: Mapping[str, Wanted]
-) -> dict[str, RequestTruth]:
+def _of_topic(bag: Bag, topic: str, asked: _Asked) -> dict[str, RequestTruth]:
     known: dict[str, RequestTruth] = {}
     name = f"{bag.path}, {topic}"
     for recorded in bag.messages([topic]):
         message = recorded.message
         if message.request_id:
             known[message.request_id] = _of_message(name, message, recorded.log_ns)
-    return _match(name, requests, wanted, known)
+    return asked.match(name, known)
 
 
 def _of_message(name: str, message: Any, log_ns: int) -> RequestTruth:
@@ -148,27 +163,22 @@ def _of_message(name: str, message: Any, log_ns: int) -> RequestTruth:
 # -- folders ---------------------------------------------------------------------------------------------------------
 
 
-def _of_folder(
-    source: TruthSource,
-    requests: Sequence[Request],
-    wanted: Mapping[str, Wanted],
-    stamps: Mapping[str, Sequence[int]],
-) -> dict[str, RequestTruth]:
+def _of_folder(source: TruthSource, asked: _Asked) -> dict[str, RequestTruth]:
     folder = source.folder
     assert folder is not None
     if (folder / "labels.json").is_file():
-        return _of_labels(folder, requests, wanted)
+        return _of_labels(folder, asked)
     if list(folder.glob("meta_expressions*.json")):
-        return _of_expressions(folder, source.video, requests, wanted, stamps)
+        return _of_expressions(folder, source.video, asked)
     if (folder / "Annotations").is_dir() or list(folder.glob("*.png")):
-        return _of_palettes(folder, source.video, requests, wanted, stamps)
+        return _of_palettes(folder, source.video, asked)
     raise TruthError(
         f"{folder}: wanted labels.json (corrected labels), meta_expressions.json (MeViS, ReVOS) or Annotations/ "
         f"(DAVIS); saw {', '.join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else 'no folder'}"
     )
 
 
-def _of_labels(folder: Path, requests: Sequence[Request], wanted: Mapping[str, Wanted]) -> dict[str, RequestTruth]:
+def _of_labels(folder: Path, asked: _Asked) -> dict[str, RequestTruth]:
     from villa_ros.read_labels import LabelsError, read_labels
 
     try:
@@ -176,16 +186,10 @@ def _of_labels(folder: Path, requests: Sequence[Request], wanted: Mapping[str, W
     except LabelsError as error:
         raise TruthError(str(error)) from error
     known = {name: RequestTruth(str(folder), tuple(sorted(one.stamps)), one.objects) for name, one in truths.items()}
-    return _match(str(folder), requests, wanted, known)
+    return asked.match(folder, known)
 
 
-def _of_expressions(
-    folder: Path,
-    video_name: str,
-    requests: Sequence[Request],
-    wanted: Mapping[str, Wanted],
-    stamps: Mapping[str, Sequence[int]],
-) -> dict[str, RequestTruth]:
+def _of_expressions(folder: Path, video_name: str, asked: _Asked) -> dict[str, RequestTruth]:
     try:
         import pycocotools  # noqa: F401 - what its masks are read with
 
@@ -204,7 +208,7 @@ def _of_expressions(
         raise TruthError(f"{folder}: wanted video {video_name!r} (truth: video), saw {len(videos)} videos: {seen}")
     video = videos[video_name]
     known: dict[str, RequestTruth] = {}
-    (times,) = _frames(folder, stamps, len(video.frames))
+    times = asked.frames(folder, len(video.frames))
     shape = data.rgb(video, 0).shape
     for expression in video.expressions:
         objects = {
@@ -213,24 +217,18 @@ def _of_expressions(
         }
         truth = RequestTruth(f"{folder}, video {video_name}", tuple(times[t] for t in video.scored), objects)
         known[expression.key] = known[expression.text] = truth
-    return _match(str(folder), requests, wanted, known)
+    return asked.match(folder, known)
 
 
-def _of_palettes(
-    folder: Path,
-    video_name: str,
-    requests: Sequence[Request],
-    wanted: Mapping[str, Wanted],
-    stamps: Mapping[str, Sequence[int]],
-) -> dict[str, RequestTruth]:
+def _of_palettes(folder: Path, video_name: str, asked: _Asked) -> dict[str, RequestTruth]:
     images = _palette_folder(folder, video_name)
     files = sorted(images.glob("*.png"))
     by_stamp = all(file.stem.isdigit() and len(file.stem) > 15 for file in files)
-    times = [int(file.stem) for file in files] if by_stamp else _frames(images, stamps, len(files))[0]
+    times = [int(file.stem) for file in files] if by_stamp else asked.frames(images, len(files))
     indices = {stamp: _indices(file) for stamp, file in zip(times, files, strict=True)}
     found: dict[str, RequestTruth] = {}
-    for request in requests:
-        said = wanted.get(request.request_id)
+    for request in asked.requests:
+        said = asked.wanted.get(request.request_id)
         if said is None or said.objects is None:
             raise TruthError(
                 f"{images} says nothing about words: give request {request.request_id!r} `objects: [...]`, the palette "
@@ -268,16 +266,3 @@ def _indices(file: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
             return np.asarray(image, np.uint8)
     except (OSError, UnidentifiedImageError) as error:
         raise TruthError(f"{file} cannot be read as an image: {error}") from error
-
-
-def _frames(folder: Path, stamps: Mapping[str, Sequence[int]], count: int) -> list[Sequence[int]]:
-    """The stamps of the one camera whose frames these annotations are about.
-
-    Raises:
-        TruthError: several cameras, or another number of frames.
-    """
-    fitting = [of_camera for of_camera in stamps.values() if len(of_camera) == count]
-    if len(fitting) != 1:
-        seen = ", ".join(f"{name} has {len(of_camera)}" for name, of_camera in stamps.items())
-        raise TruthError(f"{folder} has {count} frames; camera {seen}: wanted the same number, one for each")
-    return fitting
