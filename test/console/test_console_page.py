@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,27 @@ class Listener:
         return self.text, 0.87
 
 
-def quiet(heard: Heard) -> QuietSource:
-    heard.diagnosed([Line("lifecycle", "ok", "active", {"state": "active", "enabled": "True"})])
-    return QuietSource()
+class ActiveNode(QuietSource):
+    """Says once in a while that it is active, and nothing else."""
+
+    def __init__(self, heard: Heard) -> None:
+        super().__init__()
+        self._heard = heard
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        super().start()
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        super().close()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.2):
+            self._heard.diagnosed([Line("lifecycle", "ok", "active", {"state": "active", "enabled": "True"})])
 
 
 def hold_to_talk(page: ConsolePage, milliseconds: int = 900) -> None:
@@ -96,7 +115,7 @@ def test_a_replay_is_asked_and_answered_ends_and_is_played_again(page: ConsolePa
 
 def test_held_the_microphone_hears_and_what_it_heard_waits_for_a_confirmation(page: ConsolePage) -> None:
     heard, listener = Heard(), Listener()
-    source = quiet(heard)
+    source = ActiveNode(heard)
     with opened(heard, source, LOCAL, Recognition(listener)) as where:
         page.open(where.url)
         page.says("#node-state", "active")
@@ -114,7 +133,7 @@ def test_held_the_microphone_hears_and_what_it_heard_waits_for_a_confirmation(pa
 
 def test_a_tap_switches_the_microphone_on_and_the_next_one_off(page: ConsolePage) -> None:
     heard, listener = Heard(), Listener()
-    with opened(heard, quiet(heard), LOCAL, Recognition(listener)) as where:
+    with opened(heard, ActiveNode(heard), LOCAL, Recognition(listener)) as where:
         page.open(where.url)
         page.says("#node-state", "active")
         page.page.focus("#talk")
@@ -127,7 +146,7 @@ def test_a_tap_switches_the_microphone_on_and_the_next_one_off(page: ConsolePage
 
 def test_words_that_were_mended_are_sent_as_typed(page: ConsolePage) -> None:
     heard = Heard()
-    source = quiet(heard)
+    source = ActiveNode(heard)
     with opened(heard, source, LOCAL, Recognition(Listener("the red mud"))) as where:
         page.open(where.url)
         page.says("#node-state", "active")
@@ -140,7 +159,7 @@ def test_words_that_were_mended_are_sent_as_typed(page: ConsolePage) -> None:
 
 def test_a_spoken_stop_waits_for_nothing(page: ConsolePage) -> None:
     heard = Heard()
-    source = quiet(heard)
+    source = ActiveNode(heard)
     with opened(heard, source, LOCAL, Recognition(Listener("Stop!"))) as where:
         page.open(where.url)
         page.says("#node-state", "active")
@@ -151,7 +170,7 @@ def test_a_spoken_stop_waits_for_nothing(page: ConsolePage) -> None:
 
 def test_told_to_the_console_sends_what_was_understood_at_once(page: ConsolePage) -> None:
     heard = Heard()
-    source = quiet(heard)
+    source = ActiveNode(heard)
     settings = ConsoleSettings(port=0, send_speech=True)
     with opened(heard, source, settings, Recognition(Listener())) as where:
         page.open(where.url)
@@ -172,7 +191,7 @@ def test_a_microphone_that_is_off_says_why(page: ConsolePage, name: str, why: st
     heard = Heard()
     settings = ConsoleSettings(port=0, names=("robot.test",))
     missing = Recognition(None, "no model of speech is installed")
-    with opened(heard, quiet(heard), settings, missing) as where:
+    with opened(heard, ActiveNode(heard), settings, missing) as where:
         page.open(where.url.replace("127.0.0.1", name))
         page.says("#talk-why", why)
         assert page.page.get_attribute("#talk", "aria-disabled") == "true"
@@ -183,7 +202,7 @@ def test_a_microphone_that_is_off_says_why(page: ConsolePage, name: str, why: st
 
 def test_the_connection_is_lost_in_words_and_comes_back_by_itself(page: ConsolePage) -> None:
     heard = Heard()
-    source = quiet(heard)
+    source = ActiveNode(heard)
     with opened(heard, source, LOCAL) as where:
         page.open(where.url)
         page.says("#node-state", "active")
@@ -192,6 +211,51 @@ def test_the_connection_is_lost_in_words_and_comes_back_by_itself(page: ConsoleP
     page.ask("the red mug")
     page.says("#text-why", "There is no connection: the request was not sent.")
     assert page.page.input_value("#text") == "the red mug"
-    with opened(heard, quiet(heard), ConsoleSettings(port=port)):
+    with opened(heard, ActiveNode(heard), ConsoleSettings(port=port)):
         page.says("#node-state", "active")
         page.until(lambda: page.text("#banners") == "", "the banner to go")
+
+
+def test_a_node_that_is_away_inactive_or_disabled_is_told_from_one_that_works(page: ConsolePage) -> None:
+    heard = Heard()
+    with opened(heard, QuietSource(), LOCAL) as where:
+        page.open(where.url)
+        page.says("#banners", "The node /villa_node was not heard of yet.")
+
+        def lifecycle(state: str, enabled: str = "True") -> None:
+            heard.diagnosed([Line("lifecycle", "warn", state, {"state": state, "enabled": enabled})])
+
+        lifecycle("inactive")
+        page.says("#banners", "The node /villa_node is not active: inactive.")
+        lifecycle("active", "False")
+        page.says("#banners", "The node /villa_node is disabled")
+        lifecycle("active")
+        page.until(lambda: page.text("#banners") == "", "the banner to go")
+
+
+def test_everything_can_be_done_from_the_keyboard_and_nothing_hides_on_a_phone(browser: Any) -> None:
+    heard = Heard()
+    source = ActiveNode(heard)
+    with opened(heard, source, LOCAL) as where:
+        phone = ConsolePage(browser.new_page(viewport={"width": 360, "height": 740}))
+        phone.open(where.url).says("#node-state", "active")
+        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert phone.page.evaluate(wide) == 0
+        assert phone.page.locator("#stop-all").is_visible()
+        phone.page.keyboard.press("/")
+        phone.page.keyboard.type("the red mug")
+        phone.page.keyboard.press("Shift+Enter")
+        phone.page.keyboard.type("on the left")
+        phone.page.keyboard.press("Enter")
+        phone.until(lambda: source.asked, "the request")
+        assert source.asked[0].text == "the red mug\non the left"
+        reached = set()
+        for _ in range(25):
+            phone.page.keyboard.press("Tab")
+            reached.add(phone.page.evaluate("document.activeElement.id"))
+        assert {"stop-all", "masks", "text", "talk", "follow-up"} <= reached
+        phone.page.focus("#stop-all")
+        phone.page.keyboard.press("Enter")
+        phone.until(lambda: source.stopped, "the stop")
+        assert phone.errors == []
+        phone.close()

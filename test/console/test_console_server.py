@@ -29,10 +29,11 @@ from websockets.sync.client import ClientConnection, connect
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.web_console import recognition
+from villa_ros.web_console.browser_link import MOST_BROWSERS
 from villa_ros.web_console.certificate import self_signed
 from villa_ros.web_console.heard import Heard
 from villa_ros.web_console.recognition import Recognition, RecognitionError, find_recognition
-from villa_ros.web_console.server import LARGEST_MESSAGE, MOST_BROWSERS, ConsoleError, Opened, opened
+from villa_ros.web_console.server import LARGEST_MESSAGE, ConsoleError, Opened, opened
 from villa_ros.web_console.settings import ConsoleSettings
 
 PATIENCE_S = 10.0
@@ -204,6 +205,8 @@ def test_elsewhere_a_token_is_made_and_nobody_comes_in_without_it(heard: Heard, 
 
 def test_whoever_tries_many_tokens_is_not_compared_any_more(heard: Heard, source: QuietSource) -> None:
     with opened(heard, source, replace(LOCAL, token=TOKEN)) as where:
+        with page(where) as made:
+            assert closed_with(made.link)[0] == 4401  # a page that opens without a token guesses nothing
         codes = []
         for number in range(10):
             with page(where, f"wrong {number}") as made:
@@ -248,6 +251,23 @@ def test_a_picture_brings_the_masks_of_its_own_stamp(heard: Heard, browser: Page
     assert (told["name"], told["state"], told["score"]) == ("red box", "TRACKED", 0.9)
     assert told["box"] == [mask.x, mask.y, mask.box_width, mask.box_height]
     assert told["runs"] == mask.runs.size
+
+
+def test_masks_that_contradict_themselves_or_the_picture_are_not_sent(heard: Heard, browser: Page) -> None:
+    good = instance().mask
+    bad = {
+        "too many pixels": replace(good, runs=np.array([0, 4_000_000_000], np.uint32)),
+        "no box": replace(good, box_width=0),
+        "outside": replace(good, x=good.width - 1),
+        "huge": replace(good, height=60_000, width=60_000),
+    }
+    heard.picture(picture(0))
+    given = [replace(instance(name, track_id=name), mask=mask) for name, mask in bad.items()]
+    heard.tracks(tracks(0, instance("good"), *given))
+    browser.send(kind="watch", cameras=["camera"])
+    seen = browser.until("picture")["objects"]
+    assert [(one["name"], one["area"] > 0) for one in seen] == [("good", True), *((name, False) for name in bad)]
+    assert all(one["size"] == [good.width, good.height] for one in seen)
 
 
 def test_a_slow_browser_gets_newer_pictures_and_no_queue(heard: Heard, browser: Page) -> None:

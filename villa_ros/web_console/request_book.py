@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEPT_REQUESTS = 64
 KEPT_STOPS = 64
+LONGEST_ID = 200  # the node takes ids of 128 characters
 LONGEST_TEXT = 4000  # characters of anybody's words that are kept
 
 
@@ -105,6 +106,8 @@ class RequestBook:
         return self._entries.get(request_id)
 
     def _change(self, request_id: str, now_s: float, **fields: object) -> None:
+        if len(request_id) > LONGEST_ID:
+            return
         self.revision += 1
         known = self._entries.get(request_id) or AskedRequest(request_id, now_s, 0)
         self._entries[request_id] = replace(known, revision=self.revision, **fields)  # type: ignore[arg-type]

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from villa_ros.web_console.settings import ConsoleSettings
     from villa_ros.web_console.source import Source
 
-MOST_BROWSERS = 16
 LARGEST_MESSAGE = 128 * 1024  # bytes, from a browser
 _START_S = 15.0
 _STOP_S = 5.0
@@ -159,17 +158,10 @@ class _App:
         self._app = Starlette(routes=[WebSocketRoute("/link", self._on_link), Mount("/", page)])
 
     async def _on_link(self, websocket: WebSocket) -> None:
-        from villa_ros.web_console.browser_link import FULL, BrowserLink
+        from villa_ros.web_console.browser_link import BrowserLink
 
         await websocket.accept()
-        if self.served.browsers >= MOST_BROWSERS:
-            await websocket.close(FULL, f"{MOST_BROWSERS} browsers are connected already")
-            return
-        self.served.browsers += 1
-        try:
-            await BrowserLink(websocket, self.served).run()
-        finally:
-            self.served.browsers -= 1
+        await BrowserLink(websocket, self.served).run()
 
     @property
     def guarded(self) -> ASGIApp:

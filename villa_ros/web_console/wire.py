@@ -8,10 +8,12 @@ told apart on their way, so that a page cannot show one with the other's.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from villa.masks import RleMask
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.overlay import colour_of
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from villa_ros.pipeline.events import TrackedInstance
     from villa_ros.web_console.camera_feed import View
     from villa_ros.web_console.heard import CameraState, Health
+    from villa_ros.web_console.picture import Picture
     from villa_ros.web_console.request_book import AskedRequest
 
 MOST_INSTANCES = 256  # of one picture
@@ -34,7 +37,7 @@ def picture_message(view: View) -> bytes:
     """
     picture, tracks = view.picture, view.tracks
     shown = [] if tracks is None else [one for one in tracks.instances if one.state != TrackState.REMOVED]
-    shown = shown[:MOST_INSTANCES]
+    shown = [_drawable(one, picture) for one in shown[:MOST_INSTANCES]]
     image = picture.encoded()
     header: dict[str, Any] = {
         "camera": picture.camera,
@@ -46,18 +49,28 @@ def picture_message(view: View) -> bytes:
         "latency_ms": None if view.latency_s is None else round(1e3 * view.latency_s, 1),
         "objects": [_object(one) for one in shown],
     }
-    head = json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    head = _text(header).encode("ascii")
     head += b" " * (-len(head) % 4)
     runs = [np.asarray(one.mask.runs, "<u4") for one in shown]
     coded = np.concatenate(runs).tobytes() if runs else b""
     return b"".join((len(head).to_bytes(4, "little"), head, coded, image))
 
 
+def _drawable(one: TrackedInstance, picture: Picture) -> TrackedInstance:
+    """The same, without its mask where that contradicts itself or the picture: anybody can publish tracks."""
+    mask = one.mask
+    fits = (mask.height, mask.width) == (picture.height, picture.width)
+    inside = mask.x + mask.box_width <= mask.width and mask.y + mask.box_height <= mask.height
+    if fits and inside and int(mask.runs.sum(dtype=np.uint64)) == mask.box_width * mask.box_height:
+        return one
+    return replace(one, mask=RleMask.empty(picture.height, picture.width))
+
+
 def _object(one: TrackedInstance) -> dict[str, Any]:
     mask = one.mask
     return {
-        "id": one.track_id,
-        "request": one.request_id,
+        "id": one.track_id[:_LONGEST_NAME],
+        "request": one.request_id[:_LONGEST_NAME],
         "name": one.name[:_LONGEST_NAME],
         "label": one.label,
         "state": one.state.name,
@@ -136,7 +149,7 @@ def note_message(kind: str, **fields: Any) -> str:
 
 
 def _text(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(fields, allow_nan=False, separators=(",", ":"))  # ASCII: halves of characters cannot break it
 
 
 def _finite(value: float) -> float | None:
