@@ -88,9 +88,10 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/runtime: $(STAMPS)/venv requirements/runtime.txt requirements/torch.txt requirements/opencv.txt \
-    requirements/ros.txt requirements/report.txt requirements/constraints.txt
+    requirements/ros.txt requirements/report.txt requirements/console.txt requirements/constraints.txt
 	@$(STEP) 'PyTorch, transformers, OpenCV, ROS 2 wheels (about 2 min)' $(PIP) install $(CONSTRAINTS) $(TORCH) \
-	    -r requirements/runtime.txt -r requirements/opencv.txt -r requirements/ros.txt -r requirements/report.txt
+	    -r requirements/runtime.txt -r requirements/opencv.txt -r requirements/ros.txt -r requirements/report.txt \
+	    -r requirements/console.txt
 	@touch $@
 
 $(STAMPS)/msgs: $(STAMPS)/venv $(MSG_SOURCES)

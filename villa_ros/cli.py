@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from villa_ros.cli_bench import bench, overhead, soak
+from villa_ros.cli_console import console as open_console
+from villa_ros.cli_console import tell
 from villa_ros.cli_eval import compare, evaluate
 from villa_ros.cli_models import download
 from villa_ros.cli_models import show as show_config
+from villa_ros.cli_speech import bench_speech, speech
 from villa_ros.cli_training import data_app, train
 from villa_ros.cli_tuning import convert, tune
 from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
+
+if TYPE_CHECKING:
+    from villa.interface import SegmentationModel
+    from villa_ros.pipeline.request import Request
 
 app = typer.Typer(
     name="villa",
@@ -134,10 +142,12 @@ def replay(
     pictures: Annotated[bool, typer.Option(help="Write overlay video and contact sheet.")] = True,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            "--draft-labels", metavar="FOLDER", help="Also write masks to correct; a new folder."
-        ),
+        typer.Option("--draft-labels", metavar="FOLDER", help="Also write masks to correct; a new folder."),
     ] = None,
+    console: Annotated[
+        bool, typer.Option("--console", help="Instead: play the bag at its own rate, with the console in a browser.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --console: port on 127.0.0.1; 0: any.")] = 8080,
     checkpoint: Checkpoint = "",
     device: Device = "cpu",
     threads: Threads = 0,
@@ -153,6 +163,8 @@ def replay(
     from villa_ros.typestore import TypestoreError
 
     texts, times = command or [], at or [1.0]
+    if console and (like is not None or labels is not None):
+        usage("--console plays a bag for people to look at: leave --like and --draft-labels out")
     if bool(texts) + (commands_from_bag or command_topic is not None) + (like is not None) > 1:
         usage("--command, --commands-from-bag and --like exclude each other; give one of them")
     if len(times) not in (1, max(1, len(texts))):
@@ -173,6 +185,9 @@ def replay(
                 else replaying.recorded_requests(bag, command_topic)
             )
             model = open_model(checkpoint, device, threads)
+            if console:
+                _serve(bag, requests, model, camera_topic, port)
+                return
             done = replaying.replay(
                 bag, requests, model, folder, camera_topic=camera_topic, progress=tracked, pictures=pictures
             )
@@ -190,6 +205,17 @@ def replay(
             fail(f"the repetition differs from {like}")
     elif failed := failed_requests(done.run):
         fail(f"{len(failed)} of {len(done.run.commands)} requests failed: {failed[0]}")
+
+
+def _serve(
+    bag: Path, requests: Sequence[Request], model: SegmentationModel, camera_topic: str | None, port: int
+) -> None:
+    from villa_ros.web_console.server import ConsoleError
+    from villa_ros.web_console.serving import serve_replay
+    from villa_ros.web_console.settings import ConsoleSettings
+
+    with expected(ConsoleError):
+        serve_replay(bag, requests, model, ConsoleSettings(port=port), tell, camera_topic=camera_topic)
 
 
 @app.command()
@@ -339,6 +365,9 @@ app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("bench")(bench)
 app.command("overhead")(overhead)
+app.command("console")(open_console)
+app.command("speech")(speech)
+app.command("bench-speech")(bench_speech)
 app.command("soak")(soak)
 app.add_typer(data_app, name="data")
 
