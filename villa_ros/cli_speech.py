@@ -56,7 +56,8 @@ def speech(
             else:
                 reason = f" ({event.reason})" if event.reason else ""
                 sure = f"confidence {event.heard.confidence:.2f}"
-                line = f"{when}  {event.verdict.value}{reason}: {event.heard.text!r}, {sure}, {timed.latency_s:.2f} s later"
+                known = f"{event.heard.text!r}, {sure}, {timed.latency_s:.2f} s later"
+                line = f"{when}  {event.verdict.value}{reason}: {known}"
             out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

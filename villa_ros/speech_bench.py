@@ -1,8 +1,8 @@
 """The speech benchmark: commands, other speech and stops by several voices in noise, through all of `villa_ros.speech`.
 
 Everything is made here by espeak-ng and a seed. A command is right when a command came out of it whose words for
-things, qualities and places are those that were said, in their order. Times are those of a live run with one worker on the
-machine that measured (`villa_ros.speech.listener.listen`).
+things, qualities and places are those that were said, in their order. Times are those of a live run with one worker
+on the machine that measured (`villa_ros.speech.listener.listen`).
 """
 
 from __future__ import annotations

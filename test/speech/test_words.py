@@ -13,7 +13,8 @@ from villa_ros.speech.vocabulary import VocabularyError, of_objects, shipped, wo
 
 @pytest.mark.parametrize(
     "text",
-    [*SPOKEN_STOPS, "Robot, stop!", "No, no, stop.", "Okay stop now", "Stop the robot.", "Stop tracking the red mug.",
+    [*SPOKEN_STOPS, "Robot, stop!", "No, no, stop.", "Okay stop now", "Stop! I said that was enough.",
+     "Stop the robot.", "Stop tracking the red mug.",
      "Stopp!", "Arrête!", "Para.", "停止"],
 )  # fmt: skip
 def test_stops_are_known_with_whatever_people_put_around_them(text):
@@ -22,7 +23,8 @@ def test_stops_are_known_with_whatever_people_put_around_them(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["We met at the bus stop.", "Don't stop.", "Stop by the shop later.", "Start.", "Top shelf.", "", "Please.",
+    ["We met at the bus stop.", "Don't stop.", "Stop by the shop later.", "He said never mind, and left.",
+     "Start.", "Top shelf.", "", "Please.",
      "Track."],
 )  # fmt: skip
 def test_other_speech_is_no_stop(text):

@@ -36,6 +36,8 @@ PLACES = (
     "behind it", "next to it", "left of it", "right of it", "go", "please", "again",
 )  # fmt: skip
 
+_WHAT_IS = ("what is", "what stands", "which one is", "which is", "the one", "the thing", "what do you see")
+
 _BEAM = 48  # partial sentences kept from slot to slot
 _REMAINING = 0.12  # expected cost of a sound that is still to come
 _FAR = 0.5  # cost for each sound beyond which a sentence does not sound like the text
@@ -58,6 +60,11 @@ class CommandGrammar:
         self._head = [_slot(CARRIERS), _slot(DETERMINERS), qualities, things]
         self._beside = [_slot(RELATIONS), _slot(ARTICLES), qualities, things]
         self._endings = [_slot(PLACES)]
+        self._others = [
+            [_slot(_WHAT_IS), *self._beside],
+            [_slot(CARRIERS), _slot(vocabulary.purposes)] if vocabulary.purposes else [],
+            [_slot(vocabulary.requests)] if vocabulary.requests else [],
+        ]
         self._attribute = [_slot(("that is", "that is not", "which is")), _slot(vocabulary.qualities)]
 
     def nearest(self, texts: Sequence[str], count: int) -> list[str]:
@@ -77,8 +84,9 @@ class CommandGrammar:
         named = self._through(self._head, [""], start[None], heard)
         found: dict[str, float] = {}
         ways = [self._endings, self._beside, self._attribute]
-        for way in ways:
-            sentences, costs = self._through(way, *named, heard)
+        reached = [self._through(way, *named, heard) for way in ways]
+        reached += [self._through(way, [""], start[None], heard) for way in self._others if way]
+        for sentences, costs in reached:
             for sentence, row in zip(sentences, costs, strict=True):
                 found[sentence] = min(float(row[-1]), found.get(sentence, np.inf))
         return found

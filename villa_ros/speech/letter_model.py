@@ -125,6 +125,10 @@ class LetterModel:
         best = torch.unique_consecutive(heard.argmax(dim=1)).tolist()
         return "".join(LETTERS[place - 1] for place in best if place).strip()
 
+    def likeliest(self, heard: Tensor) -> float:
+        """Log-probability of the likeliest path, in nats: about the best that any text can have."""
+        return float(heard.amax(dim=1).sum())
+
     def score(self, heard: Tensor, texts: Sequence[str]) -> list[float]:
         """Of each text the log-probability that it, and nothing else, was said, in nats."""
         places = [spelled(text) for text in texts]

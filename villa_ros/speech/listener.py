@@ -41,18 +41,24 @@ class Listener:
 
     def consider(self, speech: Speech, *, held: bool = False) -> Iterator[Event]:
         """One span -> a stop as soon as it is known, and the utterance at its end."""
-        heard = self._known(speech)
+        heard = self._known(speech) or self._understood(speech)
         if heard is None:
-            own = self._recogniser.own_words(speech.sound)
-            if speech.span is Span.RUNNING and not is_spoken_stop(own.text):
-                return
-            heard = self._recogniser.decide(own)
-            self._early = speech.number, speech.end_s, heard
+            return
+        self._early = speech.number, speech.end_s, heard
         if is_spoken_stop(heard.text) and self._stopped != speech.number:
             self._stopped = speech.number
             yield SpokenStop(heard, speech.start_s, speech.end_s)
         if speech.span is Span.END:
             yield self.dialogue.judge(heard, speech.start_s, speech.end_s, held=held)
+
+    def _understood(self, speech: Speech) -> Heard | None:
+        """The words of a span; of running speech only a stop."""
+        if speech.span is Span.RUNNING:
+            if not self._recogniser.may_be_stop(speech.sound):
+                return None
+            own = self._recogniser.own_words(speech.sound)
+            return self._recogniser.decide(own) if is_spoken_stop(own.text) else None
+        return self._recogniser.spelled_stop(speech.sound) or self._recogniser.hear(speech.sound)
 
     def _known(self, speech: Speech) -> Heard | None:
         if self._early is None or self._early[0] != speech.number:

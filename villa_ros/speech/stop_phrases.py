@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from villa_ros.pipeline.command_check import is_stop
 from villa_ros.speech.vocabulary import words
 
@@ -33,19 +35,28 @@ _AROUND = frozenset(
         "villa",
     ]
 )
+_CLAUSE = re.compile(r"[.!?;,]+")
+_STRONG = frozenset(["stop", "halt", "abort", "freeze"])  # they are a stop also in the middle of other words
 _GOES_ON = frozenset(["tracking", "following", "watching", "moving", "looking", "searching", "segmenting"])
 _THINGS = frozenset(["robot", "arm", "tracking", "search", "request", "node", "camera"])
 
 
 def is_spoken_stop(text: str) -> bool:
-    """Is this a stop, whatever politeness is around it: "no, stop!", "stop tracking the mug", "stop the robot"?
+    """Is this a stop, whatever is around it: "no, stop!", "stop tracking the mug", "Stop! I said stop the robot."?
 
     "We met at the bus stop" and "don't stop" are none.
     """
-    spoken = words(text)
+    clauses = [words(clause) for clause in _CLAUSE.split(text)]
+    return _is_stop(words(text), text) or any(
+        clause and set(clause) & _STRONG and _is_stop(clause) for clause in clauses
+    )
+
+
+def _is_stop(spoken: list[str], text: str = "") -> bool:
     while spoken and spoken[0] in _AROUND:
         spoken = spoken[1:]
-    if spoken[:1] == ["stop"] and ((spoken[1:2] == ["the"] and spoken[-1] in _THINGS) or set(spoken[1:2]) & _GOES_ON):
+    stops_a_thing = spoken[:2] == ["stop", "the"] and spoken[-1] in _THINGS
+    if stops_a_thing or (spoken[:1] == ["stop"] and set(spoken[1:2]) & _GOES_ON):
         return True
     while spoken and spoken[-1] in _AROUND:
         spoken = spoken[:-1]

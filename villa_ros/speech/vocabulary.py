@@ -22,10 +22,12 @@ class VocabularyError(ValueError):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the recogniser is biased to; `nouns` and `qualities` are lower case."""
+    """What the recogniser is biased to, in lower case."""
 
     nouns: tuple[str, ...]
     qualities: tuple[str, ...] = QUALITIES
+    purposes: tuple[str, ...] = ()  # things by what they are for: "something to drink from"
+    requests: tuple[str, ...] = ()  # whole sentences
 
     def prompt(self, stop_words: Sequence[str] = ("stop", "cancel")) -> str:
         """Text that a recogniser may take for what was said before: the names of the things, and how to stop."""
@@ -54,12 +56,18 @@ def of_objects(names: Sequence[str]) -> Vocabulary:
 
 def shipped() -> Vocabulary:
     """The things that the shipped model knows by name."""
+    from villa.data.uses import USES
     from villa.data.vocabulary import COLOURS, KIND
 
     nouns = [noun for kind in KIND.values() for noun in kind.nouns]
     plurals = [kind.plural for kind in KIND.values()]
     further = ("cereal box", "milk carton", "toy", "fruit", "object", "cube", "milk", "cereal", "water bottle")
-    return Vocabulary(tuple(dict.fromkeys((*nouns, *plurals, *further))), tuple(dict.fromkeys((*COLOURS, *QUALITIES))))
+    return Vocabulary(
+        tuple(dict.fromkeys((*nouns, *plurals, *further))),
+        tuple(dict.fromkeys((*COLOURS, *QUALITIES))),
+        tuple(phrase for use in USES.values() for phrase in use.phrases),
+        tuple(request for use in USES.values() for request in use.requests),
+    )
 
 
 def _plural(name: str) -> str:

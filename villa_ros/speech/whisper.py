@@ -105,7 +105,7 @@ class Whisper:
                 f"language is {language!r}, and the model in {folder} knows "
                 f"{', '.join(self._model.supported_languages)}"
             )
-        self._language = language or ("" if self.multilingual else "en")
+        self.only_language = language or ("" if self.multilingual else "en")
 
     def encode(self, sound: Sound) -> Encoded:
         """[N] -> its encoding; of more than 30 s the last 30 count."""
@@ -122,8 +122,8 @@ class Whisper:
 
     def language(self, encoded: Encoded) -> str:
         """The code of the language that is spoken."""
-        if self._language:
-            return self._language
+        if self.only_language:
+            return self.only_language
         ((token, _), *_) = self._model.model.detect_language(encoded.whole)[0]
         return str(token)[2:-2]
 

@@ -38,7 +38,7 @@ class SpeechWorker:
         self._held = False
         self._held_numbers: set[int] = set()
         self.dropped_s = 0.0  # sound that was lost, because the machine did not keep up
-        self._queued = 0  # samples
+        self._queued, self._counting = 0, threading.Lock()  # samples
         self._threads = [
             threading.Thread(target=self._listen, name="speech-ear", daemon=True),
             threading.Thread(target=self._think, name="speech-recogniser", daemon=True),
@@ -56,7 +56,8 @@ class SpeechWorker:
         if self._queued > _FULL_S * RATE_HZ:
             self.dropped_s += len(sound) / RATE_HZ
             return
-        self._queued += len(sound)
+        with self._counting:
+            self._queued += len(sound)
         self._sound.put((sound, end_ns))
 
     def hold(self, down: bool) -> None:
@@ -79,7 +80,8 @@ class SpeechWorker:
         blocks, anchor = Blocks(), (0.0, 0)
         while (item := self._sound.get()) is not None:
             sound, end_ns = item
-            self._queued -= len(sound)
+            with self._counting:
+                self._queued -= len(sound)
             try:
                 if sound is _RELEASED:
                     spans = list(self._ear.finish())
