@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ from rich.markup import escape
 from villa_ros.console import expected, fail, out, usage
 
 if TYPE_CHECKING:
+    from villa.interface import SegmentationModel
+    from villa_ros.pipeline.request import Request
     from villa_ros.web_console.server import Opened
 
 Host = Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for the whole network, which needs a token.")]
@@ -85,6 +88,28 @@ def console(
     heard = Heard()
     with expected(ConsoleError):
         serve(heard, RosSource(heard, node, cameras), settings, tell)
+
+
+def console_on_replay(
+    bag: Path,
+    requests: Sequence[Request],
+    model: SegmentationModel,
+    *,
+    camera_topic: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+) -> None:
+    """What `villa replay --console` does: play the bag at its own rate with a console on it, until Ctrl-C.
+
+    Raises:
+        BagError: the bag cannot be read, or lacks the topic.
+    """
+    from villa_ros.web_console.server import ConsoleError
+    from villa_ros.web_console.serving import serve_replay
+    from villa_ros.web_console.settings import ConsoleSettings
+
+    with expected(ConsoleError):
+        serve_replay(bag, requests, model, ConsoleSettings(host=host, port=port), tell, camera_topic=camera_topic)
 
 
 def tell(opened: Opened) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -56,3 +61,25 @@ def test_the_link_with_its_token_is_printed_once_and_nothing_in_it_is_markup(mon
         "a warning",
         "Ctrl-C ends it.",
     ]
+
+
+def test_a_replay_with_a_console_says_where_it_is_and_ends_by_ctrl_c() -> None:
+    pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
+    script = (
+        "from fakes import BlobModel; from villa_ros.cli_console import console_on_replay;"
+        "from villa_ros.share import share_path;"
+        "console_on_replay(share_path('sample', 'tabletop'), [], BlobModel(), port=0)"
+    )
+    tests = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}{os.pathsep}{tests}"}
+    program = [sys.executable, "-c", script]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stdout is not None
+        words, link = run.stdout.readline().split()
+        assert words == "console:"
+        assert run.stdout.readline() == "Ctrl-C ends it.\n"
+        with urllib.request.urlopen(link, timeout=60) as page:
+            assert b"villa" in page.read()
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert (run.returncode, out, err) == (0, "", "")

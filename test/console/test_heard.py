@@ -112,6 +112,13 @@ def test_when_no_tracks_come_any_more_pictures_go_on_without(heard: Heard, clock
     assert shown(heard) == (stamp(9), None)
 
 
+def test_the_last_picture_of_a_camera_that_is_gone_keeps_its_masks(heard: Heard, clock: Clock) -> None:
+    heard.picture(picture(0))
+    heard.tracks(tracks(0, instance()))
+    clock.now_s += 60
+    assert shown(heard) == (stamp(0), stamp(0))
+
+
 def test_a_slow_model_is_waited_for_longer(heard: Heard, clock: Clock) -> None:
     for index in (0, 15):
         heard.picture(picture(index))

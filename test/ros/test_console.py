@@ -52,9 +52,10 @@ class MovingCamera:
         self._node = rclpy.create_node("moving_camera")
         self._publisher = self._node.create_publisher(Image, topic, BEST_EFFORT)
         self.covered = threading.Event()
+        self.still = threading.Event()  # squares stay where they are
         self._ended = threading.Event()
         self.last = Header()
-        self._count = 0
+        self._count = self._steps = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -66,7 +67,8 @@ class MovingCamera:
     def _message(self) -> Image:
         self._count += 1
         picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-        left = STEP * (self._count % 9)
+        self._steps += not self.still.is_set()
+        left = STEP * (self._steps % 9)
         picture[20 : 20 + SIDE, left : left + SIDE] = (255, 0, 0)
         picture[140 : 140 + SIDE, left : left + SIDE] = (0, 0, 255)
         data = array("B")
@@ -158,6 +160,8 @@ def open_page(browser: Any) -> Iterator[Any]:
 @pytest.fixture
 def page(stack: Stack, open_page: Any) -> Iterator[ConsolePage]:
     """A page on the console, when node and left camera are there; every request is ended afterwards."""
+    stack.camera.covered.clear()
+    stack.camera.still.clear()
     made = open_page(stack.console.link)
     made.ready()
     yield made
@@ -191,8 +195,8 @@ def test_a_typed_request_is_answered_and_its_masks_lie_on_their_own_pictures(pag
 
 def test_a_click_on_an_object_offers_to_stop_it_and_stops_it(page: ConsolePage, stack: Stack) -> None:
     asked_for_red(page)
-    stack.camera.covered.set()  # so that it stays where we click
-    page.page.wait_for_timeout(300)
+    stack.camera.still.set()  # so that it stays where we click
+    page.page.wait_for_timeout(500)
     box = page.page.locator("canvas.inks").first.bounding_box()
     _, mask = page.mask("left")
     left = int(np.flatnonzero(mask[20 + SIDE // 2])[0])
@@ -205,7 +209,6 @@ def test_a_click_on_an_object_offers_to_stop_it_and_stops_it(page: ConsolePage, 
     assert page.page.locator(".card").count() == 0
     page.page.mouse.click(x, y)
     page.page.locator(".card button", has_text="Stop").click()
-    stack.camera.covered.clear()
     page.request("the red square", "CANCELED")
     page.shows_objects(0)
     page.until(lambda: page.over_red()[1] == 0, "the masks to go")

@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,8 @@ class BrowserLink:
         loop = asyncio.get_running_loop()
 
         def changed() -> None:
-            loop.call_soon_threadsafe(self._wake.set)
+            with suppress(RuntimeError):  # the loop is closed: told of a change while the server ended
+                loop.call_soon_threadsafe(self._wake.set)
 
         end = self._served.heard.listen(changed)
         sender = asyncio.ensure_future(self._send_all())

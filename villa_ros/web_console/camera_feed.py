@@ -108,6 +108,8 @@ class CameraFeed:
     def _waits(self, now_s: float) -> bool:
         if self._tracks_s is None:
             return False
+        if self._paired is not None and self._paired.picture is self._newest:
+            return True  # a camera that stands still, or has gone: these masks are of the newest picture there is
         shortest_s, longest_s = _WAIT_S
         return now_s - self._tracks_s < min(longest_s, max(shortest_s, _WAIT_PERIODS * self._period_s))
 
