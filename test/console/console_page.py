@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-PATIENCE_S = 40.0  # only ever waited out when a test fails
+PATIENCE_S = 90.0  # only ever waited out when a test fails
 
 _FIGURE = """
   const figure = [...document.querySelectorAll("figure")].find((one) => one.querySelector("b").textContent === camera);

@@ -119,7 +119,9 @@ class Stack:
 
     def start_node(self) -> NodeProcess:
         self._starts += 1
-        self.node = NodeProcess(self._folder / f"node{self._starts}.log", FAKE_NODE, cameras=["left", "right"])
+        self.node = NodeProcess(
+            self._folder / f"node{self._starts}.log", FAKE_NODE, cameras=["left", "right"], frame_timeout_s=120.0
+        )
         return self.node
 
     def close(self) -> None:
