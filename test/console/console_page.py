@@ -115,7 +115,8 @@ class ConsolePage:
     def ready(self) -> ConsolePage:
         """Wait until the node is there and active, and pictures come."""
         self.says("#node-state", "active")
-        self.until(lambda: self.page.locator("figure .veil").first.is_hidden(), "pictures")
+        veil = self.page.locator("figure .veil").first
+        self.until(lambda: veil.count() and veil.is_hidden(), "pictures")
         return self
 
     def request(self, text: str, state: str) -> Any:

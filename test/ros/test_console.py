@@ -369,19 +369,35 @@ def test_the_node_goes_and_comes_back_and_the_page_with_it(page: ConsolePage, st
     page.until(lambda: page.over_red()[1] > 0, "masks of the new node")
 
 
-def play(bag: Path, topic: str, new: str) -> subprocess.Popen[bytes]:
-    program = [sys.executable, "-m", "villa_ros.player", str(bag), "--topic", f"{topic}={new}", "--wait", "60"]
-    return subprocess.Popen(program, stdout=subprocess.DEVNULL)
+class Sample:
+    """The sample bag, played to a node and a console of its own beside those of the other tests."""
+
+    def __init__(self, folder: Path, *program: str) -> None:
+        topic, environment = (
+            "/sample/image/compressed",
+            {**os.environ, "OMP_NUM_THREADS": "1", **tied_to_this_process()},
+        )
+        node = [*program, "--ros-args", "-r", "__node:=sample_node", "-p", f"camera.image_topic:={topic}"]
+        player = [sys.executable, "-m", "villa_ros.player", str(share_path("sample", "tabletop")), "--wait", "90"]
+        player += ["--topic", f"/camera/image_raw/compressed={topic}"]
+        player += ["--listeners", f"{topic}=2"]  # node and console
+        with (folder / "sample.log").open("wb") as log:
+            self._processes = [
+                subprocess.Popen(one, stdout=log, stderr=subprocess.STDOUT, env=environment) for one in (node, player)
+            ]
+        self.console = ConsoleProcess(folder / "console.log", "--node", "/sample_node")
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self.console.end()
 
 
-def test_masks_of_the_sample_bag_lie_on_the_pixels_they_were_made_from(
-    start_node: Any, open_page: Any, tmp_path: Path
-) -> None:
-    start_node(**{"camera.image_topic": "/sample/image/compressed"})
-    console = ConsoleProcess(tmp_path / "console.log")
-    player = play(share_path("sample", "tabletop"), "/camera/image_raw/compressed", "/sample/image/compressed")
+def test_masks_of_the_sample_bag_lie_on_the_pixels_they_were_made_from(open_page: Any, tmp_path: Path) -> None:
+    sample = Sample(tmp_path, sys.executable, str(FAKE_NODE))
     try:
-        page = open_page(console.link)
+        page = open_page(sample.console.link)
         page.ready()
         page.ask("the red thing")
         page.request("the red thing", "TRACKING")
@@ -397,34 +413,24 @@ def test_masks_of_the_sample_bag_lie_on_the_pixels_they_were_made_from(
         # The tests' model takes what is bright in red, on a grid of half the size.
         assert min(shares.values()) > 0.9, shares
     finally:
-        player.kill()
-        player.wait()
-        console.end()
+        sample.close()
 
 
 @pytest.mark.slow
-def test_the_shipped_model_finds_the_blue_mug_of_the_sample_bag_on_the_page(
-    start_node: Any, open_page: Any, tmp_path: Path
-) -> None:
-    bag = share_path("sample", "tabletop")
-    start_node(script=None, **{"camera.image_topic": "/sample/image/compressed"})
-    console = ConsoleProcess(tmp_path / "console.log")
-    page = open_page(console.link)
-    page.says("#node-state", "active")
-    player = play(bag, "/camera/image_raw/compressed", "/sample/image/compressed")
+def test_the_shipped_model_finds_the_blue_mug_of_the_sample_bag_on_the_page(open_page: Any, tmp_path: Path) -> None:
+    sample = Sample(tmp_path, sys.executable, "-m", "villa_ros.node")
     try:
+        page = open_page(sample.console.link)
         page.ready()
-        page.page.wait_for_timeout(1000)
+        page.page.wait_for_timeout(1000)  # of pictures to look back on
         page.ask("the blue mug")
         page.request("the blue mug", "TRACKING")
         page.until(lambda: page.over_red("camera")[1] > 0, "masks")
         stamp_ns, mask = page.mask("camera")
-        truth = true_mask(bag, "blue mug", stamp_ns)
+        truth = true_mask(share_path("sample", "tabletop"), "blue mug", stamp_ns)
         assert np.count_nonzero(mask & truth) / np.count_nonzero(mask | truth) > 0.5
     finally:
-        player.kill()
-        player.wait()
-        console.end()
+        sample.close()
 
 
 def true_mask(bag_path: Path, name: str, stamp_ns: int) -> np.ndarray:
