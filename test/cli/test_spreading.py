@@ -172,7 +172,13 @@ def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals, ray
     )
     (tmp_path / "command.py").write_text(script)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(HERE)))}
-    command = subprocess.Popen([sys.executable, tmp_path / "command.py"], env=environment, stderr=subprocess.PIPE)
+    command = subprocess.Popen(
+        [sys.executable, tmp_path / "command.py"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        # Whoever started these tests in the background had Ctrl-C ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert wait_for(lambda: marks(tmp_path, "asleep") == 2)
     pids = [int(path.suffix[1:]) for path in tmp_path.glob("asleep.*")]
     command.send_signal(how)
