@@ -32,7 +32,7 @@ from villa_ros.speech.vocabulary import Vocabulary, words
 RATIOS_DB = (20, 10, 5)
 NOISES = ("white", "babble", "hum")
 LATENCY_AIM_S, STOP_AIM_S, ERROR_AIM, FALSE_STOPS_AIM = 1.2, 0.7, 0.10, 1
-_BEFORE_S, _AFTER_S = 0.7, 1.3  # noise around what is said
+_BEFORE_S, _AFTER_S = 1.5, 2.5  # noise around what is said
 _LOUDNESS = 0.3
 _BABBLE = (
     "When the sunlight strikes raindrops in the air, they act as a prism and form a rainbow.",

@@ -61,3 +61,12 @@ def test_letting_the_button_go_ends_the_utterance_at_once():
     assert speech.span is Span.END
     assert not ear.hears_speech
     assert list(ear.finish()) == []
+
+
+def test_a_voice_in_the_background_does_not_keep_an_utterance_open():
+    ear, handed = Ear(lambda block: 1.0), []
+    for loudness, seconds in ((1.0, 1.0), (0.05, 1.0)):
+        for _ in range(round(seconds / BLOCK_S)):
+            handed += ear.feed(np.full(BLOCK, loudness, np.float32))
+    (speech,) = spans(handed, Span.END)
+    assert abs(speech.end_s - 1.0) < 2 * BLOCK_S

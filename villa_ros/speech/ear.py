@@ -20,6 +20,10 @@ _PAUSE_S = 0.16
 _LOOK_S = 0.4  # how often running speech is looked at
 _LOOKS_UNTIL_S = 2.8
 _LEAST_VOICED_S = 0.09
+# Somebody else's voice is speech, too: what is much quieter than this utterance was, or hardly louder than the
+# background of the last seconds, belongs to it no more.
+_FALL, _LEAST_FALL, _ABOVE_BACKGROUND = 0.1, 0.5, 3.2  # -20 dB, -6 dB, +10 dB
+_BACKGROUND_S, _BACKGROUND_SHARE, _LEVEL_BLOCKS = 6.0, 0.1, 3
 
 
 class VoiceActivityError(RuntimeError):
@@ -44,6 +48,7 @@ class Speech:
     start_s: float
     end_s: float  # of the last voiced block
     handed_s: float
+    heard_s: float  # of the last block that may have been speech, the background's included
 
 
 def silero() -> SpeechProbability:
@@ -88,6 +93,10 @@ class Ear:
         self._last_voiced = 0
         self._paused = False
         self._looked = 0
+        self._loudest = 0.0  # level of this utterance
+        self._last_heard = 0  # the last block that may have been speech, of whomever
+        self._powers: deque[float] = deque(maxlen=_LEVEL_BLOCKS)
+        self._levels: deque[float] = deque(maxlen=round(_BACKGROUND_S / BLOCK_S))
 
     @property
     def now_s(self) -> float:
@@ -103,6 +112,9 @@ class Ear:
         """One block, [512] -> what can be said about the speech now."""
         probability = self._probability(block)
         self._count += 1
+        self._powers.append(float(np.mean(np.square(block))))
+        level = float(np.sqrt(np.mean(self._powers)))
+        self._levels.append(level)
         if not self._blocks:
             self._before.append(block)
             self._voiced_in_a_row = self._voiced_in_a_row + 1 if probability >= self.threshold else 0
@@ -110,9 +122,12 @@ class Ear:
                 self._begin()
             return
         self._blocks.append(block)
+        self._loudest = max(self._loudest, level)
         if probability >= self.threshold - _GOES_ON:
-            self._last_voiced, self._paused = self._count, False
-            self._voiced += 1
+            self._last_heard = self._count
+            if level >= self._gate():
+                self._last_voiced, self._paused = self._count, False
+                self._voiced += 1
         silence_s = (self._count - self._last_voiced) * BLOCK_S
         spoken_s = (self._count - self._start) * BLOCK_S
         if silence_s >= self.end_silence_s or spoken_s >= self.longest_s:
@@ -132,12 +147,18 @@ class Ear:
             self._blocks, self._voiced_in_a_row = [], 0
             self._before.clear()
 
+    def _gate(self) -> float:
+        """The level below which speech is not this utterance's."""
+        background = float(np.quantile(self._levels, _BACKGROUND_SHARE))
+        return min(_LEAST_FALL * self._loudest, max(_FALL * self._loudest, _ABOVE_BACKGROUND * background))
+
     def _begin(self) -> None:
         self._blocks = list(self._before)
         self._number += 1
         self._start = self._count - len(self._blocks)
         self._last_voiced = self._looked = self._count
         self._voiced, self._paused = _BEGIN_BLOCKS, False
+        self._loudest, self._last_heard = max(list(self._levels)[-len(self._blocks) :]), self._count
 
     def _speech(self, span: Span) -> Speech:
         return Speech(
@@ -147,4 +168,5 @@ class Ear:
             self._start * BLOCK_S,
             self._last_voiced * BLOCK_S,
             self._count * BLOCK_S,
+            self._last_heard * BLOCK_S,
         )

@@ -44,7 +44,7 @@ class Listener:
         heard = self._known(speech) or self._understood(speech)
         if heard is None:
             return
-        self._early = speech.number, speech.end_s, heard
+        self._early = speech.number, speech.heard_s, heard
         if is_spoken_stop(heard.text) and self._stopped != speech.number:
             self._stopped = speech.number
             yield SpokenStop(heard, speech.start_s, speech.end_s)
@@ -63,7 +63,7 @@ class Listener:
     def _known(self, speech: Speech) -> Heard | None:
         if self._early is None or self._early[0] != speech.number:
             return None
-        return self._early[2] if speech.end_s - self._early[1] <= _MOST_CHANGED_S else None
+        return self._early[2] if speech.heard_s - self._early[1] <= _MOST_CHANGED_S else None
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,9 @@ class Recogniser:
         whispers = self._whisper.score(own.encoded, own.language, texts)
         spelled = self._letters.score(letters, texts)
         worth = [whisper + _LETTERS_COUNT * letter for (whisper, _), letter in zip(whispers, spelled, strict=True)]
-        if tuple(words(own.text)) in {tuple(words(text)) for text in near} and worth[0] >= max(worth):
-            return replace(self._as_it_is(own), of_the_task=True)
+        same = [text for text in near if words(text) == words(own.text)]
+        if same and worth[0] >= max(worth):
+            return replace(self._as_it_is(own), text=same[0], of_the_task=True)
         best = max(range(1, len(texts)), key=worth.__getitem__)
         gap = (self._letters.likeliest(letters) - spelled[best]) / len(texts[best])
         fits = (
