@@ -130,7 +130,7 @@ class SpeechNode(Node):
     def _open_live_speech(self) -> None:
         from hri_msgs.msg import LiveSpeech
 
-        self._said = ""  # the utterance that a stop was sent for
+        self._stopped = False  # a stop was sent for the utterance that is going on
         self.create_subscription(
             LiveSpeech, "live_speech", self._on_live_speech, qos.results(), qos_overriding_options=qos.overridable()
         )
@@ -138,15 +138,12 @@ class SpeechNode(Node):
     def _on_live_speech(self, message: Any) -> None:
         now_ns = self.get_clock().now().nanoseconds
         end_ns = nanoseconds(message.header.stamp) or now_ns
-        language = (getattr(message, "locale", "") or self._chosen.language or "en").split("-")[0].split("_")[0]
-        confidence = float(getattr(message, "confidence", 1.0)) or 1.0
-        text = message.final or message.incremental
-        heard = Heard(text, confidence, language, 0.0, text, is_spoken_stop(text))
-        if is_spoken_stop(text) and not self._said:
-            self._said = text
+        heard = messages.heard_from_live_speech(message, self._chosen.language)
+        if is_spoken_stop(heard.text) and not self._stopped:
+            self._stopped = True
             self._told(Told(SpokenStop(heard, 0.0, end_ns / 1e9), end_ns))
         if message.final:
-            self._said = ""
+            self._stopped = False
             self._told(Told(self._dialogue.judge(heard, end_ns / 1e9, end_ns / 1e9), end_ns))
 
     # What was said

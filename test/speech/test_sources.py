@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from villa_ros.speech.messages import sound_from_message
+from villa_ros.speech.messages import heard_from_live_speech, sound_from_message
 from villa_ros.speech.microphone import Microphone, MicrophoneError
 from villa_ros.speech.playback import Playback
 from villa_ros.speech.sound import RATE_HZ, SoundError, to_pcm16
@@ -50,6 +50,15 @@ def test_the_real_audio_messages_are_sound():
         if hasattr(kind, "data"):
             kind.data = list(to_pcm16(TONE))
             assert np.abs(sound_from_message(kind, RATE_HZ, 1) - TONE).max() < 1e-4
+
+
+def test_the_words_of_another_recogniser_are_taken_as_they_are():
+    unfinished = SimpleNamespace(incremental="stop", final="", locale="en_US", confidence=0.0)
+    heard = heard_from_live_speech(unfinished, "de")
+    assert (heard.text, heard.language, heard.confidence) == ("stop", "en", 1.0)
+    older = SimpleNamespace(incremental="verfolge die", final="verfolge die rote Tasse")
+    assert heard_from_live_speech(older, "de").text == "verfolge die rote Tasse"
+    assert heard_from_live_speech(older, "de").language == "de"
 
 
 def test_a_recording_is_played_whole_with_silence_after_it_and_not_faster_than_spoken():

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from villa_ros.speech.dialogue import Utterance
+from villa_ros.speech.recogniser import Heard
 from villa_ros.speech.sound import Sound, SoundError, from_pcm16, resampled
+from villa_ros.speech.stop_phrases import is_spoken_stop
 
 TRANSCRIPT, STATUS, LATENCY = "~/transcript", "~/status", "~/latency"
 TALK, CONFIRM = "~/talk", "~/confirm"
@@ -47,6 +49,17 @@ def _described(data: Any, info: Any) -> Sound:
     channels = max(1, info.channels)
     whole = samples[: len(samples) // channels * channels]
     return resampled(whole.reshape(-1, channels).mean(axis=1, dtype=np.float32), info.rate)
+
+
+def heard_from_live_speech(message: Any, language: str) -> Heard:
+    """hri_msgs/LiveSpeech -> its words, those of an unfinished utterance included; `language` where it names none.
+
+    Versions without a confidence, or with one of 0, which means that it was not set, are believed.
+    """
+    text = message.final or message.incremental
+    spoken = (getattr(message, "locale", "") or language or "en").replace("_", "-").split("-")[0]
+    confidence = float(getattr(message, "confidence", 0.0)) or 1.0
+    return Heard(text, confidence, spoken, 0.0, text, is_spoken_stop(text))
 
 
 def transcript(utterance: Utterance, locale: str, latency_s: float) -> str:
