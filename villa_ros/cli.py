@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from villa_ros.cli_bench import bench, overhead, soak
 from villa_ros.cli_console import console as open_console
-from villa_ros.cli_console import tell
+from villa_ros.cli_console import console_on_replay
 from villa_ros.cli_eval import compare, evaluate
 from villa_ros.cli_models import download
 from villa_ros.cli_models import show as show_config
@@ -22,10 +21,6 @@ from villa_ros.cli_speech import bench_speech, speech
 from villa_ros.cli_training import data_app, train
 from villa_ros.cli_tuning import convert, tune
 from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
-
-if TYPE_CHECKING:
-    from villa.interface import SegmentationModel
-    from villa_ros.pipeline.request import Request
 
 app = typer.Typer(
     name="villa",
@@ -186,7 +181,7 @@ def replay(
             )
             model = open_model(checkpoint, device, threads)
             if console:
-                _serve(bag, requests, model, camera_topic, port)
+                console_on_replay(bag, requests, model, camera_topic=camera_topic, port=port)
                 return
             done = replaying.replay(
                 bag, requests, model, folder, camera_topic=camera_topic, progress=tracked, pictures=pictures
@@ -205,17 +200,6 @@ def replay(
             fail(f"the repetition differs from {like}")
     elif failed := failed_requests(done.run):
         fail(f"{len(failed)} of {len(done.run.commands)} requests failed: {failed[0]}")
-
-
-def _serve(
-    bag: Path, requests: Sequence[Request], model: SegmentationModel, camera_topic: str | None, port: int
-) -> None:
-    from villa_ros.web_console.server import ConsoleError
-    from villa_ros.web_console.serving import serve_replay
-    from villa_ros.web_console.settings import ConsoleSettings
-
-    with expected(ConsoleError):
-        serve_replay(bag, requests, model, ConsoleSettings(port=port), tell, camera_topic=camera_topic)
 
 
 @app.command()
