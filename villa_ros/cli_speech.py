@@ -104,6 +104,7 @@ def _speech_errors() -> Iterator[None]:
 
 
 def _recogniser(model: Path | None, language: str, objects: list[str] | None, threads: int) -> Recogniser:
+    from villa_ros.model_loading import limit_threads
     from villa_ros.speech.recogniser import Recogniser
     from villa_ros.speech.vocabulary import VocabularyError, of_objects, shipped
     from villa_ros.speech.whisper import Whisper
@@ -113,4 +114,5 @@ def _recogniser(model: Path | None, language: str, objects: list[str] | None, th
     except VocabularyError as error:
         usage(str(error))
     with err.status("loading the recogniser"):
+        limit_threads(threads)  # the letter model's, too: threads that wait for each other cost more than they compute
         return Recogniser(Whisper(model, language, threads), vocabulary)

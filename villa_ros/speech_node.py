@@ -28,6 +28,7 @@ from villa_msgs.msg import Command, RequestStatus
 from villa_ros import qos
 from villa_ros.diagnostics import ERROR, OK, WARN, Finding, status
 from villa_ros.message_mapping import nanoseconds
+from villa_ros.model_loading import limit_threads
 from villa_ros.parameters import ParameterError
 from villa_ros.process_setup import end_with_parent
 from villa_ros.speech import messages, parameters
@@ -95,6 +96,7 @@ class SpeechNode(Node):
 
     def _open_sound(self) -> None:
         chosen = self._chosen
+        limit_threads(chosen.threads)
         recogniser = Recogniser(
             Whisper(Path(chosen.model) if chosen.model else None, chosen.language, chosen.threads),
             chosen.vocabulary(),
