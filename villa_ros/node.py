@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from villa_msgs.msg import Command
-from villa_ros import parameters, qos
+from villa_ros import node_process, parameters, qos
 from villa_ros.camera_inputs import LOG_PERIOD_S, CameraInputs
 from villa_ros.diagnostics import (
     CameraHealth,
@@ -44,7 +40,7 @@ from villa_ros.pipeline.config import ConfigError
 from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.process_setup import end_with_parent, use_shared_memory_profile
+from villa_ros.process_setup import use_shared_memory_profile
 from villa_ros.rate_limit import RateLimit
 from villa_ros.segment_action import SegmentAction
 
@@ -55,7 +51,6 @@ if TYPE_CHECKING:
 ModelFactory = Callable[[str, str], "SegmentationModel"]  # (checkpoint, device) -> model
 
 _DIAGNOSTICS_PERIOD_S = 1.0
-_SPIN_S = 0.1
 
 
 class VillaNode(LifecycleNode):
@@ -416,51 +411,10 @@ def _answered(response: Any, success: bool, message: str) -> Any:
 
 
 def spin(make_node: Callable[[], VillaNode], args: Sequence[str] | None = None) -> int:
-    """Run a node until SIGINT or SIGTERM, end its requests, and return the exit code.
-
-    rclpy's own handlers would take the graph down first, and the last states could not be published any more.
-    """
-    end_with_parent()
+    """Run a node until SIGINT or SIGTERM, end its requests, and return the exit code."""
     keep_large_blocks()
     use_shared_memory_profile()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    asked = threading.Event()
-
-    def ask(number: int, _: object) -> None:
-        asked.set()
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process even while a model is loading
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
-    try:
-        node = make_node()
-    except ParameterException as error:
-        print(f"villa_node: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    executor = _executor()
-    executor.add_node(node)
-    try:
-        # spin() and spin_once() without a timeout never deliver in some builds of the events executor
-        while rclpy.ok() and not asked.is_set():
-            executor.spin_once(timeout_sec=_SPIN_S)
-    finally:
-        node.close()
-        executor.remove_node(node)
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
-
-
-def _executor() -> Any:
-    """The events executor, several times faster than the others for images; else the single-threaded one."""
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:  # before Kilted
-        from rclpy.executors import SingleThreadedExecutor
-
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+    return node_process.spin("villa_node", make_node, (ParameterException,), args)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -6,21 +6,16 @@ import importlib
 import itertools
 import math
 import secrets
-import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float32, String
 from std_srvs.srv import SetBool
 
@@ -29,8 +24,8 @@ from villa_ros import qos
 from villa_ros.diagnostics import ERROR, OK, WARN, Finding, status
 from villa_ros.message_mapping import nanoseconds
 from villa_ros.model_loading import limit_threads
+from villa_ros.node_process import spin
 from villa_ros.parameters import ParameterError
-from villa_ros.process_setup import end_with_parent
 from villa_ros.speech import messages, parameters
 from villa_ros.speech.dialogue import Dialogue, DialogueError, Utterance, Verdict
 from villa_ros.speech.ear import Ear, VoiceActivityError, silero
@@ -53,7 +48,6 @@ CANNOT_START = (
 )  # fmt: skip
 CONVERSATION = "speech"  # follow-ups refer to what was said before, not to what was typed
 _TICK_S = 1.0
-_SPIN_S = 0.1
 _LOG_PERIOD_S = 5.0
 
 
@@ -255,28 +249,7 @@ class SpeechNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of `villa_speech`: run until SIGINT or SIGTERM; exit code 2 where it cannot start."""
-    end_with_parent()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
-    try:
-        node = SpeechNode()
-    except CANNOT_START as error:
-        print(f"villa_speech: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while rclpy.ok() and not asked.is_set():
-            executor.spin_once(timeout_sec=_SPIN_S)
-    finally:
-        node.close()
-        executor.remove_node(node)
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return spin("villa_speech", SpeechNode, CANNOT_START, args)
 
 
 if __name__ == "__main__":

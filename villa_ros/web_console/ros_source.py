@@ -30,6 +30,7 @@ from villa_ros.message_mapping import (
     request_from_message,
     tracks_from_message,
 )
+from villa_ros.node_process import SPIN_S, fast_executor
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.process_setup import use_shared_memory_profile
@@ -40,7 +41,6 @@ from villa_ros.web_console.source import NotSentError
 if TYPE_CHECKING:
     from villa_ros.web_console.heard import Heard
 
-_SPIN_S = 0.1
 _LOOK_PERIOD_S = 0.5  # for cameras that were not there before
 _CLOSE_S = 5.0
 _LOG_PERIOD_S = 5.0
@@ -71,7 +71,7 @@ class RosSource:
         use_shared_memory_profile()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("villa_console", context=self._context)
-        self._executor = _executor(self._context)
+        self._executor = fast_executor(self._context)
         self._executor.add_node(self._node)
         self._commands = self._node.create_publisher(Command, f"{self.name}/command", qos.commands())
         self._listen(RequestStatus, f"{self.name}/status", self._on_status, qos.results())
@@ -135,7 +135,7 @@ class RosSource:
 
     def _spin(self) -> None:
         while not self._closing.is_set() and self._context.ok():
-            self._executor.spin_once(timeout_sec=_SPIN_S)
+            self._executor.spin_once(timeout_sec=SPIN_S)
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile) -> Any:
         return self._node.create_subscription(kind, topic, self._guarded(topic, callback), profile)
@@ -218,14 +218,3 @@ class RosSource:
 def _newest_image() -> QoSProfile:
     """As the node's own, but only the newest: an older one would never be shown."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-def _executor(context: Context) -> Any:
-    """As the node's own: the events executor, where there is one, takes images at a part of the others' cost."""
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:  # before Kilted
-        from rclpy.executors import SingleThreadedExecutor
-
-        return SingleThreadedExecutor(context=context)
-    return EventsExecutor(context=context)
