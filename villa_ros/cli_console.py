@@ -44,6 +44,9 @@ def console(
         list[str] | None,
         typer.Option(metavar="NAME=TOPIC", help="Show this image topic; the node's own cameras come by themselves."),
     ] = None,
+    speech_node: Annotated[
+        str, typer.Option(help="Name of the speech node whose questions are shown; empty: none.")
+    ] = "/villa_speech",
     host: Host = "127.0.0.1",
     port: Port = 8080,
     token: Token = "",
@@ -87,7 +90,7 @@ def console(
     )
     heard = Heard()
     with expected(ConsoleError):
-        serve(heard, RosSource(heard, node, cameras), settings, tell)
+        serve(heard, RosSource(heard, node, cameras, speech_node), settings, tell)
 
 
 def console_on_replay(

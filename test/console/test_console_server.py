@@ -323,6 +323,18 @@ def test_requests_that_cannot_be_are_refused_in_words(browser: Page, source: Qui
     assert source.asked == []
 
 
+def test_a_question_of_the_speech_node_is_asked_and_answered(heard: Heard, browser: Page, source: QuietSource) -> None:
+    heard.asks("speech-1", 'did you mean "the red mug"?')
+    assert browser.until("question")["text"] == 'did you mean "the red mug"?'
+    browser.send(kind="confirm", yes=True)
+    heard.asks_no_more("speech-1")
+    assert browser.until("question")["text"] == ""
+    assert source.confirmed == [True]
+    source.deaf = "nobody answers"
+    browser.send(kind="confirm", yes=False)
+    assert browser.until("refused")["why"] == "nobody answers"
+
+
 def test_a_node_that_does_not_listen_is_told_of(browser: Page, source: QuietSource) -> None:
     source.deaf = "nobody listens on /villa_node/command"
     browser.send(kind="ask", number=1, text="the red mug")

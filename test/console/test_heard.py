@@ -12,7 +12,7 @@ from villa_ros.pipeline.events import AnswerEvent, FinishReason, StatusEvent, Tr
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.web_console.camera_feed import KEPT_BYTES, KEPT_PICTURES
-from villa_ros.web_console.heard import MOST_CAMERAS, Heard
+from villa_ros.web_console.heard import MOST_CAMERAS, Heard, Question
 from villa_ros.web_console.node_health import SILENCE_S, Line
 from villa_ros.web_console.request_book import KEPT_REQUESTS, LONGEST_TEXT, AskedRequest
 
@@ -298,3 +298,15 @@ def test_scores_that_are_no_numbers_are_left_out(heard: Heard) -> None:
     assert b"NaN" not in message[4 : 4 + length]
     runs = np.frombuffer(message, "<u4", count=instance().mask.runs.size, offset=4 + length)
     assert runs.tolist() == instance().mask.runs.tolist()
+
+
+def test_a_question_is_open_until_its_request_is_made_or_it_is_closed(heard: Heard) -> None:
+    heard.asks("speech-1", "did you mean the mug?")
+    heard.command(Request("another", "the ball"))
+    heard.asks_no_more("another")
+    assert heard.question == Question("speech-1", "did you mean the mug?")
+    heard.command(Request("speech-1", "the mug"))
+    assert heard.question is None
+    heard.asks("speech-2", "did you mean the ball?")
+    heard.asks_no_more("speech-2")
+    assert heard.question is None

@@ -55,6 +55,7 @@ class QuietSource:
     def __init__(self) -> None:
         self.asked: list[Request] = []
         self.stopped: list[str] = []
+        self.confirmed: list[bool] = []
         self.running = False
         self.deaf = ""
 
@@ -71,6 +72,10 @@ class QuietSource:
     def stop(self, request_id: str) -> None:
         self._hear()
         self.stopped.append(request_id)
+
+    def confirm(self, *, yes: bool) -> None:
+        self._hear()
+        self.confirmed.append(yes)
 
     def again(self) -> None: ...
 

@@ -29,6 +29,9 @@ from villa_ros.process_setup import tied_to_this_process
 from villa_ros.speech import synthesis
 from villa_ros.speech.parameters import SpeechParameters
 from villa_ros.speech.sound import BLOCK, BLOCK_S, silence, to_pcm16, write_wav
+from villa_ros.web_console.heard import Heard
+from villa_ros.web_console.ros_source import RosSource
+from villa_ros.web_console.source import NotSentError
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "/camera/image_raw/compressed"
@@ -115,6 +118,22 @@ def test_a_stop_comes_before_its_transcript_and_a_question_waits_for_the_button(
     ended_s = (nanoseconds(command.header.stamp) - asked_ns) / 1e9
     assert 0.5 < ended_s < 3.5, "the stamp is not the end of the utterance"
     assert not peer.call(SetBool, "/villa_speech/confirm", SetBool.Request(data=True)).success
+
+    console = Heard()
+    source = RosSource(console, speech_node="/villa_speech")
+    source.start()
+    try:
+        peer.until(lambda: peer.node.count_subscribers("/villa_speech/status") > 1, "the console")
+        microphone.hear(say("Track the blue ball."))
+        peer.until(lambda: console.question, "the question at the console")
+        assert "blue ball" in console.question.text
+        source.confirm(yes=False)
+        peer.until(lambda: statuses[-1].state == RequestStatus.CANCELED, "the end of the question")
+        assert (statuses[-1].message, len(commands)) == ("not meant", 2)
+        with pytest.raises(NotSentError, match="nothing is asked"):
+            source.confirm(yes=True)
+    finally:
+        source.close()
 
 
 def test_what_it_cannot_hear_with_ends_it_with_one_message(start_speech):

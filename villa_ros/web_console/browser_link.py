@@ -190,12 +190,16 @@ class BrowserLink:
     async def _send_all(self) -> None:
         heard = self._served.heard
         revision, whole, health_s = 0, True, -math.inf
+        question = None
         while True:
             self._wake.clear()
             revision, changed = heard.requests(revision)
             if changed or whole:
                 await self._send(wire.requests_message(changed, heard.now_s(), whole=whole))
                 whole = False
+            if heard.question != question:
+                question = heard.question
+                await self._send(wire.note_message("question", text=question.text if question else ""))
             if time.monotonic() - health_s >= _HEALTH_PERIOD_S:
                 health_s = time.monotonic()
                 load = {**self._served.load(), "browsers": self._served.browsers}
@@ -237,6 +241,7 @@ class BrowserLink:
             "shown": self._on_shown,
             "ask": self._on_ask,
             "stop": self._on_stop,
+            "confirm": self._on_confirm,
             "again": self._on_again,
             "talk": self._on_talk,
             "talked": self._on_talked,
@@ -314,6 +319,12 @@ class BrowserLink:
     async def _on_stop(self, fields: dict[str, Any]) -> None:
         try:
             self._served.source.stop(_string(fields, "request")[:_LONGEST_ID])
+        except NotSentError as error:
+            await self._send(wire.note_message("refused", number=None, why=str(error)))
+
+    async def _on_confirm(self, fields: dict[str, Any]) -> None:
+        try:
+            self._served.source.confirm(yes=fields.get("yes") is True)
         except NotSentError as error:
             await self._send(wire.note_message("refused", number=None, why=str(error)))
 

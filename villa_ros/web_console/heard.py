@@ -53,6 +53,14 @@ class Health:
     note: str  # of the source: that a recording has ended, say
 
 
+@dataclass(frozen=True)
+class Question:
+    """What the speech node wants to have confirmed before it asks for it."""
+
+    request_id: str
+    text: str
+
+
 class Heard:
     """What was heard, from any thread; who listens is told that something changed, and asks for what it wants.
 
@@ -67,6 +75,7 @@ class Heard:
         self._node = NodeHealth()
         self._node_was_alive = False
         self._note = ""
+        self._question: Question | None = None
         self._listeners: tuple[Callable[[], None], ...] = ()
 
     # What a source tells
@@ -109,6 +118,7 @@ class Heard:
         """A command was given, by anybody."""
         with self._lock:
             self._book.command(request, self._clock())
+            self._answered(request.request_id)
         self._tell()
 
     def status(self, event: StatusEvent) -> None:
@@ -121,6 +131,18 @@ class Heard:
         """An answer grew, or is whole."""
         with self._lock:
             self._book.answer(event, self._clock())
+        self._tell()
+
+    def asks(self, request_id: str, text: str) -> None:
+        """The speech node asks whether a request was meant; it asks one thing at a time."""
+        with self._lock:
+            self._question = Question(request_id, text)
+        self._tell()
+
+    def asks_no_more(self, request_id: str) -> None:
+        """That question was answered, or is not asked any more."""
+        with self._lock:
+            self._answered(request_id)
         self._tell()
 
     def diagnosed(self, lines: Sequence[Line]) -> None:
@@ -176,6 +198,12 @@ class Heard:
         with self._lock:
             return self._book.get(request_id)
 
+    @property
+    def question(self) -> Question | None:
+        """What waits for a yes or a no."""
+        with self._lock:
+            return self._question
+
     def now_s(self) -> float:
         """The clock that times of requests are told by."""
         return self._clock()
@@ -192,6 +220,10 @@ class Heard:
                 tuple(_state(feed, now_s) for feed in self._feeds.values()),
                 self._note,
             )
+
+    def _answered(self, request_id: str) -> None:
+        if self._question is not None and self._question.request_id == request_id:
+            self._question = None
 
     def _look_after_the_node(self) -> None:
         now_s = self._clock()

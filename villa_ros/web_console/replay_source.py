@@ -20,6 +20,7 @@ from villa_ros.pipeline.request import Action, Request
 from villa_ros.pipeline.worker import Worker
 from villa_ros.web_console.node_health import Line
 from villa_ros.web_console.picture import Picture, picture_of
+from villa_ros.web_console.source import NotSentError
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -94,6 +95,14 @@ class ReplaySource:
     def stop(self, request_id: str) -> None:
         """End a request, or all with an empty id."""
         self._worker.stop(request_id)
+
+    def confirm(self, *, yes: bool) -> None:
+        """Refused: nobody asks in a recording.
+
+        Raises:
+            NotSentError: always.
+        """
+        raise NotSentError("nothing was asked: a recording is played")
 
     def again(self) -> None:
         """Play from the beginning; requests of before end."""

@@ -17,6 +17,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
 
 from villa_msgs.msg import Answer, Command, RequestStatus, TrackedInstanceArray
 from villa_ros import qos
@@ -50,13 +51,22 @@ _IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage
 class RosSource:
     """Hears one node. `cameras` are image topics by camera's name; those that the node tells of come by themselves.
 
+    `speech_node`: a node of villa_ros.speech_node whose questions are heard and can be answered; empty: none.
+
     Has its own rclpy context, node, executor and thread.
     """
 
     repeats = False
 
-    def __init__(self, heard: Heard, villa_node: str = "/villa_node", cameras: Mapping[str, str] | None = None) -> None:
-        self.name = villa_node if villa_node.startswith("/") else f"/{villa_node}"
+    def __init__(
+        self,
+        heard: Heard,
+        villa_node: str = "/villa_node",
+        cameras: Mapping[str, str] | None = None,
+        speech_node: str = "",
+    ) -> None:
+        self.name = _absolute(villa_node)
+        self._speech_node = _absolute(speech_node) if speech_node else ""
         self._heard = heard
         self._cameras = dict(cameras or {})
         self._context = Context()
@@ -80,6 +90,9 @@ class RosSource:
         # Its submit entries tell the words of every request, also of those that came as text, action or speech.
         self._listen(String, f"{self.name}/journal", self._on_journal, qos.journal())
         self._listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.diagnostics())
+        if self._speech_node:
+            self._listen(RequestStatus, f"{self._speech_node}/status", self._on_question, qos.results())
+            self._confirming = self._node.create_client(SetBool, f"{self._speech_node}/confirm")
         for camera, topic in self._cameras.items():
             self._heard.camera(camera, topic)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not blind the console
@@ -120,6 +133,22 @@ class RosSource:
         """
         action = Action.STOP if request_id else Action.STOP_ALL
         self._publish(Request(request_id or next(self._stops), "", action, camera=""))
+
+    def confirm(self, *, yes: bool) -> None:
+        """Answer the speech node's question.
+
+        Raises:
+            NotSentError: no question is open, or the speech node is gone.
+        """
+        question = self._heard.question
+        if question is None:
+            raise NotSentError("nothing is asked any more")
+        if not self._confirming.service_is_ready():
+            self._heard.asks_no_more(question.request_id)
+            raise NotSentError(f"nobody answers {self._speech_node}/confirm: is the speech node running?")
+        # Its answer is not waited for: what it does next is heard on ~/status and ~/command.
+        self._confirming.call_async(SetBool.Request(data=yes))
+        self._heard.asks_no_more(question.request_id)
 
     def again(self) -> None:
         """Nothing: what is live cannot be played again."""
@@ -186,6 +215,12 @@ class RosSource:
         state = RequestState(message.state)
         self._heard.status(StatusEvent(message.request_id, state, ErrorCode(code), message.message))
 
+    def _on_question(self, message: Any) -> None:
+        if message.state == RequestState.QUEUED:
+            self._heard.asks(message.request_id, message.message)
+        else:
+            self._heard.asks_no_more(message.request_id)
+
     def _on_answer(self, message: Any) -> None:
         self._heard.answer(answer_from_message(message))
 
@@ -213,6 +248,10 @@ class RosSource:
         ]
         if lines:
             self._heard.diagnosed(lines)
+
+
+def _absolute(name: str) -> str:
+    return name if name.startswith("/") else f"/{name}"
 
 
 def _newest_image() -> QoSProfile:

@@ -43,5 +43,12 @@ class Source(Protocol):
             NotSentError: nobody takes it.
         """
 
+    def confirm(self, *, yes: bool) -> None:
+        """Answer the question that is open (`Heard.question`).
+
+        Raises:
+            NotSentError: nobody asked, or whoever did does not listen any more.
+        """
+
     def again(self) -> None:
         """Play the recording from its beginning."""

@@ -41,6 +41,7 @@ const link = new Link(
       $("token-form").hidden = true;
       $("main").hidden = false;
       banner("link", "");
+      notes.question({ text: "" }); // if one is open, it comes again
       say_why_silent(microphone.allow(fields.microphone));
       watch();
     },
@@ -110,6 +111,10 @@ const notes = {
       say_why_silent(`Understood${sure}. Send it, or mend it first.`);
       announce(`Understood${sure}: ${message.text}. Press Enter to send it.`);
     }
+  },
+  question(message) {
+    $("question-text").textContent = message.text && `Heard by the robot: ${message.text}`;
+    $("question").hidden = !message.text;
   },
   misunderstood: (message) => say_why_silent(`Not understood: ${message.why}.`),
 };
@@ -278,6 +283,11 @@ $("text").addEventListener("keydown", (event) => {
 });
 $("text").addEventListener("input", () => refuse(""));
 $("stop-all").addEventListener("click", () => stop(""));
+for (const id of ["yes", "no"]) {
+  $(id).addEventListener("click", () => {
+    if (!link.send({ kind: "confirm", yes: id === "yes" })) refuse("There is no connection: nothing was confirmed.");
+  });
+}
 $("again").addEventListener("click", () => link.send({ kind: "again" }));
 
 document.addEventListener("keydown", (event) => {
