@@ -65,6 +65,10 @@ lint: $(STAMPS)/package $(STAMPS)/test ## ruff and mypy
 bench: $(STAMPS)/package ## speed of the fast pass and time to the first mask on this machine
 	@$(BIN)/villa bench $(BENCH_ARGS)
 
+.PHONY: bench-speech
+bench-speech: $(STAMPS)/package $(STAMPS)/test ## errors, false commands, stops and times of speech in noise (half an hour; needs espeak-ng)
+	@$(BIN)/villa bench-speech --misses $(BENCH_ARGS)
+
 .PHONY: soak
 soak: $(STAMPS)/package $(STAMPS)/test ## memory over thousands of frames: of the node's pipeline, and of each family of models
 	@$(BIN)/villa soak $(SOAK_ARGS)
