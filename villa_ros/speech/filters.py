@@ -44,31 +44,9 @@ _BEGINNINGS = {
     ),
 }  # fmt: skip
 _NOT_REQUESTED = frozenset(["i", "i'm", "we", "he", "she", "they", "it's", "was", "were", "said", "had", "have"])
-_FOLLOWS_A_NAME = frozenset(
-    [
-        "on",
-        "in",
-        "at",
-        "next",
-        "left",
-        "right",
-        "behind",
-        "between",
-        "under",
-        "above",
-        "below",
-        "near",
-        "beside",
-        "that",
-        "which",
-        "with",
-        "to",
-        "of",
-        "over",
-        "please",
-        "inside",
-    ]
-)
+_FOLLOWS_A_NAME = frozenset((
+    "on", "in", "at", "next", "left", "right", "behind", "between", "under", "above", "below", "near",
+    "beside", "that", "which", "with", "to", "of", "over", "please", "inside"))  # fmt: skip
 _ARTICLES = frozenset(["the", "a", "an", "any", "all", "both", "my", "that", "this"])
 
 

@@ -12,29 +12,9 @@ SPOKEN_STOPS = (
     "Stop!", "Stop.", "Stop it.", "Stop that.", "Stop now.", "Please stop.", "Stop, please.", "Stop, stop, stop!",
     "Stop tracking.", "Stop everything.", "Halt!", "Cancel.", "Cancel that.", "Abort.", "Freeze!", "Never mind.",
 )  # fmt: skip
-_AROUND = frozenset(
-    [
-        "please",
-        "now",
-        "robot",
-        "hey",
-        "ok",
-        "okay",
-        "no",
-        "oh",
-        "wait",
-        "immediately",
-        "at",
-        "once",
-        "right",
-        "away",
-        "just",
-        "i",
-        "said",
-        "everybody",
-        "villa",
-    ]
-)
+_AROUND = frozenset((
+    "please", "now", "robot", "hey", "ok", "okay", "no", "oh", "wait", "immediately", "at", "once", "right",
+    "away", "just", "i", "said", "everybody", "villa"))  # fmt: skip
 _CLAUSE = re.compile(r"[.!?;,]+")
 _STRONG = frozenset(["stop", "halt", "abort", "freeze"])  # they are a stop also in the middle of other words
 _GOES_ON = frozenset(["tracking", "following", "watching", "moving", "looking", "searching", "segmenting"])
