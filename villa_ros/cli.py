@@ -17,6 +17,8 @@ from villa_ros.cli_console import console_on_replay
 from villa_ros.cli_eval import compare, evaluate
 from villa_ros.cli_models import download
 from villa_ros.cli_models import show as show_config
+from villa_ros.cli_rerun import rerun as show_in_rerun
+from villa_ros.cli_rerun import rerun_recording
 from villa_ros.cli_speech import bench_speech, speech
 from villa_ros.cli_training import data_app, train
 from villa_ros.cli_tuning import convert, tune
@@ -142,6 +144,9 @@ def replay(
     console: Annotated[
         bool, typer.Option("--console", help="Instead: play the bag at its own rate, with the console in a browser.")
     ] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Also write run.rrd, which `villa rerun` opens in the Rerun viewer.")
+    ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="With --console: port on 127.0.0.1; 0: any.")] = 8080,
     checkpoint: Checkpoint = "",
     device: Device = "cpu",
@@ -153,25 +158,32 @@ def replay(
     from villa_ros.draft_labels import DraftLabelsError, draft_labels
     from villa_ros.message_mapping import MappingError
     from villa_ros.overlay_video import PictureError
+    from villa_ros.rerun_bridge.frame_times import FrameTimes
+    from villa_ros.rerun_bridge.viewer import RerunError, require_rerun
     from villa_ros.run_summary import failed_requests, summary
     from villa_ros.share import share_path
     from villa_ros.typestore import TypestoreError
 
     texts, times = command or [], at or [1.0]
-    if console and (like is not None or labels is not None):
-        usage("--console plays a bag for people to look at: leave --like and --draft-labels out")
+    if console and (like is not None or labels is not None or rerun):
+        usage("--console plays a bag for people to look at: leave --like, --draft-labels and --rerun out")
     if bool(texts) + (commands_from_bag or command_topic is not None) + (like is not None) > 1:
         usage("--command, --commands-from-bag and --like exclude each other; give one of them")
     if len(times) not in (1, max(1, len(texts))):
         usage(f"{len(times)} times --at for {len(texts)} requests; give one for each, or one for all")
     if labels is not None and labels.exists():
         usage(f"--draft-labels {labels}: it is there already, and may hold corrected labels; choose another folder")
-    with expected(BagError, DraftLabelsError, FileNotFoundError, MappingError, PictureError, TypestoreError):
+    with expected(
+        BagError, DraftLabelsError, FileNotFoundError, MappingError, PictureError, RerunError, TypestoreError
+    ):
+        if rerun:
+            require_rerun()
         bag = bag or share_path("sample", "tabletop")
+        timed = FrameTimes(tracked)
         if like is not None:
             model = open_model(checkpoint, device, threads)
             done, comparison = replaying.replay_like(
-                bag, like, model, folder, camera_topic=camera_topic, progress=tracked, pictures=pictures
+                bag, like, model, folder, camera_topic=camera_topic, progress=timed, pictures=pictures
             )
         else:
             requests = (
@@ -184,14 +196,15 @@ def replay(
                 console_on_replay(bag, requests, model, camera_topic=camera_topic, port=port)
                 return
             done = replaying.replay(
-                bag, requests, model, folder, camera_topic=camera_topic, progress=tracked, pictures=pictures
+                bag, requests, model, folder, camera_topic=camera_topic, progress=timed, pictures=pictures
             )
         drafted = None if labels is None else draft_labels(bag, camera_topic, done.run, labels)
+        shown_in_rerun = rerun_recording(bag, camera_topic, done.run, folder, timed) if rerun else None
     out.print(summary(done.run, f"{bag.name}: {done.frames} frames"))
     for reason, count in done.bad_images.items():
         out.print(f"[yellow]left out {count} images: {escape(reason)}[/]")
     shown = [("overlay video", done.overlay), ("contact sheet", done.contact_sheet)] if pictures else []
-    _paths(("recording", done.bag), *shown)
+    _paths(("recording", done.bag), *shown, ("for Rerun", shown_in_rerun))
     if drafted is not None:
         out.print(drafted.text(), highlight=False, markup=False, soft_wrap=True)
     if like is not None:
@@ -350,6 +363,7 @@ app.command("compare")(compare)
 app.command("bench")(bench)
 app.command("overhead")(overhead)
 app.command("console")(open_console)
+app.command("rerun")(show_in_rerun)
 app.command("speech")(speech)
 app.command("bench-speech")(bench_speech)
 app.command("soak")(soak)

@@ -64,12 +64,7 @@ def console(
     from villa_ros.web_console.server import ConsoleError
     from villa_ros.web_console.settings import ConsoleSettings
 
-    cameras = {}
-    for entry in camera or []:
-        name, _, topic = entry.partition("=")
-        if not name or not topic:
-            usage(f"--camera {entry}: wanted NAME=TOPIC")
-        cameras[name] = topic
+    cameras = camera_topics(camera or [])
     if not have_ros():
         fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
     from villa_ros.web_console.heard import Heard
@@ -91,6 +86,17 @@ def console(
     heard = Heard()
     with expected(ConsoleError):
         serve(heard, RosSource(heard, node, cameras, speech_node), settings, tell)
+
+
+def camera_topics(entries: Sequence[str]) -> dict[str, str]:
+    """What --camera NAME=TOPIC says: topic by name."""
+    cameras = {}
+    for entry in entries:
+        name, _, topic = entry.partition("=")
+        if not name or not topic:
+            usage(f"--camera {entry}: wanted NAME=TOPIC")
+        cameras[name] = topic
+    return cameras
 
 
 def console_on_replay(

@@ -13,6 +13,8 @@ from villa_ros.installed import installed
 from villa_ros.message_mapping import header_message, journal_line, rclpy_types
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from villa_ros.pipeline.events import JournalEvent
@@ -64,6 +66,23 @@ def cloud_message(points: NDArray[np.float32], labels: NDArray[np.uint32], heade
         data=_filled(packed),
         is_dense=True,
     )
+
+
+def points_from_cloud(message: Any) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """sensor_msgs/PointCloud2 as `cloud_message` makes it -> points [N, 3] m and the label of each [N].
+
+    Raises:
+        ValueError: other fields, or another number of bytes than they need.
+    """
+    laid_out = {field.name: (field.offset, field.datatype) for field in message.fields}
+    kinds: Mapping[str, Any] = _POINT.fields or {}
+    wanted = {name: (int(kinds[name][1]), _KINDS[kinds[name][0].str[1:]]) for name in kinds}
+    if laid_out != wanted or message.point_step != _POINT.itemsize or message.is_bigendian:
+        raise ValueError(
+            f"the cloud has fields {sorted(laid_out)} of {message.point_step} bytes, wanted {sorted(wanted)}"
+        )
+    packed = np.frombuffer(message.data, _POINT)
+    return np.stack([packed[axis] for axis in "xyz"], axis=-1), packed["instance"]
 
 
 def journal_message(event: JournalEvent, request: Request | None) -> Any:

@@ -156,11 +156,7 @@ def _small(picture: Rgb) -> Rgb:
 
 def draw_run(frames: Iterable[Frame], run: Run, writer: Canvas) -> Iterator[Frame]:
     """Draw what a run published on the frames it was published for, yielding each frame when it is drawn."""
-    tracks: dict[int, tuple[TrackedInstance, ...]] = {}
-    for timed in run.tracks:
-        instances = tuple(i for i in timed.value.instances if i.state != TrackState.REMOVED)
-        if instances or timed.value.header.stamp_ns not in tracks:
-            tracks[timed.value.header.stamp_ns] = instances
+    tracks = instances_at(run)
     captions = _captions(run)
     for frame in frames:
         caption = Caption()
@@ -174,6 +170,16 @@ def draw_run(frames: Iterable[Frame], run: Run, writer: Canvas) -> Iterator[Fram
             continue
         writer.add(rgb, tracks.get(frame.header.stamp_ns, ()), caption)
         yield frame
+
+
+def instances_at(run: Run) -> dict[int, tuple[TrackedInstance, ...]]:
+    """Stamp in ns -> what was tracked on that frame, without what was removed."""
+    tracks: dict[int, tuple[TrackedInstance, ...]] = {}
+    for timed in run.tracks:
+        instances = tuple(i for i in timed.value.instances if i.state != TrackState.REMOVED)
+        if instances or timed.value.header.stamp_ns not in tracks:
+            tracks[timed.value.header.stamp_ns] = instances
+    return tracks
 
 
 def _captions(run: Run) -> list[tuple[int, Caption]]:

@@ -42,7 +42,7 @@ class Picture:
     @property
     def mime(self) -> str:
         """What the bytes of `encoded` are."""
-        return "image/png" if self.encoded()[:4] == _PNG_START else "image/jpeg"
+        return mime_of(self.encoded())
 
     def encoded(self) -> bytes:
         """JPEG or PNG bytes.
@@ -53,8 +53,22 @@ class Picture:
         """
         with self._lock:
             if self._encoded is None:
-                self._encoded = _jpeg(self.frame) if self._data is None else byte_view(self._data).tobytes()
+                self._encoded = self._bytes(LARGEST_SIDE_PX)
             return self._encoded
+
+    def whole(self) -> bytes:
+        """JPEG or PNG bytes in the source's own size, for who lays masks of that size on them; may raise the same."""
+        if max(self.height, self.width) <= LARGEST_SIDE_PX:
+            return self.encoded()
+        return self._bytes(max(self.height, self.width))
+
+    def _bytes(self, largest_side_px: int) -> bytes:
+        return _jpeg(self.frame, largest_side_px) if self._data is None else byte_view(self._data).tobytes()
+
+
+def mime_of(data: bytes) -> str:
+    """What JPEG or PNG bytes are."""
+    return "image/png" if data[:4] == _PNG_START else "image/jpeg"
 
 
 def picture_of(message: Any, camera: str, arrival_ns: int = 0) -> Picture:
@@ -68,9 +82,9 @@ def picture_of(message: Any, camera: str, arrival_ns: int = 0) -> Picture:
     return Picture(frame_from_image(message, camera, arrival_ns))
 
 
-def _jpeg(frame: Frame) -> bytes:
+def _jpeg(frame: Frame, largest_side_px: int) -> bytes:
     rgb = frame.rgb()
-    scale = LARGEST_SIDE_PX / max(rgb.shape[:2])
+    scale = largest_side_px / max(rgb.shape[:2])
     if scale < 1:
         size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]

@@ -56,6 +56,7 @@ class RosSource:
     Has its own rclpy context, node, executor and thread.
     """
 
+    graph_name = "villa_console"  # of its own node
     repeats = False
 
     def __init__(
@@ -80,7 +81,7 @@ class RosSource:
         """Join the graph."""
         use_shared_memory_profile()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("villa_console", context=self._context)
+        self._node = rclpy.create_node(self.graph_name, context=self._context)
         self._executor = fast_executor(self._context)
         self._executor.add_node(self._node)
         self._commands = self._node.create_publisher(Command, f"{self.name}/command", qos.commands())

@@ -29,7 +29,7 @@ def serve(heard: Heard, source: Source, settings: ConsoleSettings, tell: Tell) -
     Raises:
         ConsoleError: it cannot be served.
     """
-    with _asked_to_end() as ended, opened(heard, source, settings) as where:
+    with asked_to_end() as ended, opened(heard, source, settings) as where:
         tell(where)
         ended.wait()
 
@@ -57,7 +57,7 @@ def serve_replay(
 
 
 @contextmanager
-def _asked_to_end() -> Iterator[threading.Event]:
+def asked_to_end() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set; a second one ends the process."""
     asked = threading.Event()
 

@@ -1,0 +1,1 @@
+"""Runs and live nodes shown in the Rerun viewer."""
