@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,14 +49,13 @@ def calibration(bag: Bag, topic: str) -> CameraModel | None:
         return None
 
 
-def depth_images(bag: Bag, topic: str) -> Iterator[DepthImage]:
-    """The depth images of a topic, raw or as PNG, as logged; those that cannot be read are left out."""
-    for recorded in bag.messages([topic]):
-        message = recorded.message
-        try:
-            yield _of_png(message) if hasattr(message, "format") else depth_from_image(message)
-        except BadImage:
-            continue
+def depth_of(message: Any) -> DepthImage:
+    """A depth image, raw or as PNG.
+
+    Raises:
+        BadImage: it is none, or cannot be read.
+    """
+    return _of_png(message) if hasattr(message, "format") else depth_from_image(message)
 
 
 def _beside(image_topic: str, topics: Sequence[str]) -> str:

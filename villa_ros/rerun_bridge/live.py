@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from villa_ros.images import BadImage
+from villa_ros.pipeline.views import in_view
 from villa_ros.rerun_bridge.scene import Placed, Scene
+from villa_ros.web_console.camera_feed import KEPT_PICTURES
 from villa_ros.web_console.picture import PictureError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from villa_ros.pipeline.camera_model import CameraModel
     from villa_ros.rerun_bridge.target import Target
+    from villa_ros.web_console.camera_feed import View
     from villa_ros.web_console.heard import Heard
     from villa_ros.web_console.node_health import Line
     from villa_ros.web_console.request_book import AskedRequest
@@ -32,6 +35,9 @@ class Bridge:
 
     It is a browser's counterpart: it takes the newest of everything when the viewer can take it, so that nothing piles
     up before a viewer that is slow, stopped or gone.
+
+    Attributes:
+        shown_ns: Stamp of the picture that was written last, 0 before the first; words are given it, having none.
     """
 
     def __init__(self, heard: Heard, target: Target) -> None:
@@ -93,11 +99,12 @@ class Bridge:
     def _begin(self) -> None:
         """Nothing has been told to this scene yet."""
         self._shown: dict[str, tuple[int, int]] = {}  # camera -> key of the view
+        self._pictured: dict[str, deque[int]] = {}  # camera -> stamps of its last pictures
         self._revision = 0
         self._lines: tuple[Line, ...] = ()
         self._messages: dict[str, str] = {}  # line -> what it said last
         self._states: dict[str, tuple[str, str]] = {}  # request -> state and answer as told
-        self._now_ns = 0  # the newest picture's stamp: words have none of their own
+        self.shown_ns = 0
 
     def _step(self) -> None:
         scene = self._target.scene()
@@ -108,7 +115,7 @@ class Bridge:
             return
         for camera in self._heard.cameras:
             self._show(scene, camera)
-        if self._now_ns:
+        if self.shown_ns:
             self._tell_requests(scene)
             self._tell_health(scene)
 
@@ -116,16 +123,26 @@ class Bridge:
         view = self._heard.view(camera)
         if view is not None and self._shown.get(camera) != view.key:
             self._shown[camera] = view.key
+            self._show_view(scene, view)
+        self._show_metres(scene, camera)
+
+    def _show_view(self, scene: Scene, view: View) -> None:
+        camera, stamp_ns = view.picture.camera, view.picture.stamp_ns
+        instances = view.tracks.instances if view.tracks else ()
+        pictured = self._pictured.setdefault(camera, deque(maxlen=KEPT_PICTURES))
+        if stamp_ns in pictured and not in_view(instances):
+            return  # the end of a request comes with the stamp of its last masks, which are still right
+        if stamp_ns not in pictured:
             try:
                 scene.picture(view.picture)
             except (BadImage, PictureError) as error:
                 self._heard.bad_picture(camera, str(error))
                 return
-            self._now_ns = view.picture.stamp_ns
-            scene.tracks(view.picture, view.tracks.instances if view.tracks else ())
-            if view.tracks is not None and view.latency_s is not None:
-                scene.latency(self._now_ns, camera, 1e3 * view.latency_s, f"{camera}, arrival to tracks")
-        self._show_metres(scene, camera)
+            pictured.append(stamp_ns)
+        self.shown_ns = stamp_ns
+        scene.tracks(view.picture, instances)
+        if view.tracks is not None and view.latency_s is not None:
+            scene.latency(stamp_ns, camera, 1e3 * view.latency_s, f"{camera}, arrival to tracks")
 
     def _show_metres(self, scene: Scene, camera: str) -> None:
         with self._lock:
@@ -146,14 +163,14 @@ class Bridge:
     def _tell_request(self, scene: Scene, entry: AskedRequest) -> None:
         known = self._states.get(entry.request_id)
         if known is None:
-            scene.say(self._now_ns, "request", f"{entry.request_id}: {entry.text or '(asked in another way)'}")
+            scene.say(self.shown_ns, "request", f"{entry.request_id}: {entry.text or '(asked in another way)'}")
         state = "lost with its node" if entry.lost else entry.state.name.lower()
         answer = entry.answer if entry.answered else ""
         if known is None or known[0] != state:
             told = f"{entry.request_id}: {state}" + (f", {entry.message}" if entry.message else "")
-            scene.say(self._now_ns, "state", told, "ERROR" if entry.error_code else "INFO")
+            scene.say(self.shown_ns, "state", told, "ERROR" if entry.error_code else "INFO")
         if answer and (known is None or known[1] != answer):
-            scene.say(self._now_ns, "answer", f"{entry.request_id}: {answer}")
+            scene.say(self.shown_ns, "answer", f"{entry.request_id}: {answer}")
         self._states[entry.request_id] = (state, answer)
         if len(self._states) > 4 * len(self._heard.requests()[1]) + 1:
             kept = {one.request_id for one in self._heard.requests()[1]}
@@ -166,9 +183,9 @@ class Bridge:
         self._lines = lines
         for line in lines:
             if line.message and self._messages.get(line.name) != line.message and line.level != "ok":
-                scene.say(self._now_ns, "node", f"{line.name}: {line.message}", _LEVELS[line.level])
+                scene.say(self.shown_ns, "node", f"{line.name}: {line.message}", _LEVELS[line.level])
             self._messages[line.name] = line.message
             for key, value in line.values.items():
                 if key.endswith(_P50):
                     stage = key.removesuffix(_P50)
-                    scene.latency(self._now_ns, stage, float(value), f"{stage}, median")
+                    scene.latency(self.shown_ns, stage, float(value), f"{stage}, median")

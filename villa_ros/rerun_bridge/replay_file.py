@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,17 +17,15 @@ from villa_ros.pipeline.lifting import lift, points_of
 from villa_ros.pipeline.request import RequestState
 from villa_ros.pipeline.views import in_view
 from villa_ros.replay import Progress, quietly
-from villa_ros.rerun_bridge.bag_depth import calibration, depth_images, depth_topics
+from villa_ros.rerun_bridge.bag_depth import calibration, depth_of, depth_topics
 from villa_ros.rerun_bridge.scene import Placed, Scene
 from villa_ros.rerun_bridge.viewer import RerunError
 from villa_ros.web_console.picture import PictureError, picture_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from villa_ros.pipeline.camera_model import CameraModel
     from villa_ros.pipeline.depth import DepthImage
-    from villa_ros.pipeline.events import TrackedInstance
     from villa_ros.pipeline.frame import Frame
     from villa_ros.recording import Run
 
@@ -69,79 +66,68 @@ def write_recording(
         RerunError: the file cannot be written.
     """
     recording = file_recording(path)
-    scene = Scene(recording)
-    tracks = instances_at(run)
-    camera = run.tracks[0].value.camera if run.tracks else CAMERA
     with Bag(bag_path) as bag:
         topic = bag.choose_image_topic(camera_topic)
-        tracks = instances_at(run)
-        drawn = _pictures(bag, topic, camera, tracks, seconds or {}, scene)
-        stamps = [frame.header.stamp_ns for frame in progress(drawn, bag.count(topic), "writing")]
-        bare = sorted(stamp for stamp in stamps if not in_view(tracks.get(stamp, ())))
-        _metres(bag, topic, camera, tracks, bare, scene)
-    _words(run, scene)
+        writer = _Writer(bag, topic, run, seconds or {}, Scene(recording))
+        for _ in progress(writer.frames(), bag.count(topic), "writing"):
+            pass
+    _words(run, writer.scene)
     recording.flush()
     recording.disconnect()
     return path
 
 
-def _pictures(
-    bag: Bag,
-    topic: str,
-    camera: str,
-    tracks: Mapping[int, Sequence[TrackedInstance]],
-    seconds: Mapping[int, float],
-    scene: Scene,
-) -> Iterator[Frame]:
-    for recorded in bag.messages([topic]):
-        try:
-            picture = picture_of(recorded.message, camera)
-            scene.picture(picture)
-        except (BadImage, PictureError):  # the run dropped it too, and said so
-            continue
-        scene.tracks(picture, tracks.get(picture.stamp_ns, ()))
-        if picture.stamp_ns in seconds:
-            scene.latency(picture.stamp_ns, camera, 1e3 * seconds[picture.stamp_ns], f"{camera}, computing")
-        yield picture.frame
+class _Writer:
+    """Goes through a bag's pictures and depth once."""
 
+    def __init__(self, bag: Bag, topic: str, run: Run, seconds: Mapping[int, float], scene: Scene) -> None:
+        self.scene = scene
+        self._bag = bag
+        self._topic = topic
+        self._camera = run.tracks[0].value.camera if run.tracks else CAMERA
+        self._tracks = instances_at(run)
+        self._seconds = seconds
+        topics = depth_topics(bag, topic)
+        self._model = None if topics is None else calibration(bag, topics.camera_info)
+        self._depth = "" if topics is None or self._model is None else topics.depth
 
-def _metres(
-    bag: Bag,
-    topic: str,
-    camera: str,
-    tracks: Mapping[int, Sequence[TrackedInstance]],
-    bare: Sequence[int],
-    scene: Scene,
-) -> None:
-    """Objects in metres at every depth image; they go at the next of the `bare` stamps, where nothing is tracked."""
-    topics = depth_topics(bag, topic)
-    model = None if topics is None else calibration(bag, topics.camera_info)
-    if topics is None or model is None:
-        return
-    scene.calibration(camera, model)
-    for depth in depth_images(bag, topics.depth) if topics.depth else ():
+    def frames(self) -> Iterator[Frame]:
+        """Every frame, once it is written."""
+        if self._model is not None:
+            self.scene.calibration(self._camera, self._model)
+        for recorded in self._bag.messages([topic for topic in (self._topic, self._depth) if topic]):
+            try:
+                if recorded.topic == self._depth:
+                    self._place(depth_of(recorded.message))
+                    continue
+                picture = picture_of(recorded.message, self._camera)
+                self.scene.picture(picture)
+            except (BadImage, PictureError):  # the run dropped it too, and said so
+                continue
+            stamp_ns = picture.stamp_ns
+            self.scene.tracks(picture, self._tracks.get(stamp_ns, ()))
+            if stamp_ns in self._seconds:
+                self.scene.latency(stamp_ns, self._camera, 1e3 * self._seconds[stamp_ns], f"{self._camera}, computing")
+            yield picture.frame
+
+    def _place(self, depth: DepthImage) -> None:
+        seen, model = in_view(self._tracks.get(depth.stamp_ns, ())), self._model
+        assert model is not None
         try:
-            _place(in_view(tracks.get(depth.stamp_ns, ())), depth, model, camera, scene)
+            clouds = [points_of(entry.mask, depth, model) for entry in seen]
         except ValueError as error:
-            raise RerunError(f"depth topic {topics.depth} is not registered to {topic}: {error}") from error
-        end = bisect.bisect_right(bare, depth.stamp_ns)
-        if end < len(bare):
-            scene.no_metres(camera, bare[end])
-
-
-def _place(seen: Sequence[TrackedInstance], depth: DepthImage, model: CameraModel, camera: str, scene: Scene) -> None:
-    clouds = [points_of(entry.mask, depth, model) for entry in seen]
-    if not any(len(cloud) for cloud in clouds):
-        return
-    labels = np.repeat([entry.label for entry in seen], [len(cloud) for cloud in clouds]).astype(np.uint32)
-    scene.points(camera, depth.stamp_ns, np.concatenate(clouds), labels)
-    placed = []
-    for entry in seen:
-        found = lift(entry.mask, depth, model, [other.mask for other in seen if other is not entry])
-        if found is not None:
-            name = entry.name or entry.track_id
-            placed.append(Placed(entry.track_id, name, found.centre, found.size, found.orientation))
-    scene.objects(camera, depth.stamp_ns, placed)
+            raise RerunError(f"depth topic {self._depth} is not registered to {self._topic}: {error}") from error
+        if not any(len(cloud) for cloud in clouds):
+            return
+        labels = np.repeat([entry.label for entry in seen], [len(cloud) for cloud in clouds]).astype(np.uint32)
+        self.scene.points(self._camera, depth.stamp_ns, np.concatenate(clouds), labels)
+        placed = []
+        for entry in seen:
+            found = lift(entry.mask, depth, model, [other.mask for other in seen if other is not entry])
+            if found is not None:
+                name = entry.name or entry.track_id
+                placed.append(Placed(entry.track_id, name, found.centre, found.size, found.orientation))
+        self.scene.objects(self._camera, depth.stamp_ns, placed)
 
 
 def _words(run: Run, scene: Scene) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import rerun as rr
 from numpy.typing import NDArray
 
+from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.overlay import FILL, colour_of
 from villa_ros.pipeline.views import in_view, label_image
 from villa_ros.rerun_bridge.layout import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _POINT_UI = 2.0  # size of a point on the screen
 _IMAGE_PLANE_M = 0.3  # how far from the camera its picture hangs in space
+_KNOWN_LABELS = 256  # of a camera, the newest ones
 _KNOWN_LINES = 1000  # plots whose name and colour were told; one that is forgotten is told again
 
 
@@ -60,8 +62,8 @@ class Scene:
         self._cameras: dict[str, None] = {}
         self._with_depth: dict[str, None] = {}
         self._models: dict[str, CameraModel] = {}
-        self._names: dict[str, tuple[tuple[int, str, str], ...]] = {}  # camera -> label, name, track of what it shows
-        self._filled: set[tuple[str, ...]] = set()  # entities that hold something to be cleared
+        self._names: dict[str, dict[int, tuple[str, str]]] = {}  # camera -> label -> name, track
+        self._of: dict[tuple[str, ...], frozenset[int | str]] = {}  # labels or tracks of what is shown in metres
         self._lines: OrderedDict[tuple[str, ...], None] = OrderedDict()
 
     def picture(self, picture: Picture) -> None:
@@ -73,21 +75,27 @@ class Scene:
         self._log(picture.stamp_ns, (picture.camera, IMAGE), image)
 
     def tracks(self, picture: Picture, instances: Sequence[TrackedInstance]) -> None:
-        """Masks, boxes and plots of what is tracked on this very picture; none takes away those of earlier ones."""
+        """Masks, boxes and plots of what is tracked on this very picture.
+
+        Where nothing is, that is said too: the viewer shows the newest there is, and would lay earlier masks on it.
+        """
         camera, stamp_ns = picture.camera, picture.stamp_ns
         seen = in_view(instances)
         masks, boxes = (camera, IMAGE, MASKS), (camera, IMAGE, BOXES)
         if seen:
-            self._tell_names(camera, stamp_ns, seen)
+            self._tell_names(camera, seen)
             labels = label_image(seen, seen[0].mask.height, seen[0].mask.width)
             if labels.max() <= np.iinfo(np.uint8).max:
                 labels = labels.astype(np.uint8)  # half of what a viewer keeps
-            self._fill(stamp_ns, masks, rr.SegmentationImage(labels, opacity=FILL))
-            self._fill(stamp_ns, boxes, _boxes(seen), _particulars(seen))
+            self._log(stamp_ns, masks, rr.SegmentationImage(labels, opacity=FILL))
+            self._log(stamp_ns, boxes, _boxes(seen), _particulars(seen))
         else:
-            self._clear(stamp_ns, masks)
-            self._clear(stamp_ns, boxes)
-            self.no_metres(camera, stamp_ns)
+            self._log(stamp_ns, masks, rr.Clear(recursive=False))
+            self._log(stamp_ns, boxes, rr.Clear(recursive=False))
+        here = {entry.label for entry in seen} | {entry.track_id for entry in seen}
+        for entity in ((camera, POINTS), (camera, OBJECTS)):
+            if not self._of.get(entity, frozenset()) <= here:  # depth may come seldom: metres stay while all are seen
+                self._clear(stamp_ns, entity)
         for entry in instances:
             for kind, value in ((SCORE, entry.score), (AREA, entry.mask.area), (STATE, int(entry.state))):
                 self._plot(
@@ -113,7 +121,8 @@ class Scene:
         """Points of objects [N, 3] m in the optical frame, each with its object's label [N]."""
         self._know(camera, depth=True)
         cloud = rr.Points3D(points, class_ids=labels.astype(np.uint16), radii=rr.Radius.ui_points(_POINT_UI))
-        self._fill(stamp_ns, (camera, POINTS), cloud)
+        self._of[(camera, POINTS)] = frozenset(np.unique(labels).tolist())
+        self._log(stamp_ns, (camera, POINTS), cloud)
 
     def objects(self, camera: str, stamp_ns: int, objects: Sequence[Placed]) -> None:
         """Boxes round objects, in the optical frame."""
@@ -129,12 +138,8 @@ class Scene:
             labels=[one.name for one in objects],
             colors=[colour_of(one.track_id) for one in objects],
         )
-        self._fill(stamp_ns, entity, boxes)
-
-    def no_metres(self, camera: str, stamp_ns: int) -> None:
-        """From here on nothing is known in metres."""
-        self._clear(stamp_ns, (camera, POINTS))
-        self._clear(stamp_ns, (camera, OBJECTS))
+        self._of[entity] = frozenset(one.track_id for one in objects)
+        self._log(stamp_ns, entity, boxes)
 
     def say(self, stamp_ns: int, who: str, text: str, level: str = "INFO") -> None:
         """A line of text: of a request, its answer or its state, or of the node."""
@@ -153,14 +158,19 @@ class Scene:
             self.recording.log(list(entity), line, static=True, strict=True)
         self._log(stamp_ns, entity, rr.Scalars(float(value)))
 
-    def _tell_names(self, camera: str, stamp_ns: int, seen: Sequence[TrackedInstance]) -> None:
-        """Name and colour of each label, as in the overlays; again only when they change."""
-        names = tuple((entry.label, entry.name, entry.track_id) for entry in seen)
-        if self._names.get(camera) != names:
-            self._names[camera] = names
-            infos = [rr.AnnotationInfo(0, "", (0, 0, 0, 0))]
-            infos += [rr.AnnotationInfo(label, name, colour_of(track)) for label, name, track in names]
-            self._log(stamp_ns, (camera,), rr.AnnotationContext(infos))
+    def _tell_names(self, camera: str, seen: Sequence[TrackedInstance]) -> None:
+        """Name and colour of each label, as in the overlays; all that are known, as the viewer looks at static ones."""
+        names = self._names.setdefault(camera, {})
+        if all(names.get(entry.label) == (entry.name, entry.track_id) for entry in seen):
+            return
+        for entry in seen:
+            names.pop(entry.label, None)
+            names[entry.label] = (entry.name, entry.track_id)
+        for label in list(names)[:-_KNOWN_LABELS]:
+            del names[label]
+        infos = [rr.AnnotationInfo(0, "", (0, 0, 0, 0))]
+        infos += [rr.AnnotationInfo(label, name, colour_of(track)) for label, (name, track) in names.items()]
+        self.recording.log([camera], rr.AnnotationContext(infos), static=True, strict=True)
 
     def _know(self, camera: str, *, depth: bool = False) -> None:
         if camera in self._cameras and (not depth or camera in self._with_depth):
@@ -170,13 +180,8 @@ class Scene:
             self._with_depth[camera] = None
         self.recording.send_blueprint(layout(list(self._cameras), list(self._with_depth)))
 
-    def _fill(self, stamp_ns: int, entity: tuple[str, ...], *shown: rr.AsComponents) -> None:
-        self._filled.add(entity)
-        self._log(stamp_ns, entity, *shown)
-
     def _clear(self, stamp_ns: int, entity: tuple[str, ...]) -> None:
-        if entity in self._filled:
-            self._filled.discard(entity)
+        if self._of.pop(entity, None) is not None:
             self._log(stamp_ns, entity, rr.Clear(recursive=False))
 
     def _log(self, stamp_ns: int, entity: tuple[str, ...], *shown: rr.AsComponents) -> None:
@@ -189,12 +194,14 @@ def _boxes(seen: Sequence[TrackedInstance]) -> rr.Boxes2D:
     return rr.Boxes2D(
         mins=[(entry.mask.x, entry.mask.y) for entry in seen],
         sizes=[(entry.mask.box_width, entry.mask.box_height) for entry in seen],
-        labels=[
-            f"{entry.name or entry.track_id} ({entry.track_id}, {entry.state.name.lower()}, {entry.score:.2f})"
-            for entry in seen
-        ],
+        labels=[_label(entry) for entry in seen],
         class_ids=[entry.label for entry in seen],
     )
+
+
+def _label(entry: TrackedInstance) -> str:
+    told = f"{entry.name or entry.track_id} {entry.score:.2f}"
+    return told if entry.state == TrackState.TRACKED else f"{told} ({entry.state.name.lower()})"
 
 
 def _particulars(seen: Sequence[TrackedInstance]) -> rr.AnyValues:
