@@ -30,10 +30,11 @@ _WHEN = {LIVE: "at once", CONFIGURE: "when configuring", START: "at the start"}
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *_rows(TABLE, ""), _CAMERAS, *_rows(CAMERA_TABLE, "<camera>."), ""])
+    return "\n".join([_HEAD, *table_rows(TABLE, ""), _CAMERAS, *table_rows(CAMERA_TABLE, "<camera>."), ""])
 
 
-def _rows(table: dict[str, Field[Any]], prefix: str) -> Iterator[str]:
+def table_rows(table: dict[str, Field[Any]], prefix: str) -> Iterator[str]:
+    """The lines of a Markdown table, for every parameter with its default, range and meaning."""
     yield "| parameter | type | default | range | changes | meaning |"
     yield "|---|---|---|---|---|---|"
     for name, row in table.items():

@@ -28,7 +28,7 @@ class ParameterError(ValueError):
     """Parameters that are each in range but do not fit together, or cannot be changed now."""
 
 
-def _row(
+def setting(
     default: Any,
     text: str,
     limits: tuple[float, float] | None = None,
@@ -36,6 +36,7 @@ def _row(
     choices: tuple[str, ...] = (),
     when: str = CONFIGURE,
 ) -> Any:
+    """A field of a table: its default, meaning, range (or choices), and when a change takes effect."""
     return field(default=default, metadata={"text": text, "limits": limits, "choices": choices, "when": when})
 
 
@@ -43,92 +44,96 @@ def _row(
 class CameraParameters:
     """Values of one camera. A field's name, after the camera's and a dot, is the parameter's."""
 
-    image_topic: str = _row("", "image topic; empty: `image`, or `<camera>/image` where there are several cameras")
-    transport: str = _row(
+    image_topic: str = setting("", "image topic; empty: `image`, or `<camera>/image` where there are several cameras")
+    transport: str = setting(
         "auto", "auto: CompressedImage where the topic ends in /compressed, else Image", choices=TRANSPORTS
     )
-    camera_info_topic: str = _row("", "calibration of the images; needed with depth")
-    depth_topic: str = _row("", "depth registered to the images, raw; empty: nothing is lifted into three dimensions")
-    depth_slop_s: float = _row(
+    camera_info_topic: str = setting("", "calibration of the images; needed with depth")
+    depth_topic: str = setting(
+        "", "depth registered to the images, raw; empty: nothing is lifted into three dimensions"
+    )
+    depth_slop_s: float = setting(
         0.0, "how far a depth image's stamp may be from its image's; 0: they must be equal", (0.0, 1.0)
     )
-    rectified: bool = _row(False, "the images are rectified: P of the camera info describes them, and D does not")
+    rectified: bool = setting(False, "the images are rectified: P of the camera info describes them, and D does not")
 
 
 @dataclass(frozen=True)
 class Parameters:
     """Values of one configuration. A field's name is the parameter's; its default decides the type."""
 
-    autostart: bool = _row(True, "configure and activate without waiting for a lifecycle transition", when=START)
-    checkpoint: str = _row("", "file or folder of the model; empty: the one shipped with the package")
-    device: str = _row("cpu", "torch device that runs the model: cpu, cuda, cuda:1")
-    load_when: str = _row(
+    autostart: bool = setting(True, "configure and activate without waiting for a lifecycle transition", when=START)
+    checkpoint: str = setting("", "file or folder of the model; empty: the one shipped with the package")
+    device: str = setting("cpu", "torch device that runs the model: cpu, cuda, cuda:1")
+    load_when: str = setting(
         "configure",
         "configure: the model stays loaded while the node is inactive; activate: it is loaded and freed with activity",
         choices=LOAD_WHEN,
     )
-    threads: int = _row(0, "threads of one torch operation; 0: torch decides", (0, 256))
-    cameras: tuple[str, ...] = _row(_BASE.cameras, "camera names; a command without one means the first", when=START)
-    clip_frames: int = _row(_BASE.clip_frames, "frames kept of each camera", (1, 10_000))
-    clip_megabytes: int = _row(_BASE.clip_bytes // MIB, "MiB of images kept of each camera", (1, 65_536))
-    clip_duration_s: float = _row(_BASE.clip_duration_s, "how far back a request looks", (0.01, 3600.0), when=LIVE)
-    candidates: int = _row(_BASE.candidates, "most frames of a clip that the model chooses from", (1, 1000), when=LIVE)
-    future_tolerance_s: float = _row(
+    threads: int = setting(0, "threads of one torch operation; 0: torch decides", (0, 256))
+    cameras: tuple[str, ...] = setting(_BASE.cameras, "camera names; a command without one means the first", when=START)
+    clip_frames: int = setting(_BASE.clip_frames, "frames kept of each camera", (1, 10_000))
+    clip_megabytes: int = setting(_BASE.clip_bytes // MIB, "MiB of images kept of each camera", (1, 65_536))
+    clip_duration_s: float = setting(_BASE.clip_duration_s, "how far back a request looks", (0.01, 3600.0), when=LIVE)
+    candidates: int = setting(
+        _BASE.candidates, "most frames of a clip that the model chooses from", (1, 1000), when=LIVE
+    )
+    future_tolerance_s: float = setting(
         0.0, "images stamped further ahead of the node's clock are dropped; 0: never", (0.0, 86_400.0), when=LIVE
     )
-    stale_after_s: float = _row(
+    stale_after_s: float = setting(
         0.0, "images older than this by the node's clock are dropped; 0: never", (0.0, 86_400.0), when=LIVE
     )
-    clock_jump_s: float = _row(
+    clock_jump_s: float = setting(
         _BASE.clock_jump_s,
         "stamps that run ahead of the arrival of images by more are a jump of the camera's clock; 0: never",
         (0.0, 86_400.0),
         when=LIVE,
     )
-    max_command_chars: int = _row(_BASE.max_command_chars, "longest command, code points", (1, 100_000), when=LIVE)
-    command_rate_hz: float = _row(
+    max_command_chars: int = setting(_BASE.max_command_chars, "longest command, code points", (1, 100_000), when=LIVE)
+    command_rate_hz: float = setting(
         0.0, "commands beyond this rate are rejected, stops excepted; 0: no limit", (0.0, 10_000.0), when=LIVE
     )
-    max_objects: int = _row(_BASE.max_objects, "most objects tracked at a time on a camera", (1, 1000), when=LIVE)
-    mask_threshold: float = _row(
+    max_objects: int = setting(_BASE.max_objects, "most objects tracked at a time on a camera", (1, 1000), when=LIVE)
+    mask_threshold: float = setting(
         _BASE.mask_threshold, "probability above which a pixel belongs to an object", (0.01, 0.99), when=LIVE
     )
-    present_threshold: float = _row(
+    present_threshold: float = setting(
         _BASE.present_threshold, "probability below which an object counts as not visible", (0.0, 1.0), when=LIVE
     )
-    confirm_frames: int = _row(
+    confirm_frames: int = setting(
         _BASE.confirm_frames, "visible frames that turn TENTATIVE into TRACKED", (1, 1000), when=LIVE
     )
-    lost_after_frames: int = _row(
+    lost_after_frames: int = setting(
         _BASE.lost_after_frames, "frames without the object that turn OCCLUDED into LOST", (1, 100_000), when=LIVE
     )
-    remove_after_frames: int = _row(
+    remove_after_frames: int = setting(
         _BASE.remove_after_frames, "frames without the object that end its track; 0: never", (0, 1_000_000), when=LIVE
     )
-    look_again_s: float = _row(
+    look_again_s: float = setting(
         _BASE.look_again_s,
         "how often a request that tracks is answered anew, silently, to find what came or was lost; 0: never",
         (0.0, 86_400.0),
         when=LIVE,
     )
-    look_again_when_lost: bool = _row(
+    look_again_when_lost: bool = setting(
         _BASE.look_again_when_lost, "answer a request anew, once, when one of its objects becomes LOST", when=LIVE
     )
-    policy: str = _row(_BASE.policy, "what a request does when another one is active", choices=POLICIES, when=LIVE)
-    queue_limit: int = _row(_BASE.queue_limit, "most waiting requests", (1, 1000), when=LIVE)
-    history_turns: int = _row(_BASE.history_turns, "turns of a conversation that a follow-up sees", (0, 100))
-    frame_timeout_s: float = _row(
+    policy: str = setting(_BASE.policy, "what a request does when another one is active", choices=POLICIES, when=LIVE)
+    queue_limit: int = setting(_BASE.queue_limit, "most waiting requests", (1, 1000), when=LIVE)
+    history_turns: int = setting(_BASE.history_turns, "turns of a conversation that a follow-up sees", (0, 100))
+    frame_timeout_s: float = setting(
         _BASE.frame_timeout_s, "how long a request waits for a first frame", (0.01, 3600.0), when=LIVE
     )
-    default_timeout_s: float = _row(
+    default_timeout_s: float = setting(
         0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0), when=LIVE
     )
-    result_timeout_s: int = _row(
+    result_timeout_s: int = setting(
         60, "how long the result of an action can be fetched after its end", (1, 86_400), when=START
     )
-    overlay: bool = _row(True, "draw ~/<camera>/overlay while somebody subscribes", when=LIVE)
-    tracks_reliable: bool = _row(False, "publish tracks and their mirrors reliably, 10 deep, for a recorder")
-    min_image_rate_hz: float = _row(
+    overlay: bool = setting(True, "draw ~/<camera>/overlay while somebody subscribes", when=LIVE)
+    tracks_reliable: bool = setting(False, "publish tracks and their mirrors reliably, 10 deep, for a recorder")
+    min_image_rate_hz: float = setting(
         2.0, "warn in /diagnostics when a publishing camera delivers less; 0: never", (0.0, 1000.0), when=LIVE
     )
     of_cameras: Mapping[str, CameraParameters] = field(
@@ -182,18 +187,19 @@ class Parameters:
                 raise ParameterError(
                     f"{name} is {row.metadata['when']}: clean the node up first, set it, and configure again"
                 )
-        new = replace(self, **{name: _plain(value) for name, value in changes.items() if name in TABLE})
+        new = replace(self, **{name: plain_value(value) for name, value in changes.items() if name in TABLE})
         new.check()
         new.pipeline_config()
         return new
 
 
-def _table(kind: type) -> dict[str, Field[Any]]:
+def settings_of(kind: type) -> dict[str, Field[Any]]:
+    """The fields of a table of parameters, by name."""
     return {row.name: row for row in fields(kind) if row.metadata}
 
 
-TABLE = _table(Parameters)
-CAMERA_TABLE = _table(CameraParameters)
+TABLE = settings_of(Parameters)
+CAMERA_TABLE = settings_of(CameraParameters)
 
 
 def _row_of(name: str, cameras: Iterable[str]) -> Field[Any] | None:
@@ -212,25 +218,26 @@ def _check_choice(name: str, row: Field[Any], seen: Any) -> None:
 
 def declare(node: Node) -> None:
     """Declare every parameter with its description and range, those of each camera by its name."""
-    node.declare_parameters("", [(name, row.default, _descriptor(row)) for name, row in TABLE.items()])
+    node.declare_parameters("", [(name, row.default, descriptor(row)) for name, row in TABLE.items()])
     for camera in node.get_parameter("cameras").value:
-        own = [(f"{camera}.{name}", row.default, _descriptor(row)) for name, row in CAMERA_TABLE.items()]
+        own = [(f"{camera}.{name}", row.default, descriptor(row)) for name, row in CAMERA_TABLE.items()]
         node.declare_parameters("", own)
 
 
-def _descriptor(row: Field[Any]) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=row.metadata["text"], read_only=row.metadata["when"] == START)
+def descriptor(row: Field[Any]) -> ParameterDescriptor:
+    """What rclpy is told of a parameter when it is declared."""
+    made = ParameterDescriptor(description=row.metadata["text"], read_only=row.metadata["when"] == START)
     limits, choices = row.metadata["limits"], row.metadata["choices"]
-    descriptor.additional_constraints = row.metadata["when"]
+    made.additional_constraints = row.metadata["when"]
     if choices:
-        descriptor.additional_constraints += f"; one of {', '.join(choices)}"
+        made.additional_constraints += f"; one of {', '.join(choices)}"
     if limits and isinstance(row.default, float):
         low, high = map(float, limits)
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        made.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
     elif limits:
         low, high = map(int, limits)
-        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-    return descriptor
+        made.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    return made
 
 
 def read(node: Node) -> Parameters:
@@ -239,10 +246,10 @@ def read(node: Node) -> Parameters:
     Raises:
         ParameterError: they do not fit together.
     """
-    values = {parameter.name: _plain(parameter.value) for parameter in node.get_parameters(list(TABLE))}
+    values = {parameter.name: plain_value(parameter.value) for parameter in node.get_parameters(list(TABLE))}
     of_cameras = {
         camera: CameraParameters(
-            **{name: _plain(node.get_parameter(f"{camera}.{name}").value) for name in CAMERA_TABLE}
+            **{name: plain_value(node.get_parameter(f"{camera}.{name}").value) for name in CAMERA_TABLE}
         )
         for camera in values["cameras"]
     }
@@ -256,5 +263,6 @@ def asked_for(changes: Iterable[Parameter[Any]]) -> dict[str, Any]:
     return {parameter.name: parameter.value for parameter in changes}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A parameter's value as a table holds it: arrays are tuples."""
     return tuple(value) if isinstance(value, (list, tuple)) or hasattr(value, "typecode") else value

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from villa_ros.parameter_page import _rows
+from villa_ros.parameter_page import table_rows
 from villa_ros.speech.parameters import TABLE
 
 
 def table() -> str:
     """All rows, in Markdown."""
-    return "\n".join(_rows(TABLE, ""))
+    return "\n".join(table_rows(TABLE, ""))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from villa_ros.parameters import START, ParameterError, _descriptor, _plain, _row, _table
+from villa_ros.parameters import START, ParameterError, descriptor, plain_value, setting, settings_of
 from villa_ros.speech.dialogue import ACCEPT, CONFIRM, LISTEN, DialogueConfig, DialogueError
 from villa_ros.speech.vocabulary import Vocabulary, VocabularyError, of_objects, shipped
 
@@ -18,7 +18,7 @@ _BASE = DialogueConfig()  # its defaults are the node's
 
 
 def _start(default: Any, text: str, limits: tuple[float, float] | None = None, choices: tuple[str, ...] = ()) -> Any:
-    return _row(default, text, limits, choices=choices, when=START)
+    return setting(default, text, limits, choices=choices, when=START)
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class SpeechParameters:
         return of_objects(named) if named else shipped()
 
 
-TABLE = _table(SpeechParameters)
+TABLE = settings_of(SpeechParameters)
 
 
 def declare(node: Node) -> None:
     """Declare every parameter with its description and range."""
-    node.declare_parameters("", [(name, row.default, _descriptor(row)) for name, row in TABLE.items()])
+    node.declare_parameters("", [(name, row.default, descriptor(row)) for name, row in TABLE.items()])
 
 
 def read(node: Node) -> SpeechParameters:
@@ -120,7 +120,7 @@ def read(node: Node) -> SpeechParameters:
     Raises:
         villa_ros.parameters.ParameterError: they do not fit together.
     """
-    values = {parameter.name: _plain(parameter.value) for parameter in node.get_parameters(list(TABLE))}
+    values = {parameter.name: plain_value(parameter.value) for parameter in node.get_parameters(list(TABLE))}
     parameters = SpeechParameters(**values)
     parameters.check()
     return parameters
