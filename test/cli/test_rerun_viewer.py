@@ -41,7 +41,7 @@ from villa_ros.rerun_bridge.target import FileTarget, ViewerTarget
 from villa_ros.web_console.heard import Heard
 from villa_ros.web_console.node_health import Line
 
-pytestmark = pytest.mark.filterwarnings("ignore:RRD file has no footer")  # what a viewer saves has none
+pytestmark = pytest.mark.filterwarnings("ignore:RRD file has no footer")  # what is live has none
 PATIENCE_S = 60.0  # only ever waited out when a test fails
 app = typer.Typer()
 app.command()(cli_rerun.rerun)

@@ -34,8 +34,10 @@ CAMERA = "camera"  # what replay calls its only one
 _FAILED = (RequestState.FAILED, RequestState.REJECTED)
 
 
-def file_recording(path: Path) -> rr.RecordingStream:
+def file_recording(path: Path, *, endless: bool = False) -> rr.RecordingStream:
     """A recording that goes to a file, replacing an older one.
+
+    One that may be `endless` gets no table of contents, which the SDK would gather in memory until the end.
 
     Raises:
         RerunError: the file cannot be written.
@@ -43,7 +45,7 @@ def file_recording(path: Path) -> rr.RecordingStream:
     recording = rr.RecordingStream(APPLICATION, recording_id=uuid.uuid4())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        recording.save(path)
+        recording.save(path, write_footer=not endless)
     except (OSError, RuntimeError) as error:
         raise RerunError(f"cannot write a Rerun recording at {path} ({error}); choose another place") from error
     return recording

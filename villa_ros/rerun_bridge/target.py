@@ -36,7 +36,7 @@ class FileTarget:
     """
 
     def __init__(self, path: Path) -> None:
-        self._scene = Scene(file_recording(path))
+        self._scene = Scene(file_recording(path, endless=True))
 
     def scene(self) -> Scene | None:
         """The only one there is."""
