@@ -12,8 +12,10 @@ from villa_ros.speech.dialogue import Dialogue, Verdict
 from villa_ros.speech.ear import Ear, silero
 from villa_ros.speech.listener import Listener, SpokenStop, Utterance, listen
 from villa_ros.speech.sound import BLOCK, RATE_HZ, silence
+from villa_ros.speech.stop_phrases import is_spoken_stop
 from villa_ros.speech.synthesis import Voice
 from villa_ros.speech.worker import SpeechWorker
+from villa_ros.speech_bench import babble_voices, disturbance
 
 
 def verdicts(events):
@@ -48,6 +50,16 @@ def test_a_stop_is_told_while_its_speaker_goes_on(recogniser, say):
     timed = list(listen(sound, Ear(silero()), listener))
     assert isinstance(timed[0].event, SpokenStop)
     assert timed[0].event.end_s < 2.0
+
+
+def test_stops_that_talk_in_the_background_blurs_are_heard(recogniser, say):
+    """Of these 12, 8 are heard by what Whisper and the letter model make of them at once."""
+    talkers, said, heard = babble_voices(), say("Stop!", voice=Voice("en-gb+f1", 150), pause_s=0.3), []
+    for ratio_db in (12, 8):
+        for seed in range(6):
+            babble = disturbance("babble", len(said), talkers, np.random.default_rng(seed))
+            heard.append(recogniser.hear(noise.mixed(said, babble, ratio_db)).text)
+    assert sum(map(is_spoken_stop, heard)) >= 9, heard
 
 
 @pytest.mark.parametrize("listening", ["push_to_talk", "wake_word"])

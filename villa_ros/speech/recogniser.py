@@ -35,6 +35,11 @@ _LETTER_GAP = 0.4  # nats a letter below the likeliest letters
 _TEMPERATURE = 4.0  # the scores are surer of themselves than they are right
 _STOP_LONGEST_S = 3.0
 _SURE_STOP_GAP, _STOP_GAP = 0.15, 1.0  # nats a letter: a stop without asking Whisper; one that is worth asking about
+# Where what was heard is no surer, and a stop no further from the letters, Whisper is asked once more, as if stops had
+# been said before. Of 160 stops in babble at 20 dB, by other voices than the benchmark's, 158 are heard so, else 155;
+# of 156 single words that sound like one ("stock", "hall") 18 are taken for it both ways.
+_DOUBT, _NEAR_STOP_GAP = 0.35, 0.6
+_SAID_BEFORE = "No! Stop! Halt! Abort! Freeze! Cancel! Never mind!"
 _QUESTIONS = frozenset(["where", "which", "what", "is", "are", "do", "can", "could"])
 
 
@@ -93,7 +98,25 @@ class Recogniser:
         return OwnWords(sound, encoded, language, own.text, own.no_speech)
 
     def decide(self, own: OwnWords) -> Heard:
-        """Whisper's own words, or the sentence of the task that is taken for them."""
+        """Whisper's own words, or what is taken for them: a sentence of the task, or a stop."""
+        heard = self._decided(own)
+        if not self._doubtful(own, heard):
+            return heard
+        stop, gap = self._nearest_stop(own.sound)
+        if gap > _NEAR_STOP_GAP:
+            return heard
+        again = self._whisper.transcribe(own.encoded, own.language, _SAID_BEFORE).text
+        if not is_spoken_stop(again):
+            return heard
+        return replace(heard, text=stop, confidence=math.exp(-gap), of_the_task=True)
+
+    def _doubtful(self, own: OwnWords, heard: Heard) -> bool:
+        """Is it short, and unsure what was said?"""
+        english = own.language == RESCORED_LANGUAGE and self._rescore
+        short = own.encoded.seconds <= _STOP_LONGEST_S
+        return english and short and heard.confidence <= _DOUBT and not is_spoken_stop(heard.text)
+
+    def _decided(self, own: OwnWords) -> Heard:
         if own.language != RESCORED_LANGUAGE or not self._rescore or is_spoken_stop(own.text):
             return self._as_it_is(own)
         letters = self._letters.hear(own.sound)
