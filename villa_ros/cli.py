@@ -189,7 +189,8 @@ def replay(
             requests = (
                 replaying.timed_requests(bag, texts, times, camera_topic)
                 if texts
-                else replaying.recorded_requests(bag, command_topic)
+                # people at the console make requests of their own
+                else replaying.recorded_requests(bag, command_topic, needed=not console or commands_from_bag)
             )
             model = open_model(checkpoint, device, threads)
             if console:

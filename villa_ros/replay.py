@@ -85,14 +85,18 @@ def timed_requests(
     ]
 
 
-def recorded_requests(bag_path: Path, command_topic: str | None = None, camera: str = "camera") -> list[Request]:
+def recorded_requests(
+    bag_path: Path, command_topic: str | None = None, camera: str = "camera", *, needed: bool = True
+) -> list[Request]:
     """The commands that the bag holds; `camera` stands in where a command names none.
 
     Raises:
-        BagError: the bag holds no commands, or on several topics and none was chosen.
+        BagError: the bag holds no commands though they are `needed`, or on several topics and none was chosen.
     """
     with Bag(bag_path) as bag:
         if command_topic is None and not bag.topics_of(COMMAND):
+            if not needed:
+                return []
             raise BagError(f"{bag_path} holds no commands; say what to look for with --command TEXT")
         topic = bag.choose_topic(command_topic, (COMMAND,), "command", "--command-topic")
         return bag.commands(topic, camera)

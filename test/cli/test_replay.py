@@ -119,6 +119,7 @@ def test_requests_of_the_command_line_are_timed_from_the_first_frame(bag: Path) 
 def test_a_bag_without_commands_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="--command TEXT"):
         recorded_requests(write_bag(tmp_path / "bag", frames=2))
+    assert recorded_requests(tmp_path / "bag", needed=False) == []
 
 
 def test_a_bag_whose_images_are_all_bad_names_the_reason(tmp_path: Path) -> None:
