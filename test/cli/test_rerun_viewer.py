@@ -219,6 +219,19 @@ def test_masks_that_come_after_their_picture_was_written_lie_on_it_and_on_no_lat
     assert picture(1).stamp_ns in file.only("/camera/image/masks", "Clear:is_recursive")
 
 
+def test_one_odd_message_does_not_end_the_bridge(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    heard = Heard()
+    bridge = Bridge(heard, FileTarget(tmp_path / "live.rrd"))
+    bridge.start()
+    heard.diagnosed([Line("worker", "ok", "", {"fast/p50_ms": "twelve"})])
+    for index in (0, 1):
+        heard.picture(picture(index))
+        until_shown(bridge, index)
+    assert bridge.close()
+    assert "'twelve'" in caplog.text
+    assert len(RrdFile(tmp_path / "live.rrd").images("/camera/image")) == 2
+
+
 def test_a_viewer_may_come_late_go_and_come_again(
     tmp_path: Path, port: int, quiet_viewer: Callable[[Path], int]
 ) -> None:

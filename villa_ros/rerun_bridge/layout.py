@@ -13,11 +13,18 @@ POINTS, OBJECTS = "points", "objects"  # <camera>/points
 WORDS, LATENCY, SCORE, AREA, STATE = "words", "latency", "score", "area", "state"
 STAMP, FRAME = "stamp", "frame"  # timelines
 
+# Over the camera's shoulder, in its optical frame (x right, y down, z forward): objects lie beyond its picture.
+_EYE_M, _LOOK_AT_M = (0.5, -0.45, -0.45), (0.0, 0.0, 0.55)
+
 
 def layout(cameras: Sequence[str], with_depth: Sequence[str]) -> rrb.Blueprint:
     """Pictures with masks of these cameras, space for those with depth, words, and plots."""
     pictures = [rrb.Spatial2DView(origin=rr.new_entity_path([camera, IMAGE]), name=camera) for camera in cameras]
-    spaces = [rrb.Spatial3DView(origin=rr.new_entity_path([camera]), name=f"{camera}, metres") for camera in with_depth]
+    eye = rrb.EyeControls3D(position=_EYE_M, look_target=_LOOK_AT_M, eye_up=(0.0, -1.0, 0.0))
+    spaces = [
+        rrb.Spatial3DView(origin=rr.new_entity_path([camera]), name=f"{camera}, metres", eye_controls=eye)
+        for camera in with_depth
+    ]
     plots = rrb.Tabs(
         *(
             rrb.TimeSeriesView(origin=kind, name=name)

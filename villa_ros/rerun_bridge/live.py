@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from villa_ros.pipeline.views import in_view
 from villa_ros.rerun_bridge.scene import Placed, Scene
 from villa_ros.web_console.camera_feed import KEPT_PICTURES
 from villa_ros.web_console.picture import PictureError
+from villa_ros.web_console.request_book import KEPT_REQUESTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from villa_ros.web_console.heard import Heard
     from villa_ros.web_console.node_health import Line
     from villa_ros.web_console.request_book import AskedRequest
+
+_LOG = logging.getLogger(__name__)
 
 _WAKE_S = 0.2  # to look after the viewer where nothing is heard
 _CLOSE_S = 5.0
@@ -92,9 +96,15 @@ class Bridge:
         while not self._closing.is_set():
             self._changed.wait(_WAKE_S)
             self._changed.clear()
-            self._step()
-        self._step()
+            self._guarded_step()
+        self._guarded_step()
         self._target.close()
+
+    def _guarded_step(self) -> None:
+        try:
+            self._step()
+        except Exception:  # one odd message must not end the bridge; what it was in is not tried again
+            _LOG.exception("could not be shown in Rerun")
 
     def _begin(self) -> None:
         """Nothing has been told to this scene yet."""
@@ -103,7 +113,7 @@ class Bridge:
         self._revision = 0
         self._lines: tuple[Line, ...] = ()
         self._messages: dict[str, str] = {}  # line -> what it said last
-        self._states: dict[str, tuple[str, str]] = {}  # request -> state and answer as told
+        self._states: OrderedDict[str, tuple[str, str]] = OrderedDict()  # request -> state and answer as told
         self.shown_ns = 0
 
     def _step(self) -> None:
@@ -172,9 +182,9 @@ class Bridge:
         if answer and (known is None or known[1] != answer):
             scene.say(self.shown_ns, "answer", f"{entry.request_id}: {answer}")
         self._states[entry.request_id] = (state, answer)
-        if len(self._states) > 4 * len(self._heard.requests()[1]) + 1:
-            kept = {one.request_id for one in self._heard.requests()[1]}
-            self._states = {name: told for name, told in self._states.items() if name in kept}
+        self._states.move_to_end(entry.request_id)
+        if len(self._states) > 2 * KEPT_REQUESTS:
+            self._states.popitem(last=False)
 
     def _tell_health(self, scene: Scene) -> None:
         lines = self._heard.health().lines

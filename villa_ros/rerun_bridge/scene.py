@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from villa_ros.web_console.picture import Picture
 
 _POINT_UI = 2.0  # size of a point on the screen
-_IMAGE_PLANE_M = 0.3  # how far from the camera its picture hangs in space
+_IMAGE_PLANE_M = 0.15  # how far from the camera its picture hangs in space
 _KNOWN_LABELS = 256  # of a camera, the newest ones
 _KNOWN_LINES = 1000  # plots whose name and colour were told; one that is forgotten is told again
 
