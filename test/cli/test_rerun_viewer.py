@@ -70,7 +70,7 @@ def quiet_viewer(port: int) -> Iterator[Callable[[Path], int]]:
     started: list[int] = []
 
     def start(file: Path) -> int:
-        started.append(start_viewer(port, options=["--save", str(file)]))
+        started.append(start_viewer(port, save_to=file))
         return started[-1]
 
     yield start
@@ -120,11 +120,16 @@ def test_the_users_own_choice_stays_as_it_is(home: Path, tmp_path: Path, quiet_v
 
 
 def test_a_viewer_without_a_display_says_what_to_do(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_SOCKET", raising=False)
-    with pytest.raises(RerunError, match=r"did not open .*--to FILE\.rrd"):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RerunError, match=r"no display .*--to FILE\.rrd"):
         start_viewer(port)
+
+
+def test_a_viewer_that_ends_at_once_is_told_with_what_it_said(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":977")  # nobody's: what is wrong is found before it is looked for
+    with pytest.raises(RerunError, match=r"did not open \(.*--memory-limit.*much.*\); write a file"):
+        start_viewer(port, memory_limit="much")
 
 
 def test_a_viewer_listens_on_this_machine_alone(tmp_path: Path, port: int, quiet_viewer: Callable[[Path], int]) -> None:
@@ -188,9 +193,9 @@ def test_what_is_heard_goes_to_a_file_with_masks_on_their_own_pictures(tmp_path:
     stamps = [picture(index).stamp_ns for index in range(6)]
     heard.command(Request("one", "the red box", camera="camera"))
     for index in (0, 1, 2):
-        heard.picture(picture(index))
-        if index:
+        if index:  # first, so that the bridge never sees this picture without them
             heard.tracks(tracks(index, instance()), 0.04)
+        heard.picture(picture(index))
         until_shown(bridge, index)
     heard.diagnosed([Line("worker", "warn", "slow", {"fast/p50_ms": "12.5"})])
     assert bridge.close()

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +22,10 @@ _SERVER_MEMORY_LIMIT = "512MB"  # what the viewer keeps for others that come lat
 _START_S = 30.0
 _LOOK_S = 0.1
 _SCHEMES = ("rerun", "rerun+http", "rerun+https")
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET")
+_INSTEAD = (
+    "write a file with --to FILE.rrd instead, or send to a viewer elsewhere with --to rerun+http://HOST:9876/proxy"
+)
 _TOLD_CHARS = 600  # of what a viewer said before it ended
 
 
@@ -79,16 +83,21 @@ def show(recording: Path) -> int:
     return subprocess.call(arguments, env=without_statistics(os.environ))
 
 
-def start_viewer(port: int = PORT, memory_limit: str = MEMORY_LIMIT, options: Sequence[str] = ()) -> int:
+def start_viewer(port: int = PORT, memory_limit: str = MEMORY_LIMIT, save_to: Path | None = None) -> int:
     """Start a viewer that listens on this machine alone, and wait until it does; returns its process id.
 
-    It outlives this process, so that what was recorded can be looked at. It drops the oldest beyond `memory_limit`.
+    It outlives this process, so that what was recorded can be looked at, and drops the oldest beyond `memory_limit`.
+    With `save_to` it has no window: it writes what it is sent to that file.
 
     Raises:
-        RerunError: it ended at once, as where there is no display; the message has what it said.
+        RerunError: there is no display for its window, or it ended at once; the message has what it said.
     """
     arguments = [str(viewer_program()), "--bind", "127.0.0.1", "--port", str(port), "--memory-limit", memory_limit]
-    arguments += ["--server-memory-limit", _SERVER_MEMORY_LIMIT, "--expect-data-soon", *options]
+    arguments += ["--server-memory-limit", _SERVER_MEMORY_LIMIT, "--expect-data-soon"]
+    if save_to is not None:
+        arguments += ["--save", str(save_to)]
+    elif not any(os.environ.get(name) for name in _DISPLAYS):  # it would listen for a moment, and end then
+        raise RerunError(f"there is no display for the Rerun viewer ({' and '.join(_DISPLAYS)} are empty); {_INSTEAD}")
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             arguments,
@@ -104,10 +113,7 @@ def start_viewer(port: int = PORT, memory_limit: str = MEMORY_LIMIT, options: Se
                 process.kill()
                 said.seek(0)
                 told = " ".join(said.read().decode("utf-8", "replace").split())[-_TOLD_CHARS:]
-                raise RerunError(
-                    f"the Rerun viewer did not open ({told or 'it said nothing'}); without a display write a file "
-                    "with --to FILE.rrd, or send to a viewer elsewhere with --to rerun+http://HOST:9876/proxy"
-                )
+                raise RerunError(f"the Rerun viewer did not open ({told or 'it said nothing'}); {_INSTEAD}")
             time.sleep(_LOOK_S)
     return process.pid
 
