@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from villa_ros.pipeline.request import Request
     from villa_ros.web_console.server import Opened
 
+NodeName = Annotated[str, typer.Option(help="Name of the node, with its namespace.")]
+CameraTopics = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=TOPIC", help="Show this image topic; the node's own cameras come by themselves."),
+]
 Host = Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for the whole network, which needs a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any that is free.")]
 Token = Annotated[
@@ -39,11 +44,8 @@ SendSpeech = Annotated[bool, typer.Option("--send-speech", help="Send what was u
 
 
 def console(
-    node: Annotated[str, typer.Option(help="Name of the node, with its namespace.")] = "/villa_node",
-    camera: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=TOPIC", help="Show this image topic; the node's own cameras come by themselves."),
-    ] = None,
+    node: NodeName = "/villa_node",
+    camera: CameraTopics = None,
     speech_node: Annotated[
         str, typer.Option(help="Name of the speech node whose questions are shown; empty: none.")
     ] = "/villa_speech",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from villa_ros.cli_console import camera_topics
+from villa_ros.cli_console import CameraTopics, NodeName, camera_topics
 from villa_ros.console import expected, fail, out, tracked, usage
 
 if TYPE_CHECKING:
@@ -22,11 +22,8 @@ def rerun(
     recording: Annotated[
         Path | None, typer.Argument(metavar="FILE.rrd", help="Open this recording; without one a live node is shown.")
     ] = None,
-    node: Annotated[str, typer.Option(help="Name of the node, with its namespace.")] = "/villa_node",
-    camera: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=TOPIC", help="Show this image topic; the node's own cameras come by themselves."),
-    ] = None,
+    node: NodeName = "/villa_node",
+    camera: CameraTopics = None,
     to: Annotated[
         str,
         typer.Option(
