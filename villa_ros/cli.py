@@ -22,7 +22,7 @@ from villa_ros.cli_rerun import rerun_recording
 from villa_ros.cli_speech import bench_speech, speech
 from villa_ros.cli_training import data_app, train
 from villa_ros.cli_tuning import convert, tune
-from villa_ros.console import expected, fail, open_model, out, playing_bar, tracked, usage
+from villa_ros.console import expected, fail, need_ros, open_model, out, playing_bar, tracked, usage
 
 app = typer.Typer(
     name="villa",
@@ -272,10 +272,8 @@ def node(
     threads: Threads = 0,
 ) -> None:
     """Start the ROS 2 node. What follows `--ros-args` is passed on, as in -p policy:=queue."""
-    from villa_ros.live_graph import have_ros
 
-    if not have_ros():
-        fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
+    need_ros()
     from villa_ros.node import main as run
 
     arguments = ["--ros-args"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from villa_ros.console import err, expected, fail, open_model, out, tracked, usage
+from villa_ros.console import err, expected, fail, need_ros, open_model, out, tracked, usage
 
 if TYPE_CHECKING:
     from villa.named import NamedConfig
@@ -154,10 +154,8 @@ def overhead(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("out/bench"),
 ) -> None:
     """What image in and masks out cost beside the model, next to polygons as other nodes send them."""
-    from villa_ros.live_graph import have_ros
 
-    if not have_ros():
-        fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
+    need_ros()
     from villa_ros.overhead import measure
 
     result = measure(repeats, tracked=lambda cases, what: tracked(cases, None, what))

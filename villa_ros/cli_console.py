@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from villa_ros.console import expected, fail, out, usage
+from villa_ros.console import expected, need_ros, out, usage
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -60,15 +60,13 @@ def console(
     max_text: Annotated[int, typer.Option(min=1, max=20_000, help="Longest request, characters.")] = 2000,
 ) -> None:
     """A web page on a running node: cameras with masks, requests in words, answers, health."""
-    from villa_ros.live_graph import have_ros
     from villa_ros.process_setup import end_with_parent
     from villa_ros.web_console.certificate import own_folder
     from villa_ros.web_console.server import ConsoleError
     from villa_ros.web_console.settings import ConsoleSettings
 
     cameras = camera_topics(camera or [])
-    if not have_ros():
-        fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
+    need_ros()
     from villa_ros.web_console.heard import Heard
     from villa_ros.web_console.ros_source import RosSource
     from villa_ros.web_console.serving import serve

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from villa_ros.cli_console import CameraTopics, NodeName, camera_topics
-from villa_ros.console import expected, fail, out, tracked, usage
+from villa_ros.console import expected, need_ros, out, tracked, usage
 
 if TYPE_CHECKING:
     from villa_ros.recording import Run
@@ -36,7 +36,6 @@ def rerun(
     ] = "2GB",
 ) -> None:
     """Show a live node, or a recording of `villa replay --rerun`, in the Rerun viewer; no usage statistics are sent."""
-    from villa_ros.live_graph import have_ros
     from villa_ros.process_setup import end_with_parent
     from villa_ros.rerun_bridge.viewer import RerunError, require_rerun, show
 
@@ -48,8 +47,7 @@ def rerun(
     cameras = camera_topics(camera or [])
     with expected(RerunError):
         require_rerun()
-    if not have_ros():
-        fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
+    need_ros()
     end_with_parent()
     with expected(RerunError):
         target = _target(to, memory_limit)

@@ -41,6 +41,14 @@ def fail(message: str, code: int = EXIT_FAILURE) -> NoReturn:
     raise typer.Exit(code)
 
 
+def need_ros() -> None:
+    """End here where rclpy or villa_msgs is missing."""
+    from villa_ros.live_graph import have_ros
+
+    if not have_ros():
+        fail("rclpy or villa_msgs is not installed here: run `make setup`, or source your workspace")
+
+
 def usage(message: str) -> NoReturn:
     """The command was called wrongly."""
     fail(message, EXIT_USAGE)

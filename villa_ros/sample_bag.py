@@ -94,6 +94,8 @@ def write_bag(
     folder: Path, frames: Iterable[SampleFrame], requests: Sequence[SampleRequest], names: Sequence[str]
 ) -> None:
     """Write rendered frames and timed requests as a bag; the last window ends with the last frame."""
+    from villa.data.sample import HEIGHT_PX, WIDTH_PX, focal_px
+
     store = villa_typestore()
     types = rosbags_types(store)
     masks: list[tuple[RleMask, ...]] = []
@@ -134,7 +136,7 @@ def write_bag(
                 told += 1
             header = header_message(FrameHeader(now, FRAME_ID), types)
             compressed = types.cls("sensor_msgs/msg/CompressedImage")
-            write(CAMERA_INFO_TOPIC, now, _camera_info(header, types))
+            write(CAMERA_INFO_TOPIC, now, pinhole_info(header, types, HEIGHT_PX, WIDTH_PX, focal_px()))
             colour = _encoded(
                 ".jpg", cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY
             )
@@ -204,21 +206,19 @@ def _truth_event(
     return TrackletsEvent(request_id, CAMERA, headers, height, width, 0, tracklets)
 
 
-def _camera_info(header: Any, types: Any) -> Any:
-    from villa.data.sample import HEIGHT_PX, WIDTH_PX, focal_px
-
-    focal = focal_px()
-    middle_x, middle_y = (WIDTH_PX - 1) / 2.0, (HEIGHT_PX - 1) / 2.0
+def pinhole_info(header: Any, types: Any, height: int, width: int, focal_px: float) -> Any:
+    """sensor_msgs/CameraInfo of a camera without distortion that looks through the middle of its image."""
+    middle_x, middle_y = (width - 1) / 2.0, (height - 1) / 2.0
     region = types.cls("sensor_msgs/msg/RegionOfInterest")
     return types.cls("sensor_msgs/msg/CameraInfo")(
         header=header,
-        height=HEIGHT_PX,
-        width=WIDTH_PX,
+        height=height,
+        width=width,
         distortion_model="plumb_bob",
         d=np.zeros(5),
-        k=np.array([focal, 0, middle_x, 0, focal, middle_y, 0, 0, 1.0]),
+        k=np.array([focal_px, 0, middle_x, 0, focal_px, middle_y, 0, 0, 1.0]),
         r=np.eye(3).reshape(-1),
-        p=np.array([focal, 0, middle_x, 0, 0, focal, middle_y, 0, 0, 0, 1.0, 0]),
+        p=np.array([focal_px, 0, middle_x, 0, 0, focal_px, middle_y, 0, 0, 0, 1.0, 0]),
         binning_x=0,
         binning_y=0,
         roi=region(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),

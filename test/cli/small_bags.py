@@ -34,17 +34,17 @@ def moving_red(index: int) -> Boxes:
     return {"red": (2 + index, 10, 12, 12), "blue": (40, 30, 10, 8)}
 
 
-def raw_image(index: float, rgb: np.ndarray) -> Any:
+def raw_image(index: float, pixels: np.ndarray, encoding: str = "rgb8") -> Any:
     """sensor_msgs/Image of rosbags."""
-    height, width, _ = rgb.shape
+    height, width = pixels.shape[:2]
     return TYPES.cls("sensor_msgs/msg/Image")(
         header=header_message(FrameHeader(stamp(index), "optical"), TYPES),
         height=height,
         width=width,
-        encoding="rgb8",
+        encoding=encoding,
         is_bigendian=0,
-        step=3 * width,
-        data=np.ascontiguousarray(rgb).reshape(-1),
+        step=pixels[0].nbytes,
+        data=np.ascontiguousarray(pixels).view(np.uint8).reshape(-1),
     )
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from fakes import HEIGHT, WIDTH, BlobModel
-from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, stamp, write_bag
+from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, raw_image, stamp, write_bag
 from typer.testing import CliRunner
 
 from villa.masks import decode
@@ -32,6 +32,7 @@ from rrd_file import RrdFile
 from villa_ros.rerun_bridge.frame_times import FrameTimes
 from villa_ros.rerun_bridge.replay_file import write_recording
 from villa_ros.rerun_bridge.viewer import RerunError
+from villa_ros.sample_bag import pinhole_info
 
 FOCAL_PX, TABLE_M, TOP_M = 60.0, 1.0, 0.9
 FRAMES, ASKED, STOPPED = 20, 5, 15
@@ -39,21 +40,7 @@ DEPTH_TOPIC, INFO_TOPIC = "/camera/depth/image_raw", "/camera/camera_info"
 
 
 def camera_info(index: int) -> object:
-    region = TYPES.cls("sensor_msgs/msg/RegionOfInterest")
-    middle_x, middle_y = (WIDTH - 1) / 2, (HEIGHT - 1) / 2
-    return TYPES.cls("sensor_msgs/msg/CameraInfo")(
-        header=header_message(FrameHeader(stamp(index), "optical"), TYPES),
-        height=HEIGHT,
-        width=WIDTH,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
-        k=np.array([FOCAL_PX, 0, middle_x, 0, FOCAL_PX, middle_y, 0, 0, 1.0]),
-        r=np.eye(3).reshape(-1),
-        p=np.array([FOCAL_PX, 0, middle_x, 0, 0, FOCAL_PX, middle_y, 0, 0, 0, 1.0, 0]),
-        binning_x=0,
-        binning_y=0,
-        roi=region(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
-    )
+    return pinhole_info(header_message(FrameHeader(stamp(index), "optical"), TYPES), TYPES, HEIGHT, WIDTH, FOCAL_PX)
 
 
 def depth_m(index: int, width: int = WIDTH) -> np.ndarray:
@@ -61,15 +48,7 @@ def depth_m(index: int, width: int = WIDTH) -> np.ndarray:
 
 
 def raw_depth(index: int, width: int = WIDTH) -> object:
-    return TYPES.cls("sensor_msgs/msg/Image")(
-        header=header_message(FrameHeader(stamp(index), "optical"), TYPES),
-        height=HEIGHT,
-        width=width,
-        encoding="32FC1",
-        is_bigendian=0,
-        step=4 * width,
-        data=depth_m(index, width).view(np.uint8).reshape(-1),
-    )
+    return raw_image(index, depth_m(index, width), "32FC1")
 
 
 def png_depth(index: int) -> object:

@@ -29,15 +29,15 @@ class RosMetresSource(RosSource):
     def __init__(self, heard: Heard, bridge: Bridge, villa_node: str, cameras: Mapping[str, str] | None = None) -> None:
         super().__init__(heard, villa_node, cameras)
         self._bridge = bridge
-        self._metres: dict[str, str] = {}  # camera -> the topic of its calibration
+        self._measured: set[str] = set()  # cameras whose calibration and metres are listened to
 
     def _look_for_cameras(self) -> None:
         super()._look_for_cameras()
         for camera, (topic, _, _) in self._images.items():
-            if camera not in self._metres:
+            if camera not in self._measured:
                 # Asking for points costs the node work, and it makes them only while somebody listens.
-                self._metres[camera] = info_topic(topic)
-                self._listen(CameraInfo, self._metres[camera], self._on_info_of(camera), qos.images())
+                self._measured.add(camera)
+                self._listen(CameraInfo, info_topic(topic), self._on_info_of(camera), qos.images())
                 self._listen(
                     PointCloud2, f"{self.name}/{camera}/{POINTS}", self._on_points_of(camera), qos.tracks(False)
                 )

@@ -99,10 +99,14 @@ class Recogniser:
 
     def decide(self, own: OwnWords) -> Heard:
         """Whisper's own words, or what is taken for them: a sentence of the task, or a stop."""
-        heard = self._decided(own)
-        if not self._doubtful(own, heard):
+        if own.language != RESCORED_LANGUAGE or not self._rescore or is_spoken_stop(own.text):
+            return self._as_it_is(own)
+        letters = self._letters.hear(own.sound)
+        heard = self._of_the_task(own, letters)
+        unsure = heard.confidence <= _DOUBT and not is_spoken_stop(heard.text)
+        if not unsure or own.encoded.seconds > _STOP_LONGEST_S:
             return heard
-        stop, gap = self._nearest_stop(own.sound)
+        stop, gap = self._nearest_stop(letters)
         if gap > _NEAR_STOP_GAP:
             return heard
         again = self._whisper.transcribe(own.encoded, own.language, _SAID_BEFORE).text
@@ -110,16 +114,8 @@ class Recogniser:
             return heard
         return replace(heard, text=stop, confidence=math.exp(-gap), of_the_task=True)
 
-    def _doubtful(self, own: OwnWords, heard: Heard) -> bool:
-        """Is it short, and unsure what was said?"""
-        english = own.language == RESCORED_LANGUAGE and self._rescore
-        short = own.encoded.seconds <= _STOP_LONGEST_S
-        return english and short and heard.confidence <= _DOUBT and not is_spoken_stop(heard.text)
-
-    def _decided(self, own: OwnWords) -> Heard:
-        if own.language != RESCORED_LANGUAGE or not self._rescore or is_spoken_stop(own.text):
-            return self._as_it_is(own)
-        letters = self._letters.hear(own.sound)
+    def _of_the_task(self, own: OwnWords, letters: Tensor) -> Heard:
+        """The sentence of the task that fits the sound best, or Whisper's own words where none fits well enough."""
         near = [sentence(text) for text in self._grammar.nearest([own.text, self._letters.text(letters)], _SHORTLIST)]
         candidates = self._candidates(own, letters, near)
         if not candidates:
@@ -145,18 +141,19 @@ class Recogniser:
 
     def spelled_stop(self, sound: Sound) -> Heard | None:
         """[N] -> the stop that the letter model alone is sure of, and that is all of it; a twentieth of the work."""
-        text, gap = self._nearest_stop(sound)
+        text, gap = self._nearest_stop(self._letters.hear(sound))
         if gap > _SURE_STOP_GAP:
             return None
         return Heard(text, math.exp(-max(0.0, gap)), RESCORED_LANGUAGE, 0.0, text, of_the_task=True)
 
     def may_be_stop(self, sound: Sound) -> bool:
         """[N] -> is a stop among what can have been said? By the letter model alone; for other languages always."""
-        return self._whisper.only_language != RESCORED_LANGUAGE or self._nearest_stop(sound)[1] <= _STOP_GAP
+        return self._whisper.only_language != RESCORED_LANGUAGE or (
+            self._nearest_stop(self._letters.hear(sound))[1] <= _STOP_GAP
+        )
 
-    def _nearest_stop(self, sound: Sound) -> tuple[str, float]:
+    def _nearest_stop(self, letters: Tensor) -> tuple[str, float]:
         """The stop that fits the letters best, and how far below the likeliest letters it is, in nats a letter."""
-        letters = self._letters.hear(sound)
         likeliest, scores = self._letters.likeliest(letters), self._letters.score(letters, SPOKEN_STOPS)
         gaps = [(likeliest - score) / len(text) for text, score in zip(SPOKEN_STOPS, scores, strict=True)]
         best = min(range(len(gaps)), key=gaps.__getitem__)
