@@ -50,6 +50,9 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     decay_steps: Annotated[int | None, typer.Option(min=0, help="Last steps, in which the rate falls to 0.")] = None,
     clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step of each process.")] = None,
+    rate: Annotated[
+        float, typer.Option(help="Factor of the learning rates; 0.5 for weights that know much already.")
+    ] = 1.0,
     config: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Shape, JSON; default: that of --init, else villa_small."),
@@ -84,6 +87,7 @@ def train(
             seed=seed,
             threads=threads,
             device=device,
+            rate=rate,
             **{name: value for name, value in chosen.items() if value is not None},
         )
         run(settings, shape)

@@ -31,6 +31,7 @@ class Look:
     tint: tuple[float, float, float]
     blur_px: float
     noise: float
+    sharpening: float  # share of what a blur of 1 px takes away, given back once more
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Look:
@@ -43,6 +44,7 @@ class Look:
             tint=tuple(float(x) for x in rng.uniform(0.94, 1.06, 3)),  # type: ignore[arg-type]
             blur_px=float(rng.choice([0.0, 0.0, 0.5, 0.9])),
             noise=float(rng.choice([0.0, 2.0, 5.0])),
+            sharpening=float(rng.choice([0.0, 0.0, 0.6, 1.2])),
         )
 
     def apply(self, image: Rgb, rng: np.random.Generator) -> Rgb:
@@ -54,6 +56,8 @@ class Look:
         x = x * (self.gain * np.asarray(self.tint, np.float32)) + self.offset
         if self.blur_px:
             x = np.asarray(cv2.GaussianBlur(x, (0, 0), self.blur_px))
+        if self.sharpening:  # as cameras do; and a large picture made small is sharper than one rendered small
+            x = x + self.sharpening * (x - np.asarray(cv2.GaussianBlur(x, (0, 0), 1.0)))
         if self.noise:
             x = x + rng.standard_normal(x.shape, np.float32) * self.noise
         return np.asarray(np.clip(x, 0, 255), np.uint8)

@@ -58,7 +58,7 @@ class TrainConfig:
     """One training run. Steps are optimiser steps.
 
     Raises:
-        TrainError: the phase is none of PHASES.
+        TrainError: the phase is none of PHASES, or the rate is not more than 0.
     """
 
     data: Path
@@ -79,6 +79,7 @@ class TrainConfig:
     language_lr: float = 2e-4
     backbone_lr: float = 5e-5  # 0 freezes the pretrained part of the encoder
     gate_lr: float = 4e-3
+    rate: float = 1.0  # of all of these: less where weights that know much already shall learn a little more
     weight_decay: float = 0.02
     clip_norm: float = 1.0
     seed: int = 0
@@ -94,6 +95,8 @@ class TrainConfig:
         """Refuse a phase that does not exist, whoever asks for it."""
         if self.phase not in PHASES:
             raise TrainError(f"phase {self.phase!r} is not known: use {', '.join(map(repr, PHASES))}")
+        if not self.rate > 0:
+            raise TrainError(f"rate {self.rate} teaches nothing: wanted more than 0, 1 for the phase's own rates")
 
 
 # How the shipped model was trained, phase by phase, in two processes; a command may change any of it.
@@ -176,8 +179,8 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
     return [
         {
             "params": parameters,
-            "base_lr": rates[kind],
-            "lr": rates[kind],
+            "base_lr": config.rate * rates[kind],
+            "lr": config.rate * rates[kind],
             "weight_decay": config.weight_decay if decay else 0.0,
         }
         for (kind, decay), parameters in sorted(groups.items())
