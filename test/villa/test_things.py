@@ -12,7 +12,7 @@ from tiny import tiny_config, tiny_model
 from villa.light.encoder import LightPyramid
 from villa.light.finder import ThingFinder, Things, box_of
 from villa.light.pointer import Words
-from villa.light.scene import Scene, or_none, way_of_all
+from villa.light.scene import Scene, looks_together, or_none, way_of_all
 from villa.synchronizer import Prompts
 from villa.training.feed import Batch
 from villa.training.teacher import LESSONS, Teacher
@@ -235,8 +235,8 @@ def test_what_was_out_of_view_has_not_moved_and_is_known_to_be_gone(scene):
     seen: list[torch.Tensor] = []
     hook = reader.moves.register_forward_hook(lambda _, given, __: seen.append(given[0]))
     things = Things(torch.zeros(2, 1, 24), boxes, torch.full((2, 1), 5.0))
-    for link in (-20.0, 20.0):
-        reader._moved(things, torch.full((2, 2), link), torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
+    for sure in (0.0, 1.0):
+        reader._moved(things, torch.full((2, 1, 2, 1), sure), torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
     hook.remove()
     gone, there = seen
     assert float(gone[1, 0, 0, :7].abs().max()) < 1e-4  # no way, and not sure at all
@@ -253,6 +253,21 @@ def test_the_way_that_most_things_go_is_the_camera_s():
     counts[1, :4] = False
     torch.testing.assert_close(way_of_all(ways, counts), standing.expand(2, 1, 2, 2))
     assert float(way_of_all(ways, torch.zeros_like(counts)).abs().max()) == 0.0
+
+
+def test_what_a_thing_looks_like_is_the_mean_of_the_frames_that_show_it():
+    features = torch.randn(3, 2, 4)
+    nowhere = torch.zeros(3, 2, 3, 2)
+    torch.testing.assert_close(looks_together(features, nowhere), features)
+    where = nowhere.clone()
+    where[0, 0, 2, 1] = 1.0  # the first thing of frame 0 is the second one of frame 2
+    where[0, 0, 1, 0] = 0.5  # and as likely as not the first one of frame 1
+    where[0, 0, 0, 1] = 0.9  # on its own frame it is itself, whatever looks alike
+    together = looks_together(features, where)
+    mean = (features[0, 0] + features[2, 1] + 0.5 * features[1, 0]) / 2.5
+    torch.testing.assert_close(together[0, 0], mean)
+    torch.testing.assert_close(together[0, 1], features[0, 1])
+    torch.testing.assert_close(together[1:], features[1:])
 
 
 def test_what_happened_is_taught_where_it_is_known():

@@ -89,11 +89,13 @@ class SceneReader(nn.Module):
         frames, count = things.scores.shape
         features, boxes = things.features, things.boxes
         links = self._links(things, times_s)
-        x = self.look(features) + self.place(point_positions(boxes[..., :2], _PLACE_CODE).to(features.dtype))
+        where = or_none(links.reshape(frames, count, frames, count)).softmax(dim=-1)[..., :-1]
+        x = self.look(looks_together(features, where))
+        x = x + self.place(point_positions(boxes[..., :2], _PLACE_CODE).to(features.dtype))
         x = x + self.size(size_code(boxes).to(features.dtype))
         code = sinusoid(times_s, _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S).to(features.dtype)
         x = x + self.time(code)[:, None] + self.chance(things.scores.sigmoid()[..., None].to(features.dtype))
-        x = x + self._moved(things, links, times_s, code)
+        x = x + self._moved(things, where, times_s, code)
         pairs = _pairs(boxes, links, times_s).to(features.dtype)
         doubt = things.doubt.to(features.dtype)
         x = x.flatten(0, 1)[None]
@@ -115,13 +117,15 @@ class SceneReader(nn.Module):
         sharp = F.softplus(self.link_sharpness.float())
         return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since) - self.link_least.float()
 
-    def _moved(self, things: Things, links: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
-        """Where each was on every frame, if in view, seen from where it is [T, N, W]; also against all others."""
+    def _moved(self, things: Things, where: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
+        """Where each was on every frame, if in view, seen from where it is [T, N, W]; also against all others.
+
+        `where` [T, N, T, N]: how likely each is what was found on another frame.
+        """
         frames, count = things.scores.shape
-        weights = or_none(links.reshape(frames, count, frames, count)).softmax(dim=-1)[..., :-1]
         flat = things.boxes.float()
-        sure = weights.sum(dim=-1, keepdim=True)
-        there = torch.einsum("tnsm,smb->tnsb", weights, flat)
+        sure = where.sum(dim=-1, keepdim=True)
+        there = torch.einsum("tnsm,smb->tnsb", where, flat)
         change = (there - sure * flat[:, :, None]) * _MOVES
         ways, counts = change[..., :2], (sure > _SURE) & (things.scores > 0)[:, :, None, None]
         change = torch.cat((change, ways - sure * way_of_all(ways, counts)), dim=-1)
@@ -130,6 +134,21 @@ class SceneReader(nn.Module):
         since = since[:, None].expand(-1, count, -1, -1)
         parts = torch.cat((change.clamp(-8, 8), sure, when.float(), since), dim=-1)
         return self.moves(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
+
+
+def looks_together(features: Tensor, where: Tensor) -> Tensor:
+    """What things look like [T, N, F] -> the mean of it over the frames that show them, each as sure as its link.
+
+    `where` [T, N, T, N]: how likely each thing of a frame is one of another frame. What a thing is is told better from
+    several looks than from one.
+    """
+    frames, count = features.shape[:2]
+    own = torch.eye(frames, device=where.device, dtype=torch.bool)[:, None, :, None]
+    itself = torch.eye(count, device=where.device, dtype=where.dtype)[None, :, None]
+    weights = torch.where(own, itself, where).flatten(2)
+    seen = weights.flatten(0, 1) @ features.flatten(0, 1).to(weights.dtype)
+    mean = seen / weights.sum(dim=2).reshape(-1, 1)
+    return mean.reshape(frames, count, -1).to(features.dtype)
 
 
 def way_of_all(ways: Tensor, counts: Tensor) -> Tensor:
