@@ -20,9 +20,10 @@ from villa.training import packing
 from villa.training.clip_loss import ClipLoss
 from villa.training.feed import Feed, FeedConfig, choose_frames, misled, mistaken, place, recoloured, soft_mask, zoomed
 from villa.training.losses import mask_losses, soft_iou
+from villa.training.pictures import Look
 from villa.training.schedule import learning_rate
 from villa.training.teacher import Teacher
-from villa.training.train import TrainConfig, TrainError, start_from, train
+from villa.training.train import TrainConfig, TrainError, parameter_groups, start_from, train
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,34 @@ def test_joint_training_moves_every_part_that_it_may_and_no_other(data, start, t
     for name in frozen:
         assert torch.allclose(before[name], after[name], atol=1e-6, rtol=1e-2), name
     assert {record["step"] for record in _losses(tmp_path)} == {1, 2, 3}
+
+
+def test_a_rate_scales_every_learning_rate(data, start, tmp_path):
+    model = tiny_model()
+    usual, slower = (
+        parameter_groups(
+            model, Teacher(24), _config(data, start, tmp_path, phase="things", backbone_lr=1e-4, rate=rate)
+        )
+        for rate in (1.0, 0.5)
+    )
+    assert len(usual) == len(slower) > 2
+    for a, b in zip(usual, slower, strict=True):
+        assert b["lr"] == b["base_lr"] == pytest.approx(0.5 * a["base_lr"])
+        assert b["weight_decay"] == a["weight_decay"]
+    with pytest.raises(TrainError, match="rate 0 teaches nothing: wanted more than 0"):
+        _config(data, start, tmp_path, rate=0)
+
+
+def test_a_sharpened_picture_has_steeper_edges_and_the_same_flats():
+    step = np.full((32, 32, 3), 90, np.uint8)
+    step[:, 16:] = 160
+    plain = Look(1.0, 0.0, 1.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0.0)
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(plain.apply(step, rng), step)
+    sharp = replace(plain, sharpening=1.2).apply(step, rng).astype(int)
+    assert (sharp[:, 15] < 80).all()
+    assert (sharp[:, 16] > 170).all()
+    assert np.abs(sharp[:, (0, 31)] - step[:, (0, 31)]).max() <= 1  # a rounding
 
 
 def test_a_stopped_run_goes_on_at_its_step(data, start, tmp_path):
