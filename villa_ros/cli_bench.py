@@ -154,7 +154,6 @@ def overhead(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("out/bench"),
 ) -> None:
     """What image in and masks out cost beside the model, next to polygons as other nodes send them."""
-
     need_ros()
     from villa_ros.overhead import measure
 
