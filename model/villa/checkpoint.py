@@ -26,9 +26,9 @@ from villa.parts import MLLM, SAM2, PartError, from_folders, small
 from villa.tokenizer import TokenizerError
 from villa.upgrade import upgraded
 
-FORMAT = "villa-3"
-READABLE = (FORMAT, "villa-2", "villa-1")
-_FOLDERS = READABLE[:2]  # the first format had no folders, and the second one's are as they are today
+FORMAT = "villa-4"
+READABLE = (FORMAT, "villa-3", "villa-2", "villa-1")
+_FOLDERS = READABLE[:-1]  # the first format had no folders, and the others' are as they are today
 OWN = "villa"  # the folder of what is ours
 _PARTS = {MLLM: "language.mllm.", SAM2: "segmenter.sam2."}  # folders, and where their tensors are in the model
 

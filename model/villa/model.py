@@ -59,21 +59,22 @@ class ViLLa(nn.Module):
             self.track_state = nn.Linear(channels, width, bias=False)
             self.track_gate = nn.Parameter(torch.zeros(1))
 
-    def said(self, tails: Sequence[Sequence[int]]) -> Words:
-        """Token ids of R requests, each with what was said before it -> their embeddings, for the focus.
+    def aspects(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
+        """Token ids of R requests, each with what was said before it -> logits [R, T, N, 3]: what things are to each.
 
-        Without what all words have in common, which is most of each: what is left tells them apart.
+        The focus gets embeddings without what all words have in common, which is most of each: what is left tells them
+        apart.
         """
         language = self.language
         assert isinstance(language, CausalLLM)
+        assert language.config.things is not None
+        words = Words.of([language.embed(language.ids(tail)) for tail in tails])
+        depth = language.config.things.request_depth
+        in_context = language.early(words.states, depth) if depth else None
         common = language.llama.embed_tokens.weight.detach().mean(dim=0)
-        return Words.of([language.embed(language.ids(tail)) - common for tail in tails])
-
-    def aspects(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
-        """Token ids of R requests, likewise -> logits [R, T, N, 3] of what each thing of a scene is to each."""
-        language = self.language
-        assert isinstance(language, CausalLLM)
-        return self.focus(self.said(tails), scene, language.to_token(scene.states))  # type: ignore[no-any-return]
+        told_apart = Words((words.states - common) * words.spoken[..., None], words.spoken)
+        tokens = language.to_token(scene.states)
+        return self.focus(told_apart, scene, tokens, in_context)  # type: ignore[no-any-return]
 
     def meant(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
         """Token ids of R requests, likewise -> logits [R, T, N] of what each means in a scene."""

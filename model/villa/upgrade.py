@@ -8,6 +8,7 @@ from torch import Tensor
 
 _FIRST = "villa-1"  # encoder, decoder, propagator and projector stood beside each other
 _PICTURE_ONLY = (_FIRST, "villa-2")  # a causal language model was told of the whole picture only, never of things
+_OUT_OF_CONTEXT = "villa-3"  # the focus read embeddings alone
 _MOVED = {
     "encoder.": "segmenter.encoder.",
     "decoder.": "segmenter.decoder.",
@@ -25,6 +26,8 @@ def upgraded(
         config, tensors = _from_first(config, tensors)
     if version in _PICTURE_ONLY and config.get("language", {}).get("kind") == "causal":
         config = {**config, "language": {"things": None, **config["language"]}}
+    if version == _OUT_OF_CONTEXT and (things := config.get("language", {}).get("things")):
+        config = {**config, "language": {**config["language"], "things": {"request_depth": 0, **things}}}
     return config, tensors
 
 

@@ -112,3 +112,19 @@ def test_a_file_from_before_things_were_told_reads_as_it_was(tmp_path):
 
     _rewrite(path, older)
     assert load(path).config == plain
+
+
+def test_a_file_whose_focus_read_embeddings_alone_reads_as_it_was(tmp_path):
+    path = tmp_path / "villa.safetensors"
+    config = tiny_config()
+    things = replace(config.language.things, request_depth=0)
+    plain = replace(config, language=replace(config.language, things=things))
+    save(tiny_model(config=plain), path, torch.float32)
+
+    def older(_, metadata):
+        data = json.loads(metadata["config"])
+        del data["language"]["things"]["request_depth"]
+        metadata.update(format="villa-3", config=json.dumps(data))
+
+    _rewrite(path, older)
+    assert load(path).config == plain

@@ -75,6 +75,35 @@ def test_the_order_of_words_matters(model, scene):
     assert not torch.allclose(ahead, back, atol=1e-3)
 
 
+def test_the_language_models_first_layers_read_as_they_do_when_it_answers(model):
+    embeds = torch.randn(2, 7, model.language.width, generator=torch.Generator().manual_seed(3))
+    out = model.language.llama(inputs_embeds=embeds, output_hidden_states=True)
+    assert torch.allclose(model.language.early(embeds, 1), out.hidden_states[1], atol=1e-5)
+
+
+def test_what_a_word_means_in_its_company_counts(scene):
+    model = tiny_model().requires_grad_(False).eval()
+    before = model.meant([(3, 4, 5)], scene)
+    model.language.llama.layers[0].mlp.down_proj.weight.mul_(2.0)
+    assert torch.equal(model.meant([(3, 4, 5)], scene), before), "nothing counts before it is trained"
+    torch.nn.init.normal_(model.focus.reader.enter_in_context.weight)
+    heard = model.meant([(3, 4, 5)], scene)
+    model.language.llama.layers[0].mlp.down_proj.weight.mul_(2.0)
+    assert not torch.allclose(model.meant([(3, 4, 5)], scene), heard)
+    model.language.llama.layers[1].mlp.down_proj.weight.mul_(2.0)  # deeper than the reader hears
+    deeper = model.meant([(3, 4, 5)], scene)
+    model.language.llama.layers[1].mlp.down_proj.weight.mul_(0.0)
+    assert torch.equal(model.meant([(3, 4, 5)], scene), deeper)
+
+
+def test_a_request_of_another_length_beside_it_changes_nothing(model, scene):
+    torch.nn.init.normal_(model.focus.reader.enter_in_context.weight)
+    alone = model.meant([(3, 4)], scene)
+    beside = model.meant([(3, 4), (5, 6, 7, 8, 9)], scene)[:1]
+    torch.nn.init.zeros_(model.focus.reader.enter_in_context.weight)
+    assert torch.allclose(alone, beside, atol=1e-5)
+
+
 def test_a_word_fits_the_thing_whose_token_lies_near_it(model):
     matching = model.focus.matching
     width = matching.of_thing.in_features

@@ -43,21 +43,31 @@ _LOUDNESS = 4.0  # of cosines beside products
 
 
 class RequestReader(nn.Module):
-    """Token embeddings [R, L, D] of requests, with what was said before -> what their words mean together [R, L, W]."""
+    """Token embeddings [R, L, D] of requests, with what was said before -> what their words mean together [R, L, W].
+
+    With a `request_depth` it also reads what the first layers of the language model make of each token behind those
+    before it: they have met far more words, and words in company, than requests about tables will ever show.
+    """
 
     def __init__(self, embedding: int, config: ThingsConfig) -> None:
         super().__init__()
         width = config.width
         self.norm = nn.LayerNorm(embedding)
         self.enter = nn.Linear(embedding, width)
+        if config.request_depth:
+            self.norm_in_context = nn.LayerNorm(embedding)
+            self.enter_in_context = nn.Linear(embedding, width, bias=False)
+            nn.init.zeros_(self.enter_in_context.weight)  # a reader that could do without goes on as it was
         layer = nn.TransformerEncoderLayer(
             width, config.heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, config.request_layers, enable_nested_tensor=False)
 
-    def forward(self, words: Words) -> Words:
-        """The same words, read."""
+    def forward(self, words: Words, in_context: Tensor | None) -> Words:
+        """The same words, read; `in_context` [R, L, D] are states of the language model, None without a depth."""
         x = self.enter(self.norm(words.states))
+        if in_context is not None:
+            x = x + self.enter_in_context(self.norm_in_context(in_context))
         place = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
         x = x + sinusoid(place, x.shape[-1], _LONGEST, _SHORTEST).to(x.dtype)
         return Words(self.layers(x, src_key_padding_mask=~words.spoken), words.spoken)
@@ -109,14 +119,15 @@ class Focus(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.score = nn.Linear(width, ASPECTS)
 
-    def forward(self, words: Words, scene: Scene, tokens: Tensor) -> Tensor:
+    def forward(self, words: Words, scene: Scene, tokens: Tensor, in_context: Tensor | None = None) -> Tensor:
         """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG; only sightings that `once_each` keeps are compared.
 
-        `tokens` [T, N, D] are what the language model is told of each thing.
+        `tokens` [T, N, D] are what the language model is told of each thing, `in_context` [R, L, D] what its first
+        layers make of the words, where the reader has a depth.
         """
         frames, count = scene.things.scores.shape
         kept = once_each(scene).flatten().nonzero().flatten()
-        said = self.reader(words)
+        said = self.reader(words, in_context)
         states = scene.states.flatten(0, 1)[kept]
         x = states + self.matching(states, tokens.flatten(0, 1)[kept], words, said)
         doubt = scene.things.doubt[kept].to(x.dtype)

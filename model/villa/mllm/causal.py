@@ -118,6 +118,21 @@ class CausalLLM(MultimodalLLM):
         """States [..., D] -> [..., vocabulary + 2]."""
         return nn.functional.linear(states, self.llama.embed_tokens.weight)
 
+    @torch.no_grad()
+    def early(self, embeds: Tensor, depth: int) -> Tensor:
+        """Embedded tokens [R, L, D] of R texts -> states [R, L, D] behind the first `depth` layers.
+
+        Each token sees those before it, so that padding behind a text changes nothing. No gradient comes back: these
+        layers learn to answer, and whoever reads here takes them as they are.
+        """
+        places = torch.arange(embeds.shape[1], device=embeds.device)[None]
+        bias = bias_of(places <= places.T, embeds)
+        turned = self.llama.rotary_emb(embeds, position_ids=places)
+        states = embeds
+        for layer in self.llama.layers[:depth]:
+            states = layer(states, attention_mask=bias, position_ids=places, position_embeddings=turned)
+        return states
+
     def new_cache(self) -> DynamicCache:
         """An empty key-value cache."""
         return DynamicCache(config=self.llama.config)
