@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from villa.data.wordings import HELD_OUT, TRAINED, Wording
+from villa.data.wordings_for_validation import VALIDATED
 
 if TYPE_CHECKING:
     from villa.data.clips import ObjectFacts
@@ -64,6 +65,7 @@ class Split:
 _SPLITS = (
     Split("train", 0, 3000, 10),
     Split("val", 1_000_000, 60, 10),
+    Split("val-unseen-phrase", 1_500_000, 60, 10, wording=VALIDATED),
     Split("test-seen", 2_000_000, 60, 10),
     Split("test-unseen-object", 3_000_000, 60, 8, unseen_objects=True),
     Split("test-unseen-phrase", 4_000_000, 60, 10, wording=HELD_OUT),

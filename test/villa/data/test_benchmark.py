@@ -22,6 +22,7 @@ from villa.data.benchmark import OPENING, annotate
 from villa.data.clips import ClipReader, EventFacts
 from villa.data.splits import SPLITS, split_of
 from villa.data.wordings import HELD_OUT
+from villa.data.wordings_for_validation import VALIDATED
 from villa.training.expressions import Expressions, ExpressionsError
 
 VAL = replace(SPLITS["val"], requests=8)
@@ -140,7 +141,7 @@ def test_each_test_split_asks_enough_about_enough_clips() -> None:
 
 
 def test_an_unknown_split_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="split 'testing': wanted one of train, val, test-seen"):
+    with pytest.raises(ValueError, match="split 'testing': wanted one of train, val, val-unseen-phrase, test-seen"):
         split_of("testing")
 
 
@@ -172,3 +173,5 @@ def test_where_tracks_have_to_find_their_object_again_mostly_that_one_is_asked_f
 def test_words_kept_for_tests_are_used_where_they_are_kept_for() -> None:
     assert SPLITS["test-unseen-phrase"].wording is HELD_OUT
     assert all(split.wording is not HELD_OUT for split in SPLITS.values() if split.name != "test-unseen-phrase")
+    assert SPLITS["val-unseen-phrase"].wording is VALIDATED
+    assert not SPLITS["val-unseen-phrase"].is_test

@@ -17,6 +17,7 @@ from villa.data.requests import COLOURS, KINDS, MOST_TARGETS, REQUEST_KINDS, Req
 from villa.data.uses import USES
 from villa.data.vocabulary import KIND
 from villa.data.wordings import HELD_OUT, TRAINED, Wording
+from villa.data.wordings_for_validation import VALIDATED
 from villa.data.wordings_widened import WIDENED
 
 
@@ -254,31 +255,41 @@ def test_no_sentence_kept_for_tests_is_among_those_for_training() -> None:
             assert getattr(wording, name).keys() == getattr(HELD_OUT, name).keys()
 
 
+def telling(texts: Iterable[str]) -> set[str]:
+    """Words that say what is meant: a split of unseen phrases shall be about words that training never had."""
+    return {word for text in texts for word in re.findall(r"[a-z']{4,}", re.sub(r"{.*?}", " ", text.lower()))}
+
+
+def core(wording: Wording) -> set[str]:
+    extremes = [text for texts in wording.extremes.values() for text in texts]
+    happened = [text for texts in (*wording.happened.values(), *wording.what_happened.values()) for text in texts]
+    return telling((*extremes, *happened, *wording.not_coloured, *wording.further["other"]))
+
+
+# Say nothing alone.
+EMPTY = {
+    "after", "before", "behind", "colour", "could", "else", "every", "from", "have", "least", "like", "moment", "more",
+    "most", "nothing", "other", "others", "over", "rather", "row", "than", "there", "time", "very", "with", "without",
+    "would",
+}  # fmt: skip
+
+
 def test_no_telling_word_kept_for_tests_is_in_the_wider_wordings() -> None:
-    """Words that say what is meant: a test on them shall be about words that training never had."""
-
-    def telling(texts: Iterable[str]) -> set[str]:
-        return {word for text in texts for word in re.findall(r"[a-z']{4,}", re.sub(r"{.*?}", " ", text.lower()))}
-
-    def core(wording: Wording) -> set[str]:
-        extremes = [text for texts in wording.extremes.values() for text in texts]
-        happened = [text for texts in (*wording.happened.values(), *wording.what_happened.values()) for text in texts]
-        return telling((*extremes, *happened, *wording.not_coloured, *wording.further["other"]))
-
     usual = telling(sentences(TRAINED))
     assert len(core(WIDENED)) > 2 * len(core(TRAINED))
-    shared = (core(HELD_OUT) - usual) & core(WIDENED)
-    assert shared <= {
-        "after",
-        "before",
-        "colour",
-        "else",
-        "from",
-        "least",
-        "more",
-        "moment",
-        "very",
-    }  # say nothing alone
+    assert (core(HELD_OUT) - usual) & core(WIDENED) <= EMPTY
+
+
+def test_words_for_validation_are_neither_of_training_nor_of_a_test() -> None:
+    mine = sentences(VALIDATED)
+    assert len(mine) > 120
+    usual = telling(sentences(TRAINED))
+    for wording in (TRAINED, WIDENED, HELD_OUT):
+        assert not sentences(wording) & mine
+        assert (core(VALIDATED) - usual) & core(wording) <= EMPTY
+        for name in ("relations", "extremes", "happened", "what_happened", "further"):
+            assert getattr(wording, name).keys() == getattr(VALIDATED, name).keys()
+    assert VALIDATED.uses.keys() == USES.keys()
 
 
 def test_wider_wordings_hold_all_that_the_splits_are_built_with() -> None:

@@ -10,6 +10,7 @@ from villa.data.clips import EventFacts
 from villa.data.happenings import happenings, screen_of
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.wordings import HELD_OUT, TRAINED
+from villa.data.wordings_for_validation import VALIDATED
 from villa.training.feed import lessons
 from villa.training.teacher import LESSONS
 
@@ -54,7 +55,7 @@ def test_what_happened_before_the_first_seen_frame_did_not_happen() -> None:
     assert happenings(facts, 8, FRAMES - 1).still == {1, 2}
 
 
-@pytest.mark.parametrize("wording", [TRAINED, HELD_OUT])
+@pytest.mark.parametrize("wording", [TRAINED, VALIDATED, HELD_OUT])
 def test_the_one_that_fell_is_meant(wording) -> None:
     facts = film((MUG, BOOK, PAN), (slides(2, 8), falls(5), rests(0.3)))
     samples = [s for w in wording.happened["fell"] for s in asked(facts, w.format(n="").strip(), wording=wording)]
