@@ -33,6 +33,7 @@ class SplitName(str, Enum):
 
     train = "train"
     val = "val"
+    val_unseen_phrase = "val-unseen-phrase"
     test_seen = "test-seen"
     test_unseen_object = "test-unseen-object"
     test_unseen_phrase = "test-unseen-phrase"
