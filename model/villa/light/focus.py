@@ -119,11 +119,11 @@ class Focus(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.score = nn.Linear(width, ASPECTS)
 
-    def forward(self, words: Words, scene: Scene, tokens: Tensor, in_context: Tensor | None = None) -> Tensor:
+    def forward(self, words: Words, scene: Scene, tokens: Tensor, in_context: Tensor | None) -> Tensor:
         """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG; only sightings that `once_each` keeps are compared.
 
         `tokens` [T, N, D] are what the language model is told of each thing, `in_context` [R, L, D] what its first
-        layers make of the words, where the reader has a depth.
+        layers make of the words; None where the reader has no depth.
         """
         frames, count = scene.things.scores.shape
         kept = once_each(scene).flatten().nonzero().flatten()
