@@ -267,7 +267,7 @@ def core(wording: Wording) -> set[str]:
 
 
 # Say nothing alone.
-EMPTY = {"after", "before", "colour", "from", "least", "moment", "nothing", "time", "very", "with", "without"}
+EMPTY = {"after", "before", "colour", "else", "from", "least", "more", "moment", "very"}
 
 
 def test_no_telling_word_kept_for_tests_is_in_the_wider_wordings() -> None:
@@ -282,7 +282,7 @@ def test_words_for_validation_are_neither_of_training_nor_of_a_test() -> None:
     usual = telling(sentences(TRAINED))
     for wording in (TRAINED, WIDENED, HELD_OUT):
         assert not sentences(wording) & mine
-        assert (core(VALIDATED) - usual) & core(wording) <= EMPTY
+        assert (core(VALIDATED) - usual) & core(wording) <= EMPTY | {"nothing", "time", "with", "without"}
         for name in ("relations", "extremes", "happened", "what_happened", "further"):
             assert getattr(wording, name).keys() == getattr(VALIDATED, name).keys()
     assert VALIDATED.uses.keys() == USES.keys()
