@@ -72,7 +72,7 @@ class ViLLa(nn.Module):
         depth = language.config.things.request_depth
         in_context = language.early(words.states, depth) if depth else None
         common = language.llama.embed_tokens.weight.detach().mean(dim=0)
-        told_apart = Words((words.states - common) * words.spoken[..., None], words.spoken)
+        told_apart = Words(words.states - common, words.spoken)
         tokens = language.to_token(scene.states)
         return self.focus(told_apart, scene, tokens, in_context)  # type: ignore[no-any-return]
 
