@@ -13,6 +13,7 @@ from typing import Any
 
 from villa.data.uses import USES
 from villa.data.wordings import TRAINED, Wording
+from villa.data.wordings_composed import COMPOSED
 
 MORE = Wording(
     verbs=(
@@ -1193,22 +1194,27 @@ MORE = Wording(
 )
 
 
-def _joined(first: Mapping[str, tuple[str, ...]], second: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    return {key: (*value, *second[key]) for key, value in first.items()}
+def _joined(*parts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    # What the composed wordings have no word for, they leave out.
+    return {key: tuple(text for part in parts for text in part.get(key, ())) for key in parts[0]}
 
 
 def _widened() -> Wording:
     values: dict[str, Any] = {}
     for item in fields(Wording):
-        usual, more = getattr(TRAINED, item.name), getattr(MORE, item.name)
+        usual, *more = (getattr(wording, item.name) for wording in (TRAINED, MORE, COMPOSED))
         if item.name == "uses":
             values["uses"] = {
-                use: ((*own.requests, *more[use][0]), (*own.phrases, *more[use][1])) for use, own in USES.items()
+                use: (
+                    (*own.requests, *(text for part in more for text in part[use][0])),
+                    (*own.phrases, *(text for part in more for text in part[use][1])),
+                )
+                for use, own in USES.items()
             }
         elif isinstance(usual, Mapping):
-            values[item.name] = _joined(usual, more)
+            values[item.name] = _joined(usual, *more)
         elif isinstance(usual, tuple):
-            values[item.name] = (*usual, *more)
+            values[item.name] = tuple(text for part in (usual, *more) for text in part)
     return Wording(**values)
 
 
