@@ -26,8 +26,8 @@ from villa.parts import MLLM, SAM2, PartError, from_folders, small
 from villa.tokenizer import TokenizerError
 from villa.upgrade import upgraded
 
-FORMAT = "villa-4"
-READABLE = (FORMAT, "villa-3", "villa-2", "villa-1")
+FORMAT = "villa-5"
+READABLE = (FORMAT, "villa-4", "villa-3", "villa-2", "villa-1")
 _FOLDERS = READABLE[:-1]  # the first format had no folders, and the others' are as they are today
 OWN = "villa"  # the folder of what is ours
 _PARTS = {MLLM: "language.mllm.", SAM2: "segmenter.sam2."}  # folders, and where their tensors are in the model

@@ -104,6 +104,7 @@ class ThingsConfig:
     width: int = 192  # of what is known of each
     heads: int = 6
     layers: int = 3  # of the reader that compares them with each other, over all frames
+    speeds: bool = True  # that reader is also told how fast each was from one frame to the next
     request_layers: int = 2  # of the focus's own reader of a request
     request_depth: int = 2  # first layers of the language model that a request passes on its way to that reader
     focus_layers: int = 4  # of the focus, which compares them with a request's words

@@ -2,7 +2,9 @@
 
 Descriptors are split at change points (cosine) into segments of a least and a greatest length; a frame scores by how
 typical it is of its segment, by recency, and (once trained: the projection starts at zero) by relevance to the
-request. The newest frame is always kept. Where stamps leave long gaps, the choice falls back to even spacing.
+request. The newest frame is always kept. Where stamps leave long gaps, and in a clip of hardly more frames than are
+wanted, the choice falls back to even spacing: segments of two frames each are noise, and with the first frame goes how
+things stood before.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 _GAP_FACTOR = 5.0  # a gap this many times the median makes change points meaningless
 _SHORTEST, _LONGEST = 0.25, 3.0  # a segment's length in mean lengths
+_FEW = 2  # of so many times the frames that are wanted, evenly spaced ones miss less than typical ones
 _RECENCY = 0.1  # how much the newest frame of a segment is worth over its oldest
 
 
@@ -57,7 +60,7 @@ def choose(
     length = len(stamps_s)
     if length <= count:
         return list(range(length))
-    if descriptors is None or _has_gap(stamps_s):
+    if descriptors is None or length <= _FEW * count or _has_gap(stamps_s):
         return even(length, count)
     units = descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-6)
     scores = np.zeros(length, np.float32) if relevance is None else relevance

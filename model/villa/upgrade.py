@@ -9,6 +9,7 @@ from torch import Tensor
 _FIRST = "villa-1"  # encoder, decoder, propagator and projector stood beside each other
 _PICTURE_ONLY = (_FIRST, "villa-2")  # a causal language model was told of the whole picture only, never of things
 _OUT_OF_CONTEXT = "villa-3"  # the focus read embeddings alone
+_NO_SPEEDS = (_OUT_OF_CONTEXT, "villa-4")  # the scene reader saw where things were, not how fast
 _MOVED = {
     "encoder.": "segmenter.encoder.",
     "decoder.": "segmenter.decoder.",
@@ -26,8 +27,9 @@ def upgraded(
         config, tensors = _from_first(config, tensors)
     if version in _PICTURE_ONLY and config.get("language", {}).get("kind") == "causal":
         config = {**config, "language": {"things": None, **config["language"]}}
-    if version == _OUT_OF_CONTEXT and (things := config.get("language", {}).get("things")):
-        config = {**config, "language": {**config["language"], "things": {"request_depth": 0, **things}}}
+    if version in _NO_SPEEDS and (things := config.get("language", {}).get("things")):
+        lacking = {"speeds": False, **({"request_depth": 0} if version == _OUT_OF_CONTEXT else {})}
+        config = {**config, "language": {**config["language"], "things": {**lacking, **things}}}
     return config, tensors
 
 

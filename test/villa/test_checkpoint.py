@@ -117,14 +117,30 @@ def test_a_file_from_before_things_were_told_reads_as_it_was(tmp_path):
 def test_a_file_whose_focus_read_embeddings_alone_reads_as_it_was(tmp_path):
     path = tmp_path / "villa.safetensors"
     config = tiny_config()
-    things = replace(config.language.things, request_depth=0)
+    things = replace(config.language.things, request_depth=0, speeds=False)
     plain = replace(config, language=replace(config.language, things=things))
     save(tiny_model(config=plain), path, torch.float32)
 
     def older(_, metadata):
         data = json.loads(metadata["config"])
-        del data["language"]["things"]["request_depth"]
+        del data["language"]["things"]["request_depth"], data["language"]["things"]["speeds"]
         metadata.update(format="villa-3", config=json.dumps(data))
+
+    _rewrite(path, older)
+    assert load(path).config == plain
+
+
+def test_a_file_whose_scene_reader_knew_no_speeds_reads_as_it_was(tmp_path):
+    path = tmp_path / "villa.safetensors"
+    config = tiny_config()
+    things = replace(config.language.things, speeds=False)
+    plain = replace(config, language=replace(config.language, things=things))
+    save(tiny_model(config=plain), path, torch.float32)
+
+    def older(_, metadata):
+        data = json.loads(metadata["config"])
+        del data["language"]["things"]["speeds"]
+        metadata.update(format="villa-4", config=json.dumps(data))
 
     _rewrite(path, older)
     assert load(path).config == plain

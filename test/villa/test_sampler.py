@@ -27,3 +27,10 @@ def test_a_long_gap_falls_back_to_even_spacing():
     stamps = [0.0, 0.1, 0.2, 0.3, 9.0, 9.1]
     scenes = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     assert choose(stamps, scenes, 3) == even(6, 3)
+
+
+def test_of_hardly_more_frames_than_wanted_the_first_is_kept():
+    scenes = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    assert choose([0.2 * i for i in range(16)], scenes, 8) == even(16, 8)
+    longer = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    assert choose([0.2 * i for i in range(40)], longer, 8) != even(40, 8)

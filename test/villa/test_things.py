@@ -12,7 +12,7 @@ from tiny import tiny_config, tiny_model
 from villa.light.encoder import LightPyramid
 from villa.light.finder import ThingFinder, Things, box_of
 from villa.light.pointer import Words
-from villa.light.scene import Scene, looks_together, or_none, way_of_all
+from villa.light.scene import Scene, SceneReader, looks_together, or_none, speeds_of, way_of_all
 from villa.synchronizer import Prompts
 from villa.training.feed import Batch
 from villa.training.teacher import LESSONS, Teacher
@@ -235,8 +235,10 @@ def test_what_was_out_of_view_has_not_moved_and_is_known_to_be_gone(scene):
     seen: list[torch.Tensor] = []
     hook = reader.moves.register_forward_hook(lambda _, given, __: seen.append(given[0]))
     things = Things(torch.zeros(2, 1, 24), boxes, torch.full((2, 1), 5.0))
-    for sure in (0.0, 1.0):
-        reader._moved(things, torch.full((2, 1, 2, 1), sure), torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
+    for how in (0.0, 1.0):
+        sure = torch.full((2, 1, 2, 1), how)
+        there = how * boxes[:, 0].expand(2, 1, 2, 4)
+        reader._moved(things, there, sure, torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
     hook.remove()
     gone, there = seen
     assert float(gone[1, 0, 0, :7].abs().max()) < 1e-4  # no way, and not sure at all
@@ -253,6 +255,62 @@ def test_the_way_that_most_things_go_is_the_camera_s():
     counts[1, :4] = False
     torch.testing.assert_close(way_of_all(ways, counts), standing.expand(2, 1, 2, 2))
     assert float(way_of_all(ways, torch.zeros_like(counts)).abs().max()) == 0.0
+
+
+def moving(begins: int, ends: int, pan: float = 0.0) -> torch.Tensor:
+    """Boxes [6, 4] of a thing that goes a tenth of the image a frame from `begins` to `ends`, under a panning camera."""
+    x = torch.tensor([0.2 + 0.1 * min(max(t - begins, 0), ends - begins) + pan * t for t in range(6)])
+    return torch.stack((x, *torch.full((3, 6), 0.3)), dim=1)
+
+
+def speeds(*boxes: torch.Tensor, sure: torch.Tensor | None = None) -> torch.Tensor:
+    """What is known of the speed of each thing, seen from the newest frame [N, 5, 7]; a frame takes half a second."""
+    there = torch.stack(boxes)[None].expand(6, -1, -1, -1)
+    known = torch.ones(*there.shape[:3], 1) if sure is None else sure
+    times = torch.arange(5, -1, -1) * 0.5
+    return speeds_of(there * known, known, torch.ones(there.shape[:2], dtype=torch.bool), times)[-1]
+
+
+def test_speed_tells_when_a_thing_began_to_move_and_when_it_stopped():
+    (early, late, *_) = speeds(moving(0, 2), moving(3, 5), moving(0, 0), moving(0, 0), moving(0, 0))
+    torch.testing.assert_close(early[:, 0], torch.tensor([2.0, 2.0, 0.0, 0.0, 0.0]))  # two tenths a second
+    torch.testing.assert_close(late[:, 0], torch.tensor([0.0, 0.0, 0.0, 2.0, 2.0]))
+
+
+def test_what_all_things_do_is_no_speed_of_their_own():
+    still, moved, *_ = speeds(*(moving(*ends, pan=0.05) for ends in ((0, 0), (0, 2), (0, 0), (0, 0), (0, 0))))
+    torch.testing.assert_close(still[:, 0], torch.ones(5))
+    torch.testing.assert_close(still[:, 4], torch.zeros(5))
+    torch.testing.assert_close(moved[:, 4], torch.tensor([2.0, 2.0, 0.0, 0.0, 0.0]))
+
+
+def test_nothing_is_known_of_a_speed_into_hiding_and_out_of_it():
+    sure = torch.ones(6, 1, 6, 1)
+    sure[:, :, 2] = 0.2
+    (thing,) = speeds(moving(0, 5), sure=sure)
+    assert thing[:, 6].tolist() == [1, 0, 0, 1, 1]
+    assert float(thing[1:3].abs().max()) == 0.0
+
+
+def test_frames_of_one_moment_make_no_endless_speed():
+    there = torch.rand(2, 1, 2, 4)
+    found = speeds_of(there, torch.ones(2, 1, 2, 1), torch.ones(2, 1, dtype=torch.bool), torch.zeros(2))
+    assert bool(found.isfinite().all())
+
+
+def test_a_reader_of_speeds_begins_as_one_without():
+    config = tiny_config().language.things
+    torch.manual_seed(0)
+    told = SceneReader(config)
+    plain = SceneReader(replace(config, speeds=False))
+    plain.load_state_dict({name: tensor for name, tensor in told.state_dict().items() if "speeds" not in name})
+    things = Things(torch.randn(3, 2, 24), torch.rand(3, 2, 4) * 0.5 + 0.2, torch.full((3, 2), 5.0))
+    given = (things, torch.zeros(3, 2, 32), torch.tensor([1.0, 0.5, 0.0]))
+    torch.testing.assert_close(told(*given).states, plain(*given).states)
+    torch.nn.init.normal_(told.speeds.layers[-1].weight)
+    assert not torch.allclose(told(*given).states, plain(*given).states)
+    alone = (Things(*(x[:1] for x in (things.features, things.boxes, things.scores))), torch.zeros(1, 2, 32))
+    assert bool(told(*alone, torch.zeros(1)).states.isfinite().all())
 
 
 def test_what_a_thing_looks_like_is_the_mean_of_the_frames_that_show_it():

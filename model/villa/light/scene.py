@@ -21,6 +21,8 @@ _TIME_CODE = 32
 _PLACE_CODE = 64
 _PAIR = 10  # numbers that say how one thing stands to another
 _MOVES = 10.0  # a tenth of the image is one
+_SPEEDS = 10.0  # a tenth of the image in a second is one
+_SHORTEST_STEP_S = 0.02  # between two frames: stamps that stand still shall not make a speed without end
 _SURE = 0.5  # a thing that was in view at least so surely tells of the camera
 
 
@@ -71,6 +73,7 @@ class SceneReader(nn.Module):
 
     def __init__(self, config: ThingsConfig) -> None:
         super().__init__()
+        self.config = config
         width = config.width
         self.look = nn.Linear(width, width)
         self.place = nn.Linear(_PLACE_CODE, width)
@@ -81,6 +84,10 @@ class SceneReader(nn.Module):
         self.link_sharpness = nn.Parameter(torch.tensor([8.0, 6.0]))  # of looks, of places
         self.link_least = nn.Parameter(torch.tensor(4.0))  # what is less alike is nothing known
         self.moves = Mlp(7 + 2 * _TIME_CODE, width, width)
+        if config.speeds:
+            self.speeds = Mlp(7 + 3 * _TIME_CODE, width, width)
+            nn.init.zeros_(self.speeds.layers[-1].weight)  # a reader that could do without goes on as it was
+            nn.init.zeros_(self.speeds.layers[-1].bias)
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
 
@@ -95,7 +102,11 @@ class SceneReader(nn.Module):
         x = x + self.size(size_code(boxes).to(features.dtype))
         code = sinusoid(times_s, _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S).to(features.dtype)
         x = x + self.time(code)[:, None] + self.chance(things.scores.sigmoid()[..., None].to(features.dtype))
-        x = x + self._moved(things, where, times_s, code)
+        there = torch.einsum("tnsm,smb->tnsb", where, boxes.float())
+        sure = where.sum(dim=-1, keepdim=True)
+        x = x + self._moved(things, there, sure, times_s, code)
+        if self.config.speeds and frames > 1:
+            x = x + self._sped(things, there, sure, times_s, code)
         pairs = _pairs(boxes, links, times_s).to(features.dtype)
         doubt = things.doubt.to(features.dtype)
         x = x.flatten(0, 1)[None]
@@ -117,23 +128,38 @@ class SceneReader(nn.Module):
         sharp = F.softplus(self.link_sharpness.float())
         return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since) - self.link_least.float()
 
-    def _moved(self, things: Things, where: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
+    def _moved(self, things: Things, there: Tensor, sure: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
         """Where each was on every frame, if in view, seen from where it is [T, N, W]; also against all others.
 
-        `where` [T, N, T, N]: how likely each is what was found on another frame.
+        `there` [T, N, T, 4] is the box of each on another frame as often as it is there, `sure` [T, N, T, 1] how likely
+        it is there.
         """
         frames, count = things.scores.shape
-        flat = things.boxes.float()
-        sure = where.sum(dim=-1, keepdim=True)
-        there = torch.einsum("tnsm,smb->tnsb", where, flat)
-        change = (there - sure * flat[:, :, None]) * _MOVES
+        change = (there - sure * things.boxes.float()[:, :, None]) * _MOVES
         ways, counts = change[..., :2], (sure > _SURE) & (things.scores > 0)[:, :, None, None]
         change = torch.cat((change, ways - sure * way_of_all(ways, counts)), dim=-1)
         when = code[None, None].expand(frames, count, -1, -1)
-        since = sinusoid(times_s[:, None] - times_s[None], _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S)
-        since = since[:, None].expand(-1, count, -1, -1)
+        since = _since(times_s, count)
         parts = torch.cat((change.clamp(-8, 8), sure, when.float(), since), dim=-1)
         return self.moves(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
+
+    def _sped(self, things: Things, there: Tensor, sure: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
+        """How fast each was from one frame to the next, in the picture and against all others, and when [T, N, W].
+
+        When something began to move, fell or was put down again cannot be read off single places: where it went later
+        is in all of them.
+        """
+        frames, count = things.scores.shape
+        speed = speeds_of(there, sure, things.scores > 0, times_s)
+        when = torch.cat((code[:-1], code[1:]), dim=-1)[None, None].expand(frames, count, -1, -1)
+        parts = torch.cat((speed.clamp(-8, 8), when.float(), _since(times_s, count)[:, :, 1:]), dim=-1)
+        return self.speeds(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
+
+
+def _since(times_s: Tensor, count: int) -> Tensor:
+    """Code of how long before or after the frame of each thing another frame is [T, N, T, C]."""
+    since = sinusoid(times_s[:, None] - times_s[None], _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S)
+    return since[:, None].expand(-1, count, -1, -1)
 
 
 def looks_together(features: Tensor, where: Tensor) -> Tensor:
@@ -149,6 +175,21 @@ def looks_together(features: Tensor, where: Tensor) -> Tensor:
     seen = weights.flatten(0, 1) @ features.flatten(0, 1).to(weights.dtype)
     mean = seen / weights.sum(dim=2).reshape(-1, 1)
     return mean.reshape(frames, count, -1).to(features.dtype)
+
+
+def speeds_of(there: Tensor, sure: Tensor, seen: Tensor, times_s: Tensor) -> Tensor:
+    """How fast each was from one frame to the next [T, N, T - 1, 7]: its box, its place against all others, 1 if known.
+
+    `there` [T, N, T, 4] is the box of each on another frame as often as it is there, `sure` [T, N, T, 1] how likely it
+    is there, `seen` [T, N] which of them are things at all. Tenths of the image in a second.
+    """
+    place = there / sure.clamp(min=_SURE)
+    known = (sure[:, :, 1:] > _SURE) & (sure[:, :, :-1] > _SURE)
+    took_s = (times_s[:-1] - times_s[1:]).float().clamp(min=_SHORTEST_STEP_S)
+    speed = (place[:, :, 1:] - place[:, :, :-1]) / took_s[:, None] * _SPEEDS * known
+    ways = speed[..., :2]
+    against = (ways - way_of_all(ways, known & seen[:, :, None, None])) * known
+    return torch.cat((speed, against, known.float()), dim=-1)
 
 
 def way_of_all(ways: Tensor, counts: Tensor) -> Tensor:
