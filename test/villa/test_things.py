@@ -258,7 +258,7 @@ def test_the_way_that_most_things_go_is_the_camera_s():
 
 
 def moving(begins: int, ends: int, pan: float = 0.0) -> torch.Tensor:
-    """Boxes [6, 4] of a thing that goes a tenth of the image a frame from `begins` to `ends`, under a panning camera."""
+    """Boxes [6, 4] of a thing that goes a tenth of the image a frame from `begins` to `ends`; the camera may pan."""
     x = torch.tensor([0.2 + 0.1 * min(max(t - begins, 0), ends - begins) + pan * t for t in range(6)])
     return torch.stack((x, *torch.full((3, 6), 0.3)), dim=1)
 

@@ -86,8 +86,8 @@ class SceneReader(nn.Module):
         self.moves = Mlp(7 + 2 * _TIME_CODE, width, width)
         if config.speeds:
             self.speeds = Mlp(7 + 3 * _TIME_CODE, width, width)
-            nn.init.zeros_(self.speeds.layers[-1].weight)  # a reader that could do without goes on as it was
-            nn.init.zeros_(self.speeds.layers[-1].bias)
+            for parameter in self.speeds.layers[-1].parameters():
+                nn.init.zeros_(parameter)  # a reader that could do without goes on as it was
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
 
