@@ -87,11 +87,18 @@ def happenings(facts: ClipFacts, first: int, last: int) -> Happenings:
     )
 
 
-def in_order(facts: ClipFacts, seen: Happenings) -> bool:
-    """Do the moves begin one clearly after the other, at both ends of the row?"""
+def first_and_last(facts: ClipFacts, seen: Happenings) -> tuple[int, int | None] | None:
+    """Who moved first and who moved last, None where moves do not clearly begin one after the other, at both ends.
+
+    Who began last moved last, but where something else moved on for longer, some would name that: last is None then.
+    """
     begins = [move.first for move in seen.moves]
     apart = _APART_S * facts.fps
-    return len(begins) > 1 and begins[1] - begins[0] >= apart and begins[-1] - begins[-2] >= apart
+    if len(begins) < 2 or begins[1] - begins[0] < apart or begins[-1] - begins[-2] < apart:
+        return None
+    last = seen.moves[-1]
+    ended_last = all(move.last <= last.last for move in seen.moves)
+    return seen.moves[0].object_id, last.object_id if ended_last else None
 
 
 def screen_of(facts: ClipFacts, object_id: int, frame: int) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from villa.data.drafts import Draft, found
-from villa.data.happenings import in_order, screen_of
+from villa.data.happenings import first_and_last, screen_of
 from villa.data.naming import FrameWords, Thing
 from villa.data.phrases import THINGS, Speaker
 
@@ -61,9 +61,9 @@ def _who(frame: FrameWords, name: str) -> list[Thing] | None:
     if seen.unsure:
         return None
     if name in ("first", "last"):
-        if not in_order(frame.facts, seen):
-            return None
-        return _of(frame, (seen.moves[0 if name == "first" else -1].object_id,))
+        ends = first_and_last(frame.facts, seen)
+        who = None if ends is None else ends[name == "last"]
+        return None if who is None else _of(frame, (who,))
     ids = {
         "fell": seen.fell,
         "moved": seen.moved,

@@ -23,7 +23,7 @@ from torch import Tensor
 from villa import answers
 from villa.data.clips import ClipFacts, ClipReader, list_clips
 from villa.data.describe import check, describe
-from villa.data.happenings import happenings, in_order
+from villa.data.happenings import first_and_last, happenings
 from villa.data.naming import MANY_COLOURED, FrameWords
 from villa.data.requests import RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
@@ -264,20 +264,20 @@ class Feed:
 def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:
     """What happened to each object over the chosen frames, ascending: LESSONS of each; -1 where it is not plain."""
     seen = happenings(facts, chosen[0], chosen[-1])
-    ends = (seen.moves[0].object_id, seen.moves[-1].object_id) if in_order(facts, seen) else None
+    ends = None if seen.unsure else first_and_last(facts, seen)
     told = []
     for row, thing in enumerate(facts.objects):
         unsure = thing.id in seen.unsure
         # Between two chosen frames it may have been hidden and be back: who looks at those alone cannot know.
         missed = thing.id in seen.hidden and all(facts.frames[at][row].visible_px >= _LEAST_PX for at in chosen)
-        first, last = (-1, -1) if ends is None or seen.unsure else (thing.id == ends[0], thing.id == ends[1])
+        first, last = (-1 if who is None else int(thing.id == who) for who in ends or (None, None))
         moving = [thing.id in ids for ids in (seen.moved, seen.fell, seen.lifted, seen.by_arm)]
         told.append(
             [
                 *(-1 if unsure else int(yes) for yes in moving),
                 -1 if unsure or missed else int(thing.id in seen.hidden),
-                int(first),
-                int(last),
+                first,
+                last,
             ]
         )
     return told

@@ -76,6 +76,14 @@ def test_moves_that_begin_together_have_no_order() -> None:
     assert not asked(facts, "first")
 
 
+def test_who_began_last_is_not_asked_for_as_the_last_where_another_one_moves_on() -> None:
+    facts = film((MUG, BOOK, PAN), (slides(1, 13), slides(5, 9, 0.0, 0.2), rests(0.4)))
+    assert {s.targets for s in asked(facts, "first")} == {(1,)}
+    assert not asked(facts, "last")
+    mug, book, pan = (dict(zip(LESSONS, row, strict=True)) for row in lessons(facts, [0, 15]))
+    assert [(thing["first"], thing["last"]) for thing in (mug, book, pan)] == [(1, -1), (0, -1), (0, -1)]
+
+
 def test_a_slight_move_leaves_open_who_moved() -> None:
     facts = film((MUG, BOOK), (slides(3, 8), [(0.3 + 0.002 * t, 0.1, 0.05) for t in range(FRAMES)]))
     assert not asked(facts, "moved")
