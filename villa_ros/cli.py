@@ -20,7 +20,7 @@ from villa_ros.cli_models import show as show_config
 from villa_ros.cli_rerun import rerun as show_in_rerun
 from villa_ros.cli_rerun import rerun_recording
 from villa_ros.cli_speech import bench_speech, speech
-from villa_ros.cli_training import data_app, train
+from villa_ros.cli_training import average, data_app, train
 from villa_ros.cli_tuning import convert, tune
 from villa_ros.console import expected, fail, need_ros, open_model, out, playing_bar, tracked, usage
 
@@ -354,6 +354,7 @@ def labels(
 
 
 app.command("train")(train)
+app.command("average")(average)
 app.command("tune")(tune)
 app.command("convert")(convert)
 app.command("download")(download)

@@ -94,6 +94,23 @@ def train(
         run(settings, shape)
 
 
+def average(
+    before: Annotated[Path, typer.Argument(exists=True, help="Checkpoint that a training run started from.")],
+    after: Annotated[Path, typer.Argument(exists=True, help="Checkpoint that came of it.")],
+    path: Annotated[Path, typer.Option("--out", help="Checkpoint to write.")],
+    share: Annotated[float, typer.Option(help="How much of the weights after; the rest is of those before.")] = 0.5,
+) -> None:
+    """Write the mean of a checkpoint and of what training made of it: often better than either."""
+    from villa.checkpoint import CheckpointError
+    from villa.model import ViLLa
+    from villa.training.averaging import AverageError
+    from villa.training.averaging import average as mean
+
+    with expected(CheckpointError, AverageError, OSError):
+        mean(ViLLa.from_pretrained(before), ViLLa.from_pretrained(after), share).save_pretrained(path)
+    out.print(f"checkpoint: {path}", highlight=False, soft_wrap=True)
+
+
 @data_app.command("build")
 def build(
     folder: Annotated[Path, typer.Option("--out", help="Root folder; clips go to OUT/SPLIT/SEED.")],
