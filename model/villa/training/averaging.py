@@ -1,7 +1,7 @@
 """The mean of two checkpoints of one line: what was learnt last, without much of what was unlearnt for it.
 
-Weights that were trained on from others lie in one valley with them, and between the two a model is often better at what
-either is good at (weight interpolation, arXiv 2109.01903). It costs no training and nothing when the model runs.
+Weights that were trained on from others lie in one valley with them, and between the two a model is often better at
+what either is good at (weight interpolation, arXiv 2109.01903). It costs no training, and nothing when the model runs.
 """
 
 from __future__ import annotations
