@@ -55,7 +55,8 @@ class Validation:
                     _aim(model, batch.aims, visual.scene, which, seen)
                 if batch.questions:
                     _ask(model, batch, pyramid, visual, which, seen)
-        return {name: float(np.mean(values)) for name, values in sorted(seen.items())}
+        # What these clips hold no case of has no share.
+        return {name: float(np.mean(values)) for name, values in sorted(seen.items()) if values}
 
 
 def _look(
