@@ -125,9 +125,10 @@ def choose(
         first = list(range(min(wanted, len(clip))))
         return (sampler.even(len(clip), len(first)) if newest else first), images
     candidates = sampler.even(len(clip), min(len(clip), CANDIDATES_PER_FRAME * wanted))
-    if len(candidates) <= wanted:
-        return candidates, images
     stamps = [clip[index].stamp_s for index in candidates]
+    by_stamps = sampler.undescribed(stamps, wanted)
+    if by_stamps is not None:
+        return [candidates[i] for i in by_stamps], images
     known = [clip[index].features for index in candidates]
     # Features and thumbnails cannot be compared: it is all of one or all of the other.
     encoded = all(features is not None for features in known)

@@ -58,9 +58,10 @@ def choose(
 ) -> list[int]:
     """Stamps [N] ascending and descriptors [N, d] (None: unknown) -> at most `count` indices, ascending."""
     length = len(stamps_s)
-    if length <= count:
-        return list(range(length))
-    if descriptors is None or length <= _FEW * count or _has_gap(stamps_s):
+    by_stamps = undescribed(stamps_s, count)
+    if by_stamps is not None:
+        return by_stamps
+    if descriptors is None:
         return even(length, count)
     units = descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-6)
     scores = np.zeros(length, np.float32) if relevance is None else relevance
@@ -72,6 +73,14 @@ def choose(
         chosen.append(start + int(np.argmax(typical + recency + scores[start:stop])))
     chosen[-1] = length - 1
     return sorted(set(chosen))
+
+
+def undescribed(stamps_s: Sequence[float], count: int) -> list[int] | None:
+    """What is chosen of frames with these stamps [N] whatever they show; None: their descriptors decide."""
+    length = len(stamps_s)
+    if length <= count:
+        return list(range(length))
+    return even(length, count) if length <= _FEW * count or _has_gap(stamps_s) else None
 
 
 def even(length: int, count: int) -> list[int]:

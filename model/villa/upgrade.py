@@ -8,8 +8,11 @@ from torch import Tensor
 
 _FIRST = "villa-1"  # encoder, decoder, propagator and projector stood beside each other
 _PICTURE_ONLY = (_FIRST, "villa-2")  # a causal language model was told of the whole picture only, never of things
-_OUT_OF_CONTEXT = "villa-3"  # the focus read embeddings alone
-_NO_SPEEDS = (_OUT_OF_CONTEXT, "villa-4")  # the scene reader saw where things were, not how fast
+# What there was not yet where a model is told of things: a focus that hears words in company, a reader of speeds.
+_LACKING: dict[str, dict[str, Any]] = {
+    "villa-3": {"request_depth": 0, "speeds": False},
+    "villa-4": {"speeds": False},
+}
 _MOVED = {
     "encoder.": "segmenter.encoder.",
     "decoder.": "segmenter.decoder.",
@@ -27,9 +30,8 @@ def upgraded(
         config, tensors = _from_first(config, tensors)
     if version in _PICTURE_ONLY and config.get("language", {}).get("kind") == "causal":
         config = {**config, "language": {"things": None, **config["language"]}}
-    if version in _NO_SPEEDS and (things := config.get("language", {}).get("things")):
-        lacking = {"speeds": False, **({"request_depth": 0} if version == _OUT_OF_CONTEXT else {})}
-        config = {**config, "language": {**config["language"], "things": {**lacking, **things}}}
+    if version in _LACKING and (things := config.get("language", {}).get("things")):
+        config = {**config, "language": {**config["language"], "things": {**_LACKING[version], **things}}}
     return config, tensors
 
 

@@ -114,33 +114,23 @@ def test_a_file_from_before_things_were_told_reads_as_it_was(tmp_path):
     assert load(path).config == plain
 
 
-def test_a_file_whose_focus_read_embeddings_alone_reads_as_it_was(tmp_path):
+@pytest.mark.parametrize(
+    ("version", "lacking"),
+    [("villa-3", {"request_depth": 0, "speeds": False}), ("villa-4", {"speeds": False})],
+    ids=["focus read embeddings alone", "scene reader knew no speeds"],
+)
+def test_a_file_whose_model_lacked_something_reads_as_it_was(tmp_path, version, lacking):
     path = tmp_path / "villa.safetensors"
     config = tiny_config()
-    things = replace(config.language.things, request_depth=0, speeds=False)
+    things = replace(config.language.things, **lacking)
     plain = replace(config, language=replace(config.language, things=things))
     save(tiny_model(config=plain), path, torch.float32)
 
     def older(_, metadata):
         data = json.loads(metadata["config"])
-        del data["language"]["things"]["request_depth"], data["language"]["things"]["speeds"]
-        metadata.update(format="villa-3", config=json.dumps(data))
-
-    _rewrite(path, older)
-    assert load(path).config == plain
-
-
-def test_a_file_whose_scene_reader_knew_no_speeds_reads_as_it_was(tmp_path):
-    path = tmp_path / "villa.safetensors"
-    config = tiny_config()
-    things = replace(config.language.things, speeds=False)
-    plain = replace(config, language=replace(config.language, things=things))
-    save(tiny_model(config=plain), path, torch.float32)
-
-    def older(_, metadata):
-        data = json.loads(metadata["config"])
-        del data["language"]["things"]["speeds"]
-        metadata.update(format="villa-4", config=json.dumps(data))
+        for name in lacking:
+            del data["language"]["things"][name]
+        metadata.update(format=version, config=json.dumps(data))
 
     _rewrite(path, older)
     assert load(path).config == plain

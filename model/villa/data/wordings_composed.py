@@ -7,7 +7,7 @@ nothing here holds a telling word of `test-unseen-phrase` or of `val-unseen-phra
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from villa.data.wordings import Wording
 
@@ -269,17 +269,11 @@ _ARMS = ("the arm", "the robot", "the robot arm", "the mechanical arm", "the rob
 _BLOCKED = ("blocked", "screened", "masked", "occluded", "obstructed", "veiled", "overlapped", "covered up")
 _BLOCKS = (*_BLOCKED, "stood in front of", "was in front of", "got in front of", "stopped us from seeing")
 
-_WHO_DID = ("{{n}} that {0}", "{{n}} that {0}", "{{n}} which {0}", "{{n}} that just {0}", "{{n}} that suddenly {0}")
-_WHO_WAS = (
-    "{{n}} that was {0}",
-    "{{n}} that was {0}",
-    "{{n}} that got {0}",
-    "{{n}} which was {0}",
-    "{{n}} that has been {0}",
-    "{{n}} that somebody saw being {0}",
-)
+_WHO_LASTED = ("{{n}} that {0}", "{{n}} which {0}")
+_WHO_DID = (*_WHO_LASTED, "{{n}} that just {0}", "{{n}} that suddenly {0}")
+_WHO_STAYED = ("{{n}} that was {0}", "{{n}} that got {0}", "{{n}} which was {0}", "{{n}} that has been {0}")
+_WHO_WAS = (*_WHO_STAYED, "{{n}} that somebody saw being {0}")
 _WHAT_DID = (
-    "what {0}",
     "what {0}",
     "which one {0}",
     "which of these {0}",
@@ -292,7 +286,6 @@ _WHAT_DID = (
 )
 _WHAT_WAS = (
     "what was {0}",
-    "what was {0}",
     "what got {0}",
     "what has been {0}",
     "which one was {0}",
@@ -301,16 +294,10 @@ _WHAT_WAS = (
     "something was {0}, what was it",
     "find what got {0}",
 )
-_NOT_JUST = "just", "suddenly"  # do not go with what lasts
 
 
-def _filled(frames: Iterable[str], parts: Iterable[str]) -> tuple[str, ...]:
-    parts = tuple(parts)
-    return tuple(dict.fromkeys(frame.format(part) for frame in frames for part in parts))
-
-
-def _lasting(frames: Iterable[str]) -> tuple[str, ...]:
-    return tuple(frame for frame in frames if not any(word in frame for word in _NOT_JUST))
+def _filled(frames: Iterable[str], parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(frame.format(part) for frame in frames for part in parts)
 
 
 def _ordered(name: str) -> tuple[str, ...]:
@@ -320,8 +307,8 @@ def _ordered(name: str) -> tuple[str, ...]:
 def _happened() -> dict[str, tuple[str, ...]]:
     found = {
         name: (
-            *_filled(_lasting(_WHO_DID) if name in ("still", "hidden") else _WHO_DID, _DID[name]),
-            *_filled(_WHO_WAS[:-1] if name == "still" else _WHO_WAS, _DONE[name]),
+            *_filled(_WHO_LASTED if name in ("still", "hidden") else _WHO_DID, _DID[name]),
+            *_filled(_WHO_STAYED if name == "still" else _WHO_WAS, _DONE[name]),
         )
         for name in _DID
     }
@@ -332,8 +319,8 @@ def _happened() -> dict[str, tuple[str, ...]]:
     found["hidden"] += ("occluded {n}", "masked {n}", "unseen {n}", "{n} that was there again after a while")
     for name in ("first", "last"):
         found[name] = (
-            *_filled(("{{n}} that {0}", "{{n}} which {0}"), _ordered(name)),
-            *((f"{place} {{n}} {move}") for place in (name,) for move in ("to budge", "in movement", "to depart")),
+            *_filled(_WHO_LASTED, _ordered(name)),
+            *(f"{name} {{n}} {move}" for move in ("to budge", "in movement", "to depart")),
         )
     found["arm"] = (
         *(f"{{n}} {that}{arm} {hit}" for arm in _ARMS for hit in _HITS for that in ("", "that ")),
