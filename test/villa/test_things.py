@@ -238,7 +238,7 @@ def test_what_was_out_of_view_has_not_moved_and_is_known_to_be_gone(scene):
     for how in (0.0, 1.0):
         sure = torch.full((2, 1, 2, 1), how)
         there = how * boxes[:, 0].expand(2, 1, 2, 4)
-        reader._moved(things, there, sure, torch.tensor([1.0, 0.0]), torch.zeros(2, 32))
+        reader._moved(things, there, sure, torch.zeros(2, 1, 2, 32), torch.zeros(2, 32))
     hook.remove()
     gone, there = seen
     assert float(gone[1, 0, 0, :7].abs().max()) < 1e-4  # no way, and not sure at all

@@ -104,9 +104,10 @@ class SceneReader(nn.Module):
         x = x + self.time(code)[:, None] + self.chance(things.scores.sigmoid()[..., None].to(features.dtype))
         there = torch.einsum("tnsm,smb->tnsb", where, boxes.float())
         sure = where.sum(dim=-1, keepdim=True)
-        x = x + self._moved(things, there, sure, times_s, code)
+        since = _since(times_s, count)
+        x = x + self._moved(things, there, sure, since, code)
         if self.config.speeds and frames > 1:
-            x = x + self._sped(things, there, sure, times_s, code)
+            x = x + self._sped(things, there, sure, times_s, since, code)
         pairs = _pairs(boxes, links, times_s).to(features.dtype)
         doubt = things.doubt.to(features.dtype)
         x = x.flatten(0, 1)[None]
@@ -128,7 +129,7 @@ class SceneReader(nn.Module):
         sharp = F.softplus(self.link_sharpness.float())
         return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since) - self.link_least.float()
 
-    def _moved(self, things: Things, there: Tensor, sure: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
+    def _moved(self, things: Things, there: Tensor, sure: Tensor, since: Tensor, code: Tensor) -> Tensor:
         """Where each was on every frame, if in view, seen from where it is [T, N, W]; also against all others.
 
         `there` [T, N, T, 4] is the box of each on another frame as often as it is there, `sure` [T, N, T, 1] how likely
@@ -139,11 +140,12 @@ class SceneReader(nn.Module):
         ways, counts = change[..., :2], (sure > _SURE) & (things.scores > 0)[:, :, None, None]
         change = torch.cat((change, ways - sure * way_of_all(ways, counts)), dim=-1)
         when = code[None, None].expand(frames, count, -1, -1)
-        since = _since(times_s, count)
         parts = torch.cat((change.clamp(-8, 8), sure, when.float(), since), dim=-1)
         return self.moves(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
 
-    def _sped(self, things: Things, there: Tensor, sure: Tensor, times_s: Tensor, code: Tensor) -> Tensor:
+    def _sped(
+        self, things: Things, there: Tensor, sure: Tensor, times_s: Tensor, since: Tensor, code: Tensor
+    ) -> Tensor:
         """How fast each was from one frame to the next, in the picture and against all others, and when [T, N, W].
 
         When something began to move, fell or was put down again cannot be read off single places: where it went later
@@ -152,7 +154,7 @@ class SceneReader(nn.Module):
         frames, count = things.scores.shape
         speed = speeds_of(there, sure, things.scores > 0, times_s)
         when = torch.cat((code[:-1], code[1:]), dim=-1)[None, None].expand(frames, count, -1, -1)
-        parts = torch.cat((speed.clamp(-8, 8), when.float(), _since(times_s, count)[:, :, 1:]), dim=-1)
+        parts = torch.cat((speed.clamp(-8, 8), when.float(), since[:, :, 1:]), dim=-1)
         return self.speeds(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
 
 
