@@ -54,6 +54,9 @@ def train(
     rate: Annotated[
         float, typer.Option(help="Factor of the learning rates; 0.5 for weights that know much already.")
     ] = 1.0,
+    usual: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the requests in the most usual sentences.")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Shape, JSON; default: that of --init, else villa_small."),
@@ -75,7 +78,7 @@ def train(
         from villa.training.train import train as run
     except ImportError as error:
         fail(f"{error}; training needs more packages: make data-setup")
-    chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step}
+    chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step, "usual": usual}
     with expected(PretrainedError, TrainError, OSError, ValueError):
         file = share_path("configs", "villa_small.json") if config is None and init is None else config
         shape = None if file is None else ViLLaConfig.from_json(file.read_text())

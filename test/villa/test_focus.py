@@ -17,6 +17,7 @@ from villa.answering import focused, look, prompt_about
 from villa.checkpoint import load, save
 from villa.data.clips import ClipReader
 from villa.data.requests import sample_requests
+from villa.data.wordings import TRAINED
 from villa.interface import ClipFrame, finish
 from villa.light.finder import Things
 from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, in_order, marks, once_each, tokens_of
@@ -289,6 +290,25 @@ def test_relations_tell_their_other_end_and_choices_what_was_chosen_from(data):
         assert set(sample.targets) <= set(sample.among)
         assert len(sample.among) > 1
     assert not any(sample.beside or sample.among for sample in by_kind["name"])
+
+
+def test_so_many_requests_come_in_usual_sentences_as_asked_for(data):
+    clip, codec = ClipReader(data / "0000000"), tiny_model().codec
+    rare = replace(TRAINED, before=("hark",))
+
+    def rare_ones(usual: float) -> int:
+        config = FeedConfig(
+            root=data, frames=3, requests=6, seed=0, height=64, width=96, visual_tokens=12, aims=40, augment=False,
+            wording=rare, usual=usual,
+        )  # fmt: skip
+        feed, rng = Feed(config, codec), np.random.default_rng(0)
+        batches = [feed.make(clip, rng) for _ in range(8)]
+        tails = [tail for batch in batches for tail in (*batch.aims.tails, *(q.prompt.tail for q in batch.questions))]
+        return sum("hark" in codec.decode(tail).lower() for tail in tails)
+
+    everywhere = rare_ones(0.0)
+    assert rare_ones(1.0) == 0
+    assert 0.2 * everywhere < rare_ones(0.5) < 0.8 * everywhere
 
 
 def test_a_batch_has_requests_for_the_focus_with_what_objects_are_to_them(data):

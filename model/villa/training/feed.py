@@ -25,9 +25,9 @@ from villa.data.clips import ClipFacts, ClipReader, list_clips
 from villa.data.describe import check, describe
 from villa.data.happenings import first_and_last, happenings
 from villa.data.naming import MANY_COLOURED, FrameWords
-from villa.data.requests import RequestSample, sample_requests
+from villa.data.requests import REQUEST_KINDS, RequestSample, sample_requests
 from villa.data.vocabulary import COLOURS, KINDS
-from villa.data.wordings import Wording
+from villa.data.wordings import TRAINED, Wording
 from villa.data.wordings_widened import WIDENED
 from villa.interface import Rgb
 from villa.light.focus import AMONG, ASPECTS, BESIDE, MEANT
@@ -74,6 +74,7 @@ class FeedConfig:
     aims: int = 0  # requests for the focus alone, which are not answered
     pictures: bool = True  # False: only what is on them is told
     wording: Wording = WIDENED  # sentences of the requests
+    usual: float = 0.0  # share of them that is asked in the usual sentences, which are few among all
     part: tuple[int, int] = (0, 1)  # of so many processes the one whose clips these are
 
 
@@ -185,7 +186,7 @@ class Feed:
         meant: list[int] = []
         if config.requests:
             frame = FrameWords(facts, chosen[-1])
-            ask = partial(sample_requests, facts, chosen[-1], rng, since=chosen[0], wording=config.wording)
+            ask = partial(self._ask, facts, chosen, rng)
             asked = ask(config.requests) + ask(config.absent, ("absent",))
             for _ in range(config.looks):
                 checked = check(facts, chosen[-1], rng) if rng.random() < _CHECKED else None
@@ -220,11 +221,25 @@ class Feed:
             aims=aims,
         )
 
+    def _ask(
+        self,
+        facts: ClipFacts,
+        chosen: list[int],
+        rng: np.random.Generator,
+        count: int,
+        kinds: Sequence[str] = REQUEST_KINDS,
+    ) -> list[RequestSample]:
+        """Requests about the newest chosen frame and what happened since the first; in usual sentences all or none."""
+        config = self.config
+        usual = config.usual > 0 and rng.random() < config.usual
+        wording = TRAINED if usual else config.wording
+        return sample_requests(facts, chosen[-1], rng, count, kinds, since=chosen[0], wording=wording)
+
     def _aims(self, facts: ClipFacts, chosen: list[int], rows: dict[int, int], rng: np.random.Generator) -> Aims:
         """Requests for the focus about the newest of the chosen frames."""
         config = self.config
         asked: list[RequestSample] = []
-        ask = partial(sample_requests, facts, chosen[-1], rng, since=chosen[0], wording=config.wording)
+        ask = partial(self._ask, facts, chosen, rng)
         for share, kinds in _PRACTICE:
             asked += ask(round(share * config.aims), kinds)
         asked += ask(config.aims - len(asked))
