@@ -231,6 +231,7 @@ class Feed:
     ) -> list[RequestSample]:
         """Requests about the newest chosen frame and what happened since the first; in usual sentences all or none."""
         config = self.config
+        # Without a share nothing is drawn for it: validation goes on asking what it asked of earlier runs.
         usual = config.usual > 0 and rng.random() < config.usual
         wording = TRAINED if usual else config.wording
         return sample_requests(facts, chosen[-1], rng, count, kinds, since=chosen[0], wording=wording)
