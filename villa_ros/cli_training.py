@@ -23,6 +23,7 @@ class Phase(str, Enum):
     """What a training run teaches."""
 
     things = "things"
+    masks = "masks"
     focus = "focus"
     answers = "answers"
     joint = "joint"
@@ -44,7 +45,9 @@ class SplitName(str, Enum):
 def train(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
-    phase: Annotated[Phase, typer.Option(help="In this order: things, focus, answers, joint.")] = Phase.joint,
+    phase: Annotated[
+        Phase, typer.Option(help="things, focus, answers, joint in this order; masks at any time.")
+    ] = Phase.joint,
     init: Annotated[
         Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")
     ] = None,

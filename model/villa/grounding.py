@@ -60,8 +60,12 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
     prompts = model.prompts(said.states, said.frames, heard.looked.pyramid.tokens, None, scene, words, marked)
     looks: list[Masks] = []
     for t in range(frames):
-        index = torch.full((count,), t, dtype=torch.long, device=model.device)
-        looks.append(model.segmenter.decode(prompts.frames[:, t], heard.looked.pyramid, index))
+        asked = prompts.frames[:, t]
+        beside = asked[:0] if scene is None else scene.prompts[t][scene.things.scores[t] > 0]
+        every = torch.cat((asked, beside.to(asked.dtype)))
+        index = torch.full((len(every),), t, dtype=torch.long, device=model.device)
+        drawn = model.segmenter.decode(every, heard.looked.pyramid, index)
+        looks.append(model.segmenter.apart(drawn[:count], drawn.logits[count:]))
         yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
     present = prompts.present  # [K, T]
     if present is None:

@@ -27,7 +27,7 @@ from rcl_interfaces.srv import GetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from std_msgs.msg import Header, String  # noqa: E402
 
 from villa_msgs.msg import (  # noqa: E402
     Answer,
@@ -290,6 +290,11 @@ class Operator:
         fields.setdefault("track", True)
         message = Command(text=text, request_id=request_id, **fields)
         self._peer.publisher(Command, f"{self._node}/command").publish(message)
+
+    def say(self, text: str) -> None:
+        """Send plain text, as `ros2 topic pub` would."""
+        self._find_node()
+        self._peer.publisher(String, f"{self._node}/command_text").publish(String(data=text))
 
     def command_unheard(self, text: str, request_id: str) -> None:
         """Give a command while nobody listens."""

@@ -109,17 +109,17 @@ def test_stop_service_names_what_it_ended(start_node, operator, peer):
     operator.reach("red", RequestStatus.CANCELED)
 
 
-def test_spoken_stop_as_text_ends_everything(start_node, operator, peer):
+def test_spoken_stop_as_text_ends_everything(start_node, operator):
     start_node()
     operator.command("the red square", "red")
     operator.reach("red", RequestStatus.TRACKING)
-    peer.publisher(String, "/villa_node/command_text").publish(String(data="Stop!"))
+    operator.say("Stop!")
     operator.reach("red", RequestStatus.CANCELED)
 
 
 def test_plain_text_is_a_request_with_an_id_of_its_own(start_node, operator, camera, peer):
     start_node()
-    peer.publisher(String, "/villa_node/command_text").publish(String(data="the red square"))
+    operator.say("the red square")
     status = peer.until(
         lambda: next((s for s in operator.statuses if s.state == RequestStatus.TRACKING), None),
         "the text to be tracked",

@@ -104,6 +104,19 @@ def test_the_things_phase_learns_to_find_and_to_draw_and_leaves_the_language_mod
     assert not {n for n in changed if n.startswith(("language.llama.", "language.scene.", "synchronizer.", "pointer."))}
 
 
+def test_the_masks_phase_learns_to_draw_and_leaves_all_else_as_it_is(data, start, tmp_path):
+    before = load(start).state_dict()
+    config = _config(data, start, tmp_path, phase="masks", steps=40, mask_lr=1.5e-3, decay_steps=10, backbone_lr=0.0)
+    after = load(train(config)).state_dict()
+    dice = [record["dice"] for record in _losses(tmp_path)]
+    assert np.median(dice[-9:]) < 0.95 * np.median(dice[:9])
+    changed = {n for n in before if not torch.allclose(before[n], after[n], atol=1e-2, rtol=1e-2)}
+    for part in ("decoder.", "propagator.", "encoder.smooth4."):
+        assert any(name.startswith(f"segmenter.{part}") for name in changed), part
+    of_masks = ("decoder.", "propagator.", "no_memory", "encoder.lateral4.", "encoder.reduce8.", "encoder.smooth4.")
+    assert all(name.startswith(tuple(f"segmenter.{part}" for part in of_masks)) for name in changed)
+
+
 def test_the_answers_phase_leaves_what_finds_and_draws_alone(data, start, tmp_path):
     before = load(start).state_dict()
     after = load(

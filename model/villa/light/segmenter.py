@@ -13,6 +13,7 @@ from villa.interface import Rgb
 from villa.light.decoder import MaskDecoder
 from villa.light.encoder import ImageEncoder, LightPyramid
 from villa.light.memory import Track, batch, split, stack
+from villa.light.outlines import apart
 from villa.light.propagator import Look, Propagator
 from villa.segmenter import Masks, Memory, Moment, Segmenter
 
@@ -45,6 +46,10 @@ class LightSegmenter(Segmenter):
     def decode(self, prompt: Tensor, pyramid: LightPyramid, frame: Tensor) -> Masks:
         """Prompts [N, C] on frames without memory."""
         return self.decoder(prompt, pyramid.tokens[frame] + self.no_memory, pyramid, frame)  # type: ignore[no-any-return]
+
+    def apart(self, masks: Masks, others: Tensor) -> Masks:
+        """The same masks, each cell whose it fits best."""
+        return replace(masks, logits=apart(masks.logits, others))
 
     # -- one look, several objects at once -----------------------------------------------------------------------
 
@@ -80,23 +85,26 @@ class LightSegmenter(Segmenter):
         device = pyramid.s16.device
         rows: list[int] = []
         parts: list[Masks] = []
-        news: list[tuple[Track, Look]] = []  # written only when all is computed: a failure leaves memories as they were
+        prompts: list[Tensor] = []
         for indices in batch(memories):
             group = [memories[i] for i in indices]
             frame = torch.zeros(len(group), dtype=torch.long, device=device)
             looks = [_aged(look, moment.stamp_s, device) for look in stack(group)]
-            masks = self.propagate(looks, pyramid, frame, 0.0)
-            sure = [True] * len(group) if learn else _sure(masks)
-            if any(sure):
-                image = pyramid.tokens.expand(len(group), -1, -1)
-                seen = self.remember(image, masks.logits, masks.token, looks[0].prompt, moment.stamp_s)
-                news += [(track, split(seen, row)) for row, track in enumerate(group) if sure[row]]
+            parts.append(self.propagate(looks, pyramid, frame, 0.0))
+            prompts.append(looks[0].prompt)
             rows += indices
-            parts.append(masks)
-        for track, look in news:
-            track.add(look, self.config.propagator.memories - 1)
-        order = torch.tensor(rows, device=device).argsort()
-        return Masks.joined(parts)[order]
+        masks = Masks.joined(parts)
+        if not learn:
+            # What is hidden is drawn over what hides it: only what is seen has a say.
+            masks = self.apart(masks, masks.logits[masks.present > 0])
+        sure = [True] * len(rows) if learn else _sure(masks)
+        if any(sure):
+            image = pyramid.tokens.expand(len(rows), -1, -1)
+            seen = self.remember(image, masks.logits, masks.token, torch.cat(prompts), moment.stamp_s)
+            for row, index in enumerate(rows):
+                if sure[row]:
+                    memories[index].add(split(seen, row), self.config.propagator.memories - 1)
+        return masks[torch.tensor(rows, device=device).argsort()]
 
 
 def _sure(masks: Masks) -> list[bool]:

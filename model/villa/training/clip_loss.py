@@ -56,6 +56,7 @@ class ClipLoss:
         self.of_things = ThingLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "things": self.from_things,
+            "masks": self.from_masks,
             "focus": self.from_aims,
             "answers": self.from_answers,
             "joint": self.from_all,
@@ -77,6 +78,11 @@ class ClipLoss:
         """Teach encoder, finder, mask decoder and propagator; no language."""
         with mixed(batch.images.device.type):
             return summed(self.of_things(batch, self._pyramid(batch.images)))
+
+    def from_masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Teach mask decoder and propagator alone: what was found and read, and so what words mean, stays as it is."""
+        with mixed(batch.images.device.type):
+            return summed(self.of_things.drawing(batch, self._pyramid(batch.images)))
 
     def from_aims(self, batch: Batch) -> dict[str, Tensor]:
         """Teach to find what requests are about; nothing is answered, and the pictures of the batch are not used."""

@@ -15,16 +15,18 @@ from villa.light.propagator import Look
 from villa.light.segmenter import LightSegmenter
 from villa.segmenter import Masks
 from villa.training.feed import Batch
-from villa.training.losses import mask_losses, soft_iou
+from villa.training.losses import edge_entropy, mask_losses, owner_entropy, soft_iou
 from villa.training.teacher import Teacher
 
 # Weights of the sum.
 HEAT, SIDES, TEACHER, MASK_ENTROPY, MASK_DICE, PRESENT, IOU = 1.0, 1.0, 0.5, 4.0, 1.0, 0.5, 0.1
-_ROLLOUT_OBJECTS = 3
+EDGE_ENTROPY, OWN = 1.0, 0.5  # where outlines alone are taught
+_ROLLOUT_OBJECTS, _OUTLINED_OBJECTS = 3, 6
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 _JITTER = 0.08  # of boxes that things are read from
 _LEAST_OVERLAP = 0.4  # IoU of boxes, for a found thing to be an object
 _IGNORE = -100
+_NOWHERE = -20.0  # logit of a mask that is not drawn
 
 
 class Located(Protocol):
@@ -180,10 +182,15 @@ def _cells(batch: Located, rows: int, columns: int) -> Tensor:
 
 
 class MaskTerms:
-    """Losses of masks, drawn on prompts and carried on."""
+    """Losses of masks, drawn on prompts and carried on.
 
-    def __init__(self, segmenter: LightSegmenter) -> None:
+    To find a thing and to draw it at all is taught with what is inside weighing more; with `outlines`, for a decoder
+    that can do that, an edge that is too far out costs what one too far in does, and a cell belongs to one thing only.
+    """
+
+    def __init__(self, segmenter: LightSegmenter, *, outlines: bool = False) -> None:
         self.segmenter = segmenter
+        self.outlines = outlines
 
     def drawn(self, masks: Masks, target: Tensor, prefix: str = "") -> dict[str, Tensor]:
         """Masks of N (object, frame) pairs, targets [N, h, w]."""
@@ -194,9 +201,17 @@ class MaskTerms:
         }
         if bool(visible.any()):
             entropy, dice = mask_losses(masks.logits[visible], target[visible])
-            out[f"{prefix}bce"] = MASK_ENTROPY * entropy.mean()
+            if self.outlines:
+                entropy = edge_entropy(masks.logits[visible], target[visible])
+            out[f"{prefix}bce"] = (EDGE_ENTROPY if self.outlines else MASK_ENTROPY) * entropy.mean()
             out[f"{prefix}dice"] = MASK_DICE * dice.mean()
         return out
+
+    def owned(self, logits: Tensor, target: Tensor, prefix: str = "") -> dict[str, Tensor]:
+        """Does each cell know whose it is? Logits and targets [K, T, h, w] of the same K objects."""
+        if not self.outlines:
+            return {}
+        return {f"{prefix}own": OWN * owner_entropy(logits, target)}
 
     def carried(
         self, target: Tensor, times_s: Tensor, pyramid: LightPyramid, prompts: Tensor, masks: Masks
@@ -215,7 +230,8 @@ class MaskTerms:
         candidates = torch.nonzero(target[:, seed].sum(dim=(1, 2)) > 1.0).flatten()
         if len(candidates) == 0:
             return {}
-        chosen = candidates[torch.randperm(len(candidates), device=candidates.device)[:_ROLLOUT_OBJECTS]]
+        most = _OUTLINED_OBJECTS if self.outlines else _ROLLOUT_OBJECTS
+        chosen = candidates[torch.randperm(len(candidates), device=candidates.device)[:most]]
         logits = masks.logits.reshape(count, frames, *masks.logits.shape[1:])
         pointers = masks.token.reshape(count, frames, -1)
         truth = (target[chosen, seed] * 2 - 1) * _SEED_LOGIT
@@ -230,7 +246,10 @@ class MaskTerms:
             limit = self.segmenter.config.propagator.memories
             memories = [memories[0], *memories[1:][-(limit - 2) :]] if limit > 1 else memories[:1]
             memories.append(self._look(pyramid, at, got[-1].logits.detach(), got[-1].token, asked, times_s))
-        return self.drawn(Masks.joined(got), torch.cat([target[chosen, at] for at in order[1:]]), "r_")
+        wanted = torch.stack([target[chosen, at] for at in order[1:]])
+        each = torch.stack([masks.logits for masks in got])
+        drawn = self.drawn(Masks.joined(got), wanted.flatten(0, 1), "r_")
+        return drawn | self.owned(each.transpose(0, 1), wanted.transpose(0, 1), "r_")
 
     def _look(
         self, pyramid: LightPyramid, at: int, logits: Tensor, pointer: Tensor, asked: Tensor, times_s: Tensor
@@ -246,7 +265,19 @@ class ThingLoss:
         self.finder = finder
         self.teacher = teacher
         self.masks = MaskTerms(segmenter)
+        self.outlines = MaskTerms(segmenter, outlines=True)
         self.segmenter = segmenter
+
+    def drawing(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
+        """The losses of masks alone, on things as a finder that does not learn reads them."""
+        if not bool(batch.visible.any()):
+            return {"bce": pyramid.s4.sum() * 0.0}
+        with torch.no_grad():
+            boxes = self._read_from(self.finder.maps(pyramid), batch)
+            frame = torch.arange(boxes.shape[1], device=boxes.device).repeat(len(boxes))
+            features = self.finder.read(pyramid, boxes.flatten(0, 1), frame)
+            prompts = self.finder.prompts(features, boxes.flatten(0, 1))
+        return self._drawn(batch, pyramid, prompts, self.outlines)
 
     def __call__(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
         """Each already weighted."""
@@ -263,12 +294,19 @@ class ThingLoss:
         told = self.teacher(features[seen], kinds, colours)
         parts.update({name: TEACHER * value for name, value in told.items()})
         prompts = self.finder.prompts(features, boxes.flatten(0, 1))
+        return parts | self._drawn(batch, pyramid, prompts, self.masks)
+
+    def _drawn(self, batch: Batch, pyramid: LightPyramid, prompts: Tensor, terms: MaskTerms) -> dict[str, Tensor]:
+        """Masks on each frame of its own, and carried from one to the others; prompts [O * T, C]."""
+        count, frames = batch.visible.shape
+        frame = torch.arange(frames, device=prompts.device).repeat(count)
         masks = self.segmenter.decode(prompts, pyramid, frame)
-        target = batch.masks.flatten(0, 1)
-        parts.update(self.masks.drawn(masks[seen], target[seen]))
+        target, seen = batch.masks.flatten(0, 1), batch.visible.flatten()
+        parts = terms.drawn(masks[seen], target[seen])
+        drawn = torch.where(seen[:, None, None], masks.logits, _NOWHERE)
+        parts |= terms.owned(drawn.reshape(batch.masks.shape), batch.masks)
         prompts = prompts.reshape(count, frames, -1)
-        parts.update(self.masks.carried(batch.masks, batch.times_s, pyramid, prompts, masks))
-        return parts
+        return parts | terms.carried(batch.masks, batch.times_s, pyramid, prompts, masks)
 
     def _read_from(self, maps: Maps, batch: Batch) -> Tensor:
         """Boxes to read objects from [O, T, 4]: half of them true with some noise, half as the cells tell."""

@@ -1,10 +1,11 @@
 """Training, resumable: `villa train` runs this.
 
 Phases on the same clips. "things" teaches encoder, finder, mask decoder and propagator what stands on a table, without
-a word; "focus" teaches to find what requests are about, without an answer; "answers" teaches scene reader, language
-model and pointer to answer them, without a mask; "joint" teaches everything together. What only training needs
-(`villa.training.teacher`) is dropped afterwards. A run is its folder: the newest state is written every few minutes and
-picked up again by the same command.
+a word; "masks" teaches decoder and propagator better outlines and leaves everything else as it is; "focus" teaches to
+find what requests are about, without an answer; "answers" teaches scene reader, language model and pointer to answer
+them, without a mask; "joint" teaches everything together. What only training needs (`villa.training.teacher`) is
+dropped afterwards. A run is its folder: the newest state is written every few minutes and picked up again by the same
+command.
 """
 
 from __future__ import annotations
@@ -35,11 +36,17 @@ from villa.training.schedule import set_rates
 from villa.training.teacher import Teacher
 from villa.training.validation import Validation
 
-PHASES = ("things", "focus", "answers", "joint")
+PHASES = ("things", "masks", "focus", "answers", "joint")
 _ANSWERING = ("answers", "joint")
+_WORDLESS = ("things", "masks")
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
     "things": ("segmenter.", "language.finder.", "head."),
+    # Of the encoder, what only the mask decoder reads.
+    "masks": (
+        "segmenter.decoder.", "segmenter.no_memory", "segmenter.propagator.", "segmenter.encoder.lateral4.",
+        "segmenter.encoder.reduce8.", "segmenter.encoder.smooth4.",
+    ),
     "focus": ("language.scene.", "language.to_token.", "focus.", "head.happened."),
     "answers": (
         "language.projector.", "language.scene.", "language.to_token.", "language.llama.", "synthesizer.", "frame_",
@@ -108,6 +115,10 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "things": {
         "clips_per_step": 3, "frames": 3, "fewest_frames": 3, "steps": 2000, "decay_steps": 600, "lr": 1e-3,
         "mask_lr": 4e-4, "backbone_lr": 1e-4,
+    },
+    "masks": {
+        "clips_per_step": 3, "frames": 3, "fewest_frames": 3, "steps": 1200, "decay_steps": 800, "mask_lr": 4e-4,
+        "backbone_lr": 0.0,
     },
     # Requests are cheap here: many about each clip.
     "focus": {
@@ -310,13 +321,13 @@ class _Run:
             fewest_frames=config.fewest_frames,
             requests=config.requests if config.phase in _ANSWERING else 0,
             absent=config.absent,
-            aims=0 if config.phase == "things" else config.aims,
+            aims=0 if config.phase in _WORDLESS else config.aims,
             usual=config.usual,
             looks=2 if config.phase == "answers" else 1,
             seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
             height=self.segmenter.config.encoder.height,
             width=self.segmenter.config.encoder.width,
-            zoom=config.phase == "things",
+            zoom=config.phase in _WORDLESS,
             pictures=config.phase != "focus",
             part=(self.workers.rank, self.workers.count),
             device=self.workers.device,
