@@ -13,6 +13,7 @@ from villa import answers
 from villa.answering import Heard
 from villa.interface import Logits, SlowStep, Stage
 from villa.light.focus import in_order, marks
+from villa.light.outlines import reached
 from villa.light.pointer import Words
 from villa.model import ViLLa, key_frame
 from villa.segmenter import Masks, Memory, Moment, Pyramid
@@ -60,12 +61,13 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
     prompts = model.prompts(said.states, said.frames, heard.looked.pyramid.tokens, None, scene, words, marked)
     looks: list[Masks] = []
     for t in range(frames):
-        asked = prompts.frames[:, t]
-        beside = asked[:0] if scene is None else scene.prompts[t][scene.things.scores[t] > 0]
-        every = torch.cat((asked, beside.to(asked.dtype)))
-        index = torch.full((len(every),), t, dtype=torch.long, device=model.device)
-        drawn = model.segmenter.decode(every, heard.looked.pyramid, index)
-        looks.append(model.segmenter.apart(drawn[:count], drawn.logits[count:]))
+        drawn = _drawn(model, prompts.frames[:, t], heard.looked.pyramid, t)
+        if scene is not None:
+            beside = scene.prompts[t][reached(scene.things, t, drawn.logits)]
+            if len(beside):
+                others = _drawn(model, beside, heard.looked.pyramid, t)
+                drawn = model.segmenter.apart(drawn, others.logits)
+        looks.append(drawn)
         yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
     present = prompts.present  # [K, T]
     if present is None:
@@ -99,6 +101,12 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
             )
         )
     return found
+
+
+def _drawn(model: ViLLa, prompts: Tensor, pyramid: Pyramid, frame: int) -> Masks:
+    """Masks of prompts [N, C] on one frame of the clip."""
+    index = torch.full((len(prompts),), frame, dtype=torch.long, device=model.device)
+    return model.segmenter.decode(prompts, pyramid, index)
 
 
 def words_of(heard: Heard, found: Sequence[Found]) -> str:

@@ -9,7 +9,8 @@ import torch
 from tiny import tiny_config, tiny_model
 from torch import Tensor
 
-from villa.light.outlines import apart
+from villa.light.finder import Things
+from villa.light.outlines import apart, reached
 from villa.segmenter import Masks, Moment
 from villa.training.losses import edge_entropy, mask_losses, owner_entropy, surroundings
 
@@ -54,6 +55,20 @@ def test_with_nothing_beside_it_a_mask_stays_as_it_is() -> None:
     mine = _block(2, 2, 5)[None]
     assert torch.equal(apart(mine, mine[:0]), mine)
     assert apart(mine[:0], mine).shape == (0, ROWS, COLUMNS)
+
+
+def _box(top: int, left: int, side: int) -> Tensor:
+    """Where a square is, as shares of the image."""
+    return torch.tensor([left + side / 2, top + side / 2, side, side]) / torch.tensor([COLUMNS, ROWS, COLUMNS, ROWS])
+
+
+def test_only_what_a_mask_reaches_into_is_drawn_beside_it() -> None:
+    boxes = torch.stack((_box(4, 4, 6), _box(4, 9, 6), _box(4, 10, 6), _box(4, 6, 4)))[None]
+    things = Things(torch.zeros(1, 4, 24), boxes, torch.tensor([[5.0, 5.0, 5.0, -1.0]]))
+    mask = _block(4, 4, 6)
+    # the second begins in the mask's last column, the third beside it; the fourth is none to speak of
+    assert reached(things, 0, mask[None]).tolist() == [0, 1]
+    assert reached(things, 0, -mask.abs()[None]).tolist() == []
 
 
 class _Drawing:
@@ -140,13 +155,17 @@ def test_what_stands_beside_it_takes_no_part_of_a_mask() -> None:
     assert visual.scene is not None
     scores = torch.full_like(visual.scene.things.scores, -6.0)
     scores[:, :2] = 6.0
-    visual = replace(visual, scene=replace(visual.scene, things=replace(visual.scene.things, scores=scores)))
+    boxes = visual.scene.things.boxes.clone()
+    boxes[:, 0], boxes[:, 1] = _box(4, 4, 6), _box(4, 8, 6)
+    things = replace(visual.scene.things, scores=scores, boxes=boxes)
+    visual = replace(visual, scene=replace(visual.scene, things=things))
+    drawn = [_block(4, 4, 6, 2.0)[None], torch.stack((_block(4, 4, 6, 2.5), _block(4, 8, 6, 5.0)))] * 2
     decoded: list[int] = []
 
     def decode(prompts: Tensor, pyramid, frame: Tensor) -> Masks:
         count = len(prompts)
         decoded.append(count)
-        logits = torch.stack((_block(4, 4, 6, 2.0), _block(4, 4, 6, 2.5), _block(4, 8, 6, 5.0)))[:count]
+        logits = drawn[len(decoded) - 1]
         return Masks(logits, torch.ones(count), torch.full((count,), 6.0), torch.zeros(count, 32))
 
     model.segmenter.decode = decode
@@ -159,7 +178,7 @@ def test_what_stands_beside_it_takes_no_part_of_a_mask() -> None:
     heard = Heard(said, Answer("The mug.", ("mug",), (7,)), looked)
     with torch.inference_mode():
         (found,) = finish(ground(model, heard, [Moment(0, 0.0), Moment(1, 0.1)]))
-    assert decoded == [3, 3]
+    assert decoded == [1, 2, 1, 2]
     wanted = (_block(4, 4, 6) > 0) & (_block(4, 8, 6) < 0)
     assert found.logits[0] is not None
     assert (found.logits[0] > 0).tolist() == wanted.tolist()

@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from villa.light.finder import Things
+
+_LIKELY = 0.0  # logit from which something that was found keeps what is its own
 _SAME_IOU = 0.7  # two masks that overlap more are one thing, found twice
 
 
@@ -30,3 +33,16 @@ def apart(logits: Tensor, others: Tensor) -> Tensor:
         rivals = others[~own]
         out.append(row - rivals.amax(dim=0).clamp(min=0) if len(rivals) else row)
     return torch.stack(out)
+
+
+def reached(things: Things, frame: int, logits: Tensor) -> Tensor:
+    """Indices of the things on a frame whose boxes masks drawn there, logits [K, h, w], reach into."""
+    boxes = things.boxes[frame].float()
+    rows, columns = logits.shape[1:]
+    x = (torch.arange(columns, device=boxes.device) + 0.5) / columns
+    y = (torch.arange(rows, device=boxes.device) + 0.5) / rows
+    across = (x - boxes[:, 0, None]).abs() <= boxes[:, 2, None] / 2
+    down = (y - boxes[:, 1, None]).abs() <= boxes[:, 3, None] / 2
+    inside = (logits > 0).any(dim=0)
+    meets = (down[:, :, None] & across[:, None] & inside).flatten(1).any(dim=1)
+    return (meets & (things.scores[frame] > _LIKELY)).nonzero().flatten()
