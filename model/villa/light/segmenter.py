@@ -101,6 +101,7 @@ class LightSegmenter(Segmenter):
         if any(sure):
             image = pyramid.tokens.expand(len(rows), -1, -1)
             seen = self.remember(image, masks.logits, masks.token, torch.cat(prompts), moment.stamp_s)
+            # Written only when all is computed: a failure leaves memories as they were.
             for row, index in enumerate(rows):
                 if sure[row]:
                     memories[index].add(split(seen, row), self.config.propagator.memories - 1)
