@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from villa import answers
 from villa.answering import Heard
 from villa.interface import Logits, SlowStep, Stage
 from villa.light.focus import in_order, marks
-from villa.light.outlines import reached
+from villa.light.outlines import apart, reached
 from villa.light.pointer import Words
 from villa.model import ViLLa, key_frame
 from villa.segmenter import Masks, Memory, Moment, Pyramid
@@ -66,7 +66,7 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
             beside = scene.prompts[t][reached(scene.things, t, drawn.logits)]
             if len(beside):
                 others = _drawn(model, beside, heard.looked.pyramid, t)
-                drawn = model.segmenter.apart(drawn, others.logits)
+                drawn = replace(drawn, logits=apart(drawn.logits, others.logits))
         looks.append(drawn)
         yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
     present = prompts.present  # [K, T]

@@ -110,13 +110,6 @@ class Segmenter(nn.Module, ABC):
     def decode(self, prompt: Tensor, pyramid: Any, frame: Tensor) -> Masks:
         """Prompts [N, C] on frames that carry no memory; `frame` [N] indexes the pyramid."""
 
-    def apart(self, masks: Masks, others: Tensor) -> Masks:
-        """Masks of N objects on one frame, not over what else was drawn there, logits [M, H/4, W/4].
-
-        As they are, where a family draws outlines that need no help.
-        """
-        return masks
-
     @abstractmethod
     def seed(
         self, masks: Masks, prompt: Tensor, pyramid: Any, frame: Tensor, moments: Sequence[Moment]

@@ -131,6 +131,15 @@ def box_of(middle: Tensor, sides: Tensor) -> Tensor:
     return torch.cat(((low + high) / 2, (high - low).clamp(min=_SMALLEST)), dim=-1)
 
 
+def cells_within(boxes: Tensor, rows: int, columns: int) -> Tensor:
+    """Boxes [..., 4] -> the cells of a grid whose middles lie in each [..., rows, columns] bool."""
+    x = (torch.arange(columns, device=boxes.device) + 0.5) / columns
+    y = (torch.arange(rows, device=boxes.device) + 0.5) / rows
+    across = (x - boxes[..., 0, None]).abs() <= boxes[..., 2, None] / 2
+    down = (y - boxes[..., 1, None]).abs() <= boxes[..., 3, None] / 2
+    return down[..., None] & across[..., None, :]
+
+
 def size_code(boxes: Tensor) -> Tensor:
     """Boxes [..., 4] -> code of their width and height [..., 64]."""
     return sinusoid(boxes[..., 2:], _SIZE_CODE, 2.0, 0.05).flatten(-2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from villa.light.finder import Things
+from villa.light.finder import Things, cells_within
 
 _LIKELY = 0.0  # logit from which something that was found keeps what is its own
 _SAME_IOU = 0.7  # two masks that overlap more are one thing, found twice
@@ -27,22 +27,12 @@ def apart(logits: Tensor, others: Tensor) -> Tensor:
     both = torch.einsum("khw,mhw->km", mine.float(), theirs.float())
     either = mine.sum(dim=(1, 2))[:, None] + theirs.sum(dim=(1, 2))[None] - both
     same = both > _SAME_IOU * either
-    # One by one: K * M masks at once would be the largest thing in memory.
-    out = []
-    for row, own in zip(logits, same, strict=True):
-        rivals = others[~own]
-        out.append(row - rivals.amax(dim=0).clamp(min=0) if len(rivals) else row)
-    return torch.stack(out)
+    rivals = torch.where(same[..., None, None], 0.0, others)
+    return logits - rivals.amax(dim=1).clamp(min=0)
 
 
 def reached(things: Things, frame: int, logits: Tensor) -> Tensor:
     """Indices of the things on a frame whose boxes masks drawn there, logits [K, h, w], reach into."""
-    boxes = things.boxes[frame].float()
-    rows, columns = logits.shape[1:]
-    x = (torch.arange(columns, device=boxes.device) + 0.5) / columns
-    y = (torch.arange(rows, device=boxes.device) + 0.5) / rows
-    across = (x - boxes[:, 0, None]).abs() <= boxes[:, 2, None] / 2
-    down = (y - boxes[:, 1, None]).abs() <= boxes[:, 3, None] / 2
     inside = (logits > 0).any(dim=0)
-    meets = (down[:, :, None] & across[:, None] & inside).flatten(1).any(dim=1)
+    meets = (cells_within(things.boxes[frame].float(), *inside.shape) & inside).flatten(1).any(dim=1)
     return (meets & (things.scores[frame] > _LIKELY)).nonzero().flatten()

@@ -47,10 +47,6 @@ class LightSegmenter(Segmenter):
         """Prompts [N, C] on frames without memory."""
         return self.decoder(prompt, pyramid.tokens[frame] + self.no_memory, pyramid, frame)  # type: ignore[no-any-return]
 
-    def apart(self, masks: Masks, others: Tensor) -> Masks:
-        """The same masks, each cell whose it fits best."""
-        return replace(masks, logits=apart(masks.logits, others))
-
     # -- one look, several objects at once -----------------------------------------------------------------------
 
     def remember(self, tokens: Tensor, logits: Tensor, pointer: Tensor, prompt: Tensor, time_s: float | Tensor) -> Look:
@@ -96,7 +92,7 @@ class LightSegmenter(Segmenter):
         masks = Masks.joined(parts)
         if not learn:
             # What is hidden is drawn over what hides it: only what is seen has a say.
-            masks = self.apart(masks, masks.logits[masks.present > 0])
+            masks = replace(masks, logits=apart(masks.logits, masks.logits[masks.present > 0]))
         sure = [True] * len(rows) if learn else _sure(masks)
         if any(sure):
             image = pyramid.tokens.expand(len(rows), -1, -1)

@@ -20,10 +20,14 @@ def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     share = target.mean(dim=(1, 2)).clamp(1e-4, 0.5)
     weight = 1 + target * (((1 - share) / share).sqrt().clamp(max=8.0) - 1)[:, None, None]
     entropy = F.binary_cross_entropy_with_logits(logits, target, weight=weight, reduction="none")
-    inside = logits.sigmoid()
+    return entropy.mean(dim=(1, 2)), dice_loss(logits, target)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Logits [N, h, w] and soft targets [N, h, w] -> 1 - Dice [N]."""
+    inside, target = logits.float().sigmoid(), target.float()
     overlap = (inside * target).sum(dim=(1, 2))
-    dice = 1 - (2 * overlap + 1) / (inside.sum(dim=(1, 2)) + target.sum(dim=(1, 2)) + 1)
-    return entropy.mean(dim=(1, 2)), dice
+    return 1 - (2 * overlap + 1) / (inside.sum(dim=(1, 2)) + target.sum(dim=(1, 2)) + 1)
 
 
 def edge_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.light.encoder import LightPyramid
-from villa.light.finder import Maps, ThingFinder, Things, box_of
+from villa.light.finder import Maps, ThingFinder, Things, box_of, cells_within
 from villa.light.propagator import Look
 from villa.light.segmenter import LightSegmenter
 from villa.segmenter import Masks
 from villa.training.feed import Batch
-from villa.training.losses import edge_entropy, mask_losses, owner_entropy, soft_iou
+from villa.training.losses import dice_loss, edge_entropy, mask_losses, owner_entropy, soft_iou
 from villa.training.teacher import Teacher
 
 # Weights of the sum.
@@ -141,12 +141,7 @@ def heat_loss(maps: Maps, batch: Located, *, all_known: bool = True) -> Tensor:
     hit[frame[batch.visible], at[batch.visible] // columns, at[batch.visible] % columns] = True
     heat = maps.heat.float()
     chance = heat.sigmoid()
-    if not all_known:
-        within = (x - batch.boxes[..., 0, None]).abs() <= batch.boxes[..., 2, None] / 2  # [O, T, columns]
-        between = (y - batch.boxes[..., 1, None]).abs() <= batch.boxes[..., 3, None] / 2
-        counts = (within[..., None, :] & between[..., None]).any(dim=0)
-    else:
-        counts = torch.ones_like(hit)
+    counts = torch.ones_like(hit) if all_known else cells_within(batch.boxes, rows, columns).any(dim=0)
     positive = ((1 - chance) ** 2 * F.softplus(-heat))[hit].sum()
     negative = (chance**2 * (1 - wanted) ** 4 * F.softplus(heat))[~hit & counts].sum()
     return (positive + negative) / max(1, int(hit.sum()))
@@ -200,10 +195,12 @@ class MaskTerms:
             f"{prefix}iou": IOU * (masks.iou.float() - soft_iou(masks.logits, target)).abs().mean(),
         }
         if bool(visible.any()):
-            entropy, dice = mask_losses(masks.logits[visible], target[visible])
+            logits, wanted = masks.logits[visible], target[visible]
             if self.outlines:
-                entropy = edge_entropy(masks.logits[visible], target[visible])
-            out[f"{prefix}bce"] = (EDGE_ENTROPY if self.outlines else MASK_ENTROPY) * entropy.mean()
+                weight, entropy, dice = EDGE_ENTROPY, edge_entropy(logits, wanted), dice_loss(logits, wanted)
+            else:
+                weight, (entropy, dice) = MASK_ENTROPY, mask_losses(logits, wanted)
+            out[f"{prefix}bce"] = weight * entropy.mean()
             out[f"{prefix}dice"] = MASK_DICE * dice.mean()
         return out
 
@@ -273,27 +270,22 @@ class ThingLoss:
         if not bool(batch.visible.any()):
             return {"bce": pyramid.s4.sum() * 0.0}
         with torch.no_grad():
-            boxes = self._read_from(self.finder.maps(pyramid), batch)
-            frame = torch.arange(boxes.shape[1], device=boxes.device).repeat(len(boxes))
-            features = self.finder.read(pyramid, boxes.flatten(0, 1), frame)
-            prompts = self.finder.prompts(features, boxes.flatten(0, 1))
+            boxes, features = self._read(self.finder.maps(pyramid), batch, pyramid)
+            prompts = self.finder.prompts(features, boxes)
         return self._drawn(batch, pyramid, prompts, self.outlines)
 
     def __call__(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
         """Each already weighted."""
         maps = self.finder.maps(pyramid)
         parts = {"heat": HEAT * heat_loss(maps, batch), "sides": SIDES * sides_loss(maps, batch)}
-        count, frames = batch.visible.shape
         if not bool(batch.visible.any()):
             return parts
-        boxes = self._read_from(maps, batch)
-        frame = torch.arange(frames, device=boxes.device).repeat(count)
-        features = self.finder.read(pyramid, boxes.flatten(0, 1), frame)
+        boxes, features = self._read(maps, batch, pyramid)
         seen = batch.visible.flatten()
-        kinds, colours = (x[:, None].expand(-1, frames).flatten()[seen] for x in (batch.kinds, batch.colours))
+        kinds, colours = (x[:, None].expand_as(batch.visible).flatten()[seen] for x in (batch.kinds, batch.colours))
         told = self.teacher(features[seen], kinds, colours)
         parts.update({name: TEACHER * value for name, value in told.items()})
-        prompts = self.finder.prompts(features, boxes.flatten(0, 1))
+        prompts = self.finder.prompts(features, boxes)
         return parts | self._drawn(batch, pyramid, prompts, self.masks)
 
     def _drawn(self, batch: Batch, pyramid: LightPyramid, prompts: Tensor, terms: MaskTerms) -> dict[str, Tensor]:
@@ -307,6 +299,13 @@ class ThingLoss:
         parts |= terms.owned(drawn.reshape(batch.masks.shape), batch.masks)
         prompts = prompts.reshape(count, frames, -1)
         return parts | terms.carried(batch.masks, batch.times_s, pyramid, prompts, masks)
+
+    def _read(self, maps: Maps, batch: Batch, pyramid: LightPyramid) -> tuple[Tensor, Tensor]:
+        """Boxes [O * T, 4] of the objects, and what is read in them [O * T, F]."""
+        boxes = self._read_from(maps, batch)
+        frame = torch.arange(boxes.shape[1], device=boxes.device).repeat(len(boxes))
+        boxes = boxes.flatten(0, 1)
+        return boxes, self.finder.read(pyramid, boxes, frame)
 
     def _read_from(self, maps: Maps, batch: Batch) -> Tensor:
         """Boxes to read objects from [O, T, 4]: half of them true with some noise, half as the cells tell."""
