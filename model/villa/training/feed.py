@@ -37,6 +37,7 @@ from villa.training.pictures import Look, scaled
 
 _UNCLEAR = -100
 _LONGEST_BATCH_S = 60.0
+_CLOSEST = 0.33  # share of a picture's width that may fill the whole: real things are often seen from near
 _LEAST_PX = 16  # at 320x240; less of an object is not there
 _UNEVEN = 0.5  # of the choices of frames
 _CHECKED = 0.6  # of the questions about what is in view: those that name nouns
@@ -343,9 +344,9 @@ def _another(colour: str, rng: np.random.Generator) -> str:
 def zoomed(
     images: list[Rgb], masks: list[NDArray[np.uint8]], rng: np.random.Generator
 ) -> tuple[list[Rgb], list[NDArray[np.uint8]]]:
-    """The same random part of each frame, at least half as wide as the whole, mirrored half of the time."""
+    """The same random part of each frame, at least a third as wide as the whole, mirrored half of the time."""
     height, width = masks[0].shape
-    share = float(rng.uniform(0.5, 1.0))
+    share = float(rng.uniform(_CLOSEST, 1.0))
     rows, columns = round(height * share), round(width * share)
     top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
     step = -1 if rng.random() < 0.5 else 1

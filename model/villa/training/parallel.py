@@ -1,7 +1,8 @@
 """Training in several processes: each takes other clips, and their gradients are averaged.
 
-Start them with `torchrun --nproc-per-node N -m villa_ros.cli train ...`, one per GPU. On CPUs one process per core with
-one thread each is worth almost N times one process: a step of a small model is too many small operations to share.
+Start them with `torchrun --nproc-per-node N -m villa_ros.cli train ...`. A step of a small model is many small
+operations: on CPUs one process per core with one thread each is worth almost N times one process, and a GPU waits for
+a single process most of the time, so several may share it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ import torch.distributed as dist
 from torch import nn
 
 
+def backend(processes: int, gpus: int) -> str:
+    """How so many processes of one machine with so many GPUs exchange gradients: NCCL wants a GPU for each."""
+    return "nccl" if 0 < processes <= gpus else "gloo"
+
+
 class Workers:
     """This process among those of a run; alone where `torchrun` did not start it."""
 
@@ -23,10 +29,12 @@ class Workers:
         self.device = device
         self._flat: torch.Tensor | None = None
         if self.count > 1:
-            on_gpu = device.startswith("cuda")
-            if device == "cuda":
-                self.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-            dist.init_process_group("nccl" if on_gpu else "gloo")
+            here = int(os.environ.get("LOCAL_WORLD_SIZE", str(self.count)))
+            own = int(os.environ.get("LOCAL_RANK", "0"))
+            gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
+            if device == "cuda" and gpus:
+                self.device = f"cuda:{own % gpus}"
+            dist.init_process_group(backend(here, gpus))
 
     @property
     def first(self) -> bool:
