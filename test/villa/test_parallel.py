@@ -15,6 +15,7 @@ from drawn_clips import draw_clip
 from tiny import tiny_model
 
 from villa.checkpoint import load, save
+from villa.training.parallel import backend
 
 _WORKER = """
 import sys
@@ -79,6 +80,15 @@ def _run_two(script: str, *arguments: Path) -> None:
     finally:
         for worker in workers:
             worker.kill()
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "wanted"),
+    [(2, 0, "gloo"), (2, 2, "nccl"), (1, 2, "nccl"), (12, 1, "gloo")],
+    ids=["on CPUs", "a GPU for each", "GPUs to spare", "sharing one"],
+)
+def test_gradients_go_over_nccl_where_each_process_has_a_gpu(processes, gpus, wanted):
+    assert backend(processes, gpus) == wanted
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
