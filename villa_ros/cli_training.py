@@ -70,6 +70,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of one torch operation.")] = 2,
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    loaders: Annotated[
+        int,
+        typer.Option(min=0, max=64, help="Processes that read clips for each training process; 0: one of its threads."),
+    ] = 0,
 ) -> None:
     """Train ViLLa on rendered clips; the same command goes on where an interrupted run stopped."""
     from villa_ros.share import share_path
@@ -94,6 +98,7 @@ def train(
             seed=seed,
             threads=threads,
             device=device,
+            loaders=loaders,
             rate=rate,
             **{name: value for name, value in chosen.items() if value is not None},
         )

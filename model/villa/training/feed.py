@@ -1,6 +1,7 @@
 """Training batches: a stretch of a clip, requests about its newest frame, and the masks they mean.
 
-Made on a background thread while the model computes; OpenCV releases the interpreter's lock.
+Made while the model computes: on a background thread, as OpenCV releases the interpreter's lock, or by processes where
+the model computes faster than one thread can ask (a GPU).
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import queue
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from villa import answers
 from villa.data.clips import ClipFacts, ClipReader, list_clips
@@ -37,6 +40,9 @@ from villa.training.pictures import Look, scaled
 
 _UNCLEAR = -100
 _LONGEST_BATCH_S = 60.0
+_NEW_CLIPS_S = 60.0  # a renderer may be adding clips while training runs
+_READY = 6  # batches that wait to be learnt from
+_LOADER_SEEDS = 7_919  # between those of one process's loaders
 _CLOSEST = 0.33  # share of a picture's width that may fill the whole: real things are often seen from near
 _LEAST_PX = 16  # at 320x240; less of an object is not there
 _UNEVEN = 0.5  # of the choices of frames
@@ -77,6 +83,7 @@ class FeedConfig:
     wording: Wording = WIDENED  # sentences of the requests
     usual: float = 0.0  # share of them that is asked in the usual sentences, which are few among all
     part: tuple[int, int] = (0, 1)  # of so many processes the one whose clips these are
+    loaders: int = 0  # processes that make batches; 0: a thread of this one
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,10 @@ class Aims:
     tails: list[tuple[int, ...]]  # token ids, what was said before and the request
     kinds: list[str]
     about: Tensor  # [R, O, 3] bool: MEANT, BESIDE, AMONG (`villa.light.focus`)
+
+    def to(self, device: str) -> Aims:
+        """The same, its tensors on a device."""
+        return replace(self, about=self.about.to(device))
 
 
 @dataclass(frozen=True)
@@ -111,15 +122,20 @@ class Batch:
         """[O, T] bool."""
         return self.boxes[..., 2] > 0
 
+    def to(self, device: str) -> Batch:
+        """The same, its tensors on a device."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: x.to(device) for name, x in values.items() if isinstance(x, (Tensor, Aims))})
+
 
 class Feed:
-    """Endless batches from the clips under a folder, in an order fixed by the seed."""
+    """Endless batches from the clips under a folder, in an order fixed by the seed and the count of loaders."""
 
     def __init__(self, config: FeedConfig, codec: TextCodec) -> None:
         self.config = config
         self.codec = codec
         self._rng = np.random.default_rng(config.seed)
-        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=6)
+        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_READY)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="villa-feed", daemon=True)
         self._folders = self._own_clips()
@@ -127,6 +143,9 @@ class Feed:
             raise FileNotFoundError(f"no clips under {config.root}: make some with `villa data build`")
 
     def __iter__(self) -> Iterator[Batch]:
+        if self.config.loaders:
+            yield from self._loaded()
+            return
         if not self._thread.is_alive():
             self._thread.start()
         while True:
@@ -142,21 +161,34 @@ class Feed:
 
     def close(self) -> None:
         """Stop the background thread, and wait until it has: one that is cut off inside OpenCV as the process ends
-        takes the process down with it.
+        takes the process down with it. Loader processes end with the iterator.
         """
         self._closed.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(_LONGEST_BATCH_S)
 
+    def _loaded(self) -> Iterator[Batch]:
+        """Batches that processes make. They hold none of the device: what forks off a process that does must not."""
+        config = self.config
+        stream = _Loader(replace(config, device="cpu", loaders=0), self.codec)
+        ahead = max(2, _READY // config.loaders)
+        for batch in DataLoader(stream, batch_size=None, num_workers=config.loaders, prefetch_factor=ahead):
+            yield batch.to(config.device)
+
+    def endless(self) -> Iterator[Batch]:
+        """Batches one after the other, each made when it is asked for."""
+        looked = time.monotonic()
+        while True:
+            if time.monotonic() - looked > _NEW_CLIPS_S:
+                self._folders, looked = self._own_clips(), time.monotonic()
+            folder = self._folders[int(self._rng.integers(len(self._folders)))]
+            yield self.make(ClipReader(folder), self._rng)
+
     def _work(self) -> None:
-        made = 0
+        batches = self.endless()
         try:
             while not self._closed.is_set():
-                made += 1
-                if made % 500 == 0:  # a renderer may be adding clips while training runs
-                    self._folders = self._own_clips()
-                folder = self._folders[int(self._rng.integers(len(self._folders)))]
-                batch = self.make(ClipReader(folder), self._rng)
+                batch = next(batches)
                 while not self._closed.is_set():
                     try:
                         self._ready.put(batch, timeout=0.2)
@@ -276,6 +308,20 @@ class Feed:
             prompt, tuple(self.codec.answer_ids(answer)), text_loss=answer == sample.answer, kind=sample.kind
         )
         return question, targets
+
+
+class _Loader(IterableDataset[Batch]):
+    """What one of several loader processes makes, each from a seed of its own."""
+
+    def __init__(self, config: FeedConfig, codec: TextCodec) -> None:
+        super().__init__()
+        self.config, self.codec = config, codec
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        number = 0 if worker is None else worker.id
+        cv2.setNumThreads(1)  # the loaders share the cores among them
+        yield from Feed(replace(self.config, seed=self.config.seed + _LOADER_SEEDS * number), self.codec).endless()
 
 
 def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:

@@ -95,6 +95,7 @@ class TrainConfig:
     seed: int = 0
     threads: int = 2
     device: str = "cpu"
+    loaders: int = 0  # of each process: processes that make its batches; 0: a thread
     save_every_s: float = 180.0
     validate: Path | None = None  # a folder of clips to see how far a run has come; nothing is learnt from them
     validate_every_s: float = 900.0
@@ -331,6 +332,7 @@ class _Run:
             pictures=config.phase != "focus",
             part=(self.workers.rank, self.workers.count),
             device=self.workers.device,
+            loaders=config.loaders,
             visual_tokens=_language(self.model).visual_tokens,
         )
         feed = Feed(wanted, self.model.codec)
@@ -395,6 +397,7 @@ class _Run:
             wording=TRAINED,  # as the splits ask: runs stay comparable
             usual=0.0,
             part=(0, 1),
+            loaders=0,
         )
         shares = Validation(fixed, config.validate_clips)(self.model, self.head)
         log.write(json.dumps({"step": self.step, "validation": shares}) + "\n")
