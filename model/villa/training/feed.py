@@ -124,8 +124,9 @@ class Batch:
 
     def to(self, device: str) -> Batch:
         """The same, its tensors on a device."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: x.to(device) for name, x in values.items() if isinstance(x, (Tensor, Aims))})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: x.to(device) for name, x in values.items() if isinstance(x, (Tensor, Aims))}
+        return replace(self, **moved)
 
 
 class Feed:
