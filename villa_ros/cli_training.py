@@ -135,6 +135,9 @@ def build(
     fps: Annotated[float, typer.Option(min=0.1, help="Frames per second.")] = 5.0,
     assets: Annotated[list[str] | None, typer.Option(help="Sources of objects; default: all installed.")] = None,
     depth: Annotated[bool, typer.Option("--depth", help="Write depth maps too.")] = False,
+    hands: Annotated[
+        float, typer.Option(min=0, max=1, help="For training: share of what moves by itself that a hand moves.")
+    ] = 0.0,
 ) -> None:
     """Render a split's clips and write its requests; finished clips are kept, so an interrupted build goes on."""
     with _rendering():
@@ -143,7 +146,7 @@ def build(
         from villa.data.splits import split_of
 
         about = split_of(split.value)
-        config = SceneConfig(frames=frames or about.frames, fps=fps, story=about.story)
+        config = SceneConfig(frames=frames or about.frames, fps=fps, story=about.story, hands=hands)
         report = run(folder, split.value, count, first_seed, workers, config, assets or None, depth)
     out.print(
         f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s, "

@@ -18,11 +18,12 @@ from villa.data.view import CameraPath
 
 F64 = NDArray[np.float64]
 ARM = "arm"
-RISE = 0.75  # of the forearm, for each metre back from the gripper
+RISE = 0.75  # of a forearm, for each metre back from gripper or palm
+REACH_M = 2.2  # length of a forearm on the ground: its end is never seen
 _APPROACH_FRAMES = 4
-_REACH_M = 2.2  # length of the forearm on the ground: its end is never seen
 _THICK_M = 0.05  # half of the thickest part, and some air
 _PARKED = np.array([0.0, 0.0, -40.0])  # below the floor
+_FOOT_M = 0.002  # height of the path of what stands on the table
 _FINGERS_M = 0.012  # half the depth of the gripper, and some air
 _DIRECTIONS = 12  # tried
 
@@ -57,7 +58,7 @@ def way_out(at: F64, direction: F64, camera: CameraPath, frames: range) -> float
 
     The arm draws back along its forearm: a straight line leaves the picture once, and all behind the gripper with it.
     """
-    back = np.arange(0.0, _REACH_M, 0.02)
+    back = np.arange(0.0, REACH_M, 0.02)
     line = at + back[:, None] * np.array([-direction[0], -direction[1], RISE])
     farthest = 0.0
     for frame in frames:
@@ -70,24 +71,34 @@ def way_out(at: F64, direction: F64, camera: CameraPath, frames: range) -> float
 
 
 def arm_path(path: F64, direction: F64, subject: ObjectModel, first: int, last: int, camera: CameraPath) -> F64:
-    """Where the gripper is [N, 3] m while the subject follows `path` [N, 3] m over frames first..last.
+    """Where the gripper is [N, 3] m while the subject follows `path` [N, 3] m over frames first..last."""
+    height = float(np.clip(0.45 * subject.height, 0.015, 0.06))
+    return tool_path(path, direction, subject.radius + _FINGERS_M, height, first, last, camera)
 
-    It comes in from outside the picture, and is outside again when it has drawn back.
+
+def tool_path(
+    path: F64, direction: F64, gap_m: float, height_m: float, first: int, last: int, camera: CameraPath
+) -> F64:
+    """Where a tool is [N, 3] m: `gap_m` behind what follows `path` [N, 3] m, and `height_m` above its foot.
+
+    It comes in from outside the picture before frame `first`, and is outside again when it has drawn back after `last`.
     """
     back = np.array([-direction[0], -direction[1], 0.0])
     rise = np.array([0.0, 0.0, RISE])
-    touch = subject.radius + _FINGERS_M
-    height = float(np.clip(0.45 * subject.height, 0.015, 0.06))
     out = np.tile(_PARKED, (len(path), 1))
     nearby = range(max(0, first - _APPROACH_FRAMES), min(len(path), last + _APPROACH_FRAMES + 1))
     before, after = range(nearby.start, first + 1), range(last, nearby.stop)
+
+    def beside(frame: int) -> F64:
+        return np.array([*(path[frame] + back * gap_m)[:2], height_m + path[frame, 2] - _FOOT_M])
+
     for frames, held in ((before, first), (after, last)):
-        at = np.array([*(path[held] + back * touch)[:2], height])
+        at = beside(held)
         far = way_out(at, direction, camera, frames)
         for frame in frames:
             out[frame] = at + far * abs(frame - held) / _APPROACH_FRAMES * (back + rise)
     for frame in range(first, last + 1):
-        out[frame] = [*(path[frame] + back * touch)[:2], height]
+        out[frame] = beside(frame)
     return out
 
 
@@ -108,7 +119,7 @@ def add_arm(spec: Any, at: F64, quaternion: F64, rng: np.random.Generator) -> No
         body.add_geom(type=shape, size=size, rgba=rgba, contype=0, conaffinity=0, group=0, **place)
 
     capsule, box = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_BOX
-    wrist, elbow = (-0.06, 0.0, 0.05), (-_REACH_M, 0.0, 0.05 + RISE * (_REACH_M - 0.06))
+    wrist, elbow = (-0.06, 0.0, 0.05), (-REACH_M, 0.0, 0.05 + RISE * (REACH_M - 0.06))
     part(box, dark, (0.006, 0.034, 0.016), pos=(0.0, 0.0, 0.0))  # the plate that pushes
     part(box, dark, (0.016, 0.022, 0.013), pos=(-0.022, 0.0, 0.006))
     part(capsule, gray, (0.02, 0.0, 0.0), fromto=(-0.03, 0.0, 0.01, *wrist))

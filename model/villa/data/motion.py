@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.arm import ARM, arm_path, clear_direction, facing
+from villa.data.hand import HAND, HELD, hold
 from villa.data.objects import ObjectModel
 from villa.data.physics import mujoco
 from villa.data.view import CameraPath
@@ -33,8 +34,8 @@ class Motion:
     """One motion over frames first..last (inclusive).
 
     `path` [N, 3] m has one point a frame of the clip: where the object's origin or the panel's middle is to be.
-    For a drop it is where the object is held until `last`, above the picture before `first`. `tool` is the arm's path,
-    where one pushes.
+    For a drop it is where the object is held until `last`, above the picture before `first`. `tool` is the path of the
+    arm or the hand that does it, where one is seen.
     """
 
     kind: str
@@ -45,6 +46,11 @@ class Motion:
     quaternion: F64 = field(default_factory=lambda: np.array([1.0, 0.0, 0.0, 0.0]))
     size: F64 = field(default_factory=lambda: np.zeros(3))
     tool: F64 | None = None
+
+    @property
+    def body(self) -> str:
+        """What is moved beside the object, or alone: the panel, the arm, or a hand."""
+        return PANEL if self.subject < 0 else ARM if self.kind == ARM else HAND
 
     @property
     def begins(self) -> int:
@@ -132,10 +138,11 @@ def plan_motions(
     frames: int,
     rng: np.random.Generator,
     fps: float = 5.0,
+    hands: float = 0.0,
 ) -> list[Motion]:
     """Up to three motions of different objects, in long clips one for every few seconds and at most two for an object.
 
-    At most one arm and one panel.
+    At most one arm, one panel and one hand, which does a motion that it can with the odds of `hands`.
 
     With a moving camera there are sometimes none.
     """
@@ -165,6 +172,9 @@ def plan_motions(
             motion = _planned(str(kind), objects, places, camera, frames, window, busy, rng)
             if motion is None:
                 continue
+            free = hands > 0 and not any(other.body == HAND and other.tool is not None for other in motions)
+            if free and motion.kind in HELD and rng.random() < hands:
+                motion = _by_hand(motion, objects[motion.subject], camera, rng)
             motions.append(motion)
             if motion.subject >= 0:
                 if slots == 1 or any(motion.subject == other.subject for other in motions[:-1]):
@@ -222,6 +232,12 @@ def _planned(
     if kind == "carried":
         path[:, 2] += rng.uniform(0.05, 0.22) * np.sin(np.pi * _ease(frames, first, last))
     return Motion(kind, subject, first, last, path)
+
+
+def _by_hand(motion: Motion, subject: ObjectModel, camera: CameraPath, rng: np.random.Generator) -> Motion:
+    """The same motion, of what a hand holds."""
+    tool, direction = hold(subject, motion.path, motion.first, motion.last, camera, rng)
+    return replace(motion, tool=tool, quaternion=facing(direction))
 
 
 def plan_cover(
@@ -284,13 +300,13 @@ class Mover:
             self._show(data, number, 0, 0.0)
 
     def _show(self, data: Any, number: int, frame: int, part: float) -> None:
-        """Put panel or arm where it is `part` of the way from a frame to the next one."""
+        """Put panel, arm or hand where it is `part` of the way from a frame to the next one."""
         motion = self._motions[number]
-        name, path = (PANEL, motion.path) if motion.subject < 0 else (ARM, motion.tool)
+        path = motion.path if motion.subject < 0 else motion.tool
         if path is not None:
             following = path[min(frame + 1, len(path) - 1)]
             place = (1 - part) * path[frame] + part * following + self._aside[number]
-            data.mocap_pos[int(self._model.body(name).mocapid[0])] = place
+            data.mocap_pos[int(self._model.body(motion.body).mocapid[0])] = place
 
     def settle(self, data: Any, steps: int) -> None:
         """Let everything come to rest, with what is moved or held kept at its start."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.arm import ARM, add_arm
+from villa.data.hand import add_hand
 from villa.data.motion import PANEL, Motion, plan_cover, plan_motions
 from villa.data.objects import COLLISION_GROUP, ObjectModel, add_texture
 from villa.data.palette import backdrop
@@ -34,11 +35,14 @@ class SceneConfig:
     objects: tuple[int, int] = (4, 9)  # fewest and most
     timestep_s: float = 0.004
     story: str = "any"  # one of STORIES
+    hands: float = 0.0  # share of what moves by itself that a hand moves, at most one in a clip
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.story not in STORIES:
             raise ValueError(f"story {self.story!r}: wanted one of {', '.join(STORIES)}")
+        if not 0.0 <= self.hands <= 1.0:
+            raise ValueError(f"hands {self.hands}: wanted a share from 0 to 1")
 
     @property
     def steps_per_frame(self) -> int:
@@ -216,13 +220,15 @@ def compose(
     if covered:
         motions = plan_cover(kept, np.asarray(places), camera, config.frames, rng)
     else:
-        motions = plan_motions(kept, np.asarray(places), camera, config.frames, rng, config.fps)
+        motions = plan_motions(kept, np.asarray(places), camera, config.frames, rng, config.fps, config.hands)
     for motion in motions:
         if motion.kind == "occluder":
             _add_panel(spec, motion, rng)
         elif motion.kind == ARM and motion.tool is not None:
             # Not where it is parked: the compiler's extent, and with it the near clipping plane, would reach there.
             add_arm(spec, motion.tool[motion.first], motion.quaternion, rng)
+        elif motion.tool is not None:
+            add_hand(spec, motion.tool[motion.first], motion.quaternion, kept[motion.subject], rng)
     fixed = spec.worldbody.add_camera(name="camera", fovy=camera.fovy_deg)
     fixed.pos = camera.position[0]
     return Scene(spec.compile(), tuple(kept), camera, tuple(motions), table, shadows)

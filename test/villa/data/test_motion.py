@@ -15,6 +15,7 @@ from rendering import needs_rendering
 from villa.data import procedural
 from villa.data.arm import ARM, arm_path
 from villa.data.build import make_clip
+from villa.data.hand import HAND, HELD
 from villa.data.happenings import happenings
 from villa.data.motion import LONGEST_S, Motion, plan_motions
 from villa.data.objects import COLLISION_GROUP
@@ -27,12 +28,12 @@ TRAIN = SPLITS["train"]
 SMALL = SceneConfig(width=160, height=120, frames=16)
 
 
-def plan(seed: int, frames: int = 16) -> list[Motion]:
+def plan(seed: int, frames: int = 16, hands: float = 0.0) -> list[Motion]:
     rng = np.random.default_rng(seed)
     kinds = ("mug", "bowl", "book", "can", "bottle", "block")
     objects = [procedural.make(kind, rng) for kind in kinds]
     places = np.array([(-0.3, -0.15), (0.0, -0.15), (0.3, -0.15), (-0.3, 0.15), (0.0, 0.15), (0.3, 0.15)])
-    return plan_motions(objects, places, plan_camera(frames, 320, 240, rng), frames, rng)
+    return plan_motions(objects, places, plan_camera(frames, 320, 240, rng), frames, rng, hands=hands)
 
 
 def scene(seed: int, config: SceneConfig) -> Scene:
@@ -134,31 +135,58 @@ def test_the_arm_comes_from_outside_the_picture_and_leaves_it() -> None:
     assert seen > 150
 
 
+def test_a_hand_keeps_hold_of_what_it_moves_and_there_is_one_at_most() -> None:
+    held = moving = 0
+    kinds = set()
+    for seed in range(120):
+        motions = plan(seed, frames=40, hands=1.0)
+        by_hand = [motion for motion in motions if motion.tool is not None and motion.body == HAND]
+        assert len(by_hand) <= 1
+        moving += any(motion.kind in HELD for motion in motions)
+        for motion in by_hand:
+            held += 1
+            kinds.add(motion.kind)
+            during = slice(motion.first, motion.last + 1)
+            gap = (motion.tool - motion.path)[during]
+            assert np.ptp(gap, axis=0).max() < 1e-9  # lifted with it, too
+            assert np.linalg.norm(gap, axis=1).max() < 0.25
+            assert all(motion.tool[t, 2] < -1 for t in range(40) if t < motion.first - 4 or t > motion.last + 4)
+    assert held == moving > 60
+    assert kinds == set(HELD)
+    assert not any(motion.tool is not None and motion.body == HAND for seed in range(40) for motion in plan(seed))
+
+
+def test_a_share_of_hands_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"hands 1\.5: wanted a share from 0 to 1"):
+        SceneConfig(hands=1.5)
+
+
 @pytest.mark.render
-def test_the_arm_is_in_the_picture_and_in_no_mask() -> None:
+@pytest.mark.parametrize(("tool", "config"), [(ARM, SMALL), (HAND, replace(SMALL, hands=1.0))], ids=[ARM, HAND])
+def test_arm_and_hand_are_in_the_picture_and_in_no_mask(tool: str, config: SceneConfig) -> None:
     needs_rendering()
     found = 0
     for seed in range(60, 100):
-        planned = scene(seed, SMALL)
-        if not any(motion.kind == ARM for motion in planned.motions):
+        planned = scene(seed, config)
+        moved = [motion.subject for motion in planned.motions if motion.tool is not None and motion.body == tool]
+        if not moved:
             continue
         found += 1
-        frames = list(render(planned, SMALL))
-        arm = int(planned.model.body(ARM).id)
-        planned.model.geom_group[planned.model.geom_bodyid == arm] = COLLISION_GROUP  # which no camera sees
-        without = list(render(planned, SMALL))
+        frames = list(render(planned, config))
+        body = int(planned.model.body(tool).id)
+        planned.model.geom_group[planned.model.geom_bodyid == body] = COLLISION_GROUP  # which no camera sees
+        without = list(render(planned, config))
         drawn = 0
         for one, other in zip(frames, without, strict=True):
-            # What the arm covers is missing from masks, and nothing is added to them.
+            # What it covers is missing from masks, and nothing is added to them.
             assert np.isin(one.instance, (0, *np.unique(other.instance))).all()
             covers = np.abs(one.rgb.astype(int) - other.rgb.astype(int)).max(axis=2) > 30
             drawn = max(drawn, int((covers & (one.instance == 0)).sum()))
         assert drawn > 60
-        pushed = next(motion.subject for motion in planned.motions if motion.kind == ARM)
-        assert np.linalg.norm(frames[-1].position[pushed] - frames[0].position[pushed]) > 0.05
+        assert np.linalg.norm(frames[-1].position[moved[0]] - frames[0].position[moved[0]]) > 0.05
         if found == 3:
             return
-    pytest.fail("no clip with an arm among 40 seeds")
+    pytest.fail(f"no three clips with {tool} among 40 seeds")
 
 
 @pytest.mark.render
