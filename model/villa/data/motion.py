@@ -27,6 +27,8 @@ _FEWEST_FRAMES = 12  # of a clip in which motions can have an order
 _ABOVE_M = 3.5  # out of every picture: where a thing waits that is dropped later in a clip
 _LOST_M = -0.1  # height of what fell off the table, which nothing moves any more
 _LOWERED_FRAMES = 2  # that it takes to come down into the picture
+_SHOWN = 0.5  # of what a hand carries
+_SPIN = (0.4, 0.4, 1.0)  # rad/s, mostly about the vertical
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Motion:
     quaternion: F64 = field(default_factory=lambda: np.array([1.0, 0.0, 0.0, 0.0]))
     size: F64 = field(default_factory=lambda: np.zeros(3))
     tool: F64 | None = None
+    spin: F64 = field(default_factory=lambda: np.zeros(3))  # rad/s about its own axes, of what is carried
 
     @property
     def body(self) -> str:
@@ -235,9 +238,18 @@ def _planned(
 
 
 def _by_hand(motion: Motion, subject: ObjectModel, camera: CameraPath, rng: np.random.Generator) -> Motion:
-    """The same motion, of what a hand holds."""
+    """The same motion, of what a hand holds; half of what is carried is held before the camera and turned."""
+    if motion.kind == "carried" and rng.random() < _SHOWN:
+        motion = replace(motion, path=brought_near(motion, camera, rng), spin=rng.normal(0.0, _SPIN, 3))
     tool, direction = hold(subject, motion.path, motion.first, motion.last, camera, rng)
     return replace(motion, tool=tool, quaternion=facing(direction))
+
+
+def brought_near(motion: Motion, camera: CameraPath, rng: np.random.Generator) -> F64:
+    """A path [N, 3] m with the ends of the motion's that comes near the camera in between."""
+    frames = len(motion.path)
+    share = rng.uniform(0.2, 0.6) * np.sin(np.pi * _ease(frames, motion.first, motion.last))
+    return motion.path + share[:, None] * (camera.position[:frames] - motion.path)
 
 
 def plan_cover(
@@ -339,7 +351,7 @@ class Mover:
             error = goal - data.qpos[position : position + 3]
             if motion.kind in ("dropped", "carried"):
                 data.qvel[velocity : velocity + 3] = error * self._gain
-                data.qvel[velocity + 3 : velocity + 6] = 0.0
+                data.qvel[velocity + 3 : velocity + 6] = motion.spin
                 # Gravity would pull it below the path by the time the step ends.
                 data.qvel[velocity + 2] -= self._model.opt.gravity[2] * self._model.opt.timestep
             else:

@@ -17,7 +17,7 @@ from villa.data.arm import ARM, arm_path
 from villa.data.build import make_clip
 from villa.data.hand import HAND, HELD
 from villa.data.happenings import happenings
-from villa.data.motion import LONGEST_S, Motion, plan_motions
+from villa.data.motion import LONGEST_S, Motion, brought_near, plan_motions
 from villa.data.objects import COLLISION_GROUP
 from villa.data.render import render
 from villa.data.scene import Scene, SceneConfig, compose
@@ -154,6 +154,31 @@ def test_a_hand_keeps_hold_of_what_it_moves_and_there_is_one_at_most() -> None:
     assert held == moving > 60
     assert kinds == set(HELD)
     assert not any(motion.tool is not None and motion.body == HAND for seed in range(40) for motion in plan(seed))
+
+
+def test_half_of_what_a_hand_carries_is_turned() -> None:
+    carried = [
+        motion
+        for seed in range(300)
+        for motion in plan(seed, hands=1.0)
+        if motion.kind == "carried" and motion.tool is not None
+    ]
+    assert len(carried) > 40
+    turned = sum(bool(motion.spin.any()) for motion in carried)
+    assert 0.3 * len(carried) < turned < 0.7 * len(carried)
+    assert not any(motion.spin.any() for seed in range(60) for motion in plan(seed))
+
+
+def test_what_is_brought_near_the_camera_is_put_back() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        camera = plan_camera(16, 320, 240, rng)
+        motion = Motion("carried", 0, 3, 11, np.tile([0.1, 0.0, 0.002], (16, 1)))
+        path = brought_near(motion, camera, rng)
+        outside = [t for t in range(16) if not 3 < t < 11]
+        assert np.allclose(path[outside], motion.path[outside])
+        away, before = (np.linalg.norm(camera.position[7] - x[7]) for x in (path, motion.path))
+        assert 0.35 * before < away < 0.85 * before
 
 
 def test_a_share_of_hands_that_is_none_is_refused() -> None:
