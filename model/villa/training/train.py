@@ -277,7 +277,8 @@ class _Run:
             head = (self.config.init.parent / "head.pt") if self.config.init else None
             if head is not None and head.exists():
                 # An older head may lack parts that were not trained yet.
-                self.head.load_state_dict(torch.load(head, weights_only=True), strict=False)
+                saved = torch.load(head, weights_only=True, map_location=self.workers.device)
+                self.head.load_state_dict(saved, strict=False)
             return
         state = torch.load(self.state_path, weights_only=True, map_location=self.workers.device)
         if state["phase"] != self.config.phase:
