@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import shutil
 import threading
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +69,21 @@ def test_training_goes_on_where_loader_processes_make_its_batches(data, start, t
     assert [record["step"] for record in _losses(tmp_path)] == [1, 2, 3]
     train(_config(data, start, tmp_path, loaders=1, steps=4))
     assert [record["step"] for record in _losses(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_cpu_goes_on_from_what_a_gpu_trained(data, start, tmp_path):
+    before = tmp_path / "before"
+    before.mkdir()
+    shutil.copy(start, before / "villa.safetensors")
+    torch.save(Teacher(24).state_dict(), tmp_path / "head.pt")
+    with zipfile.ZipFile(tmp_path / "head.pt") as mine, zipfile.ZipFile(before / "head.pt", "w") as theirs:
+        for name in mine.namelist():  # as a GPU writes it: its tensors are at home there
+            theirs.writestr(name, mine.read(name).replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(before / "head.pt", weights_only=True)
+    train(_config(data, before / "villa.safetensors", tmp_path / "run", steps=1))
+    assert [record["step"] for record in _losses(tmp_path / "run")] == [1]
 
 
 def test_a_rate_scales_every_learning_rate(data, start, tmp_path):
