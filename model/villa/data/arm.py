@@ -6,7 +6,7 @@ a path, and the arm keeps right behind it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,15 +108,27 @@ def facing(direction: F64) -> F64:
     return np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
 
 
+def tool_body(spec: Any, name: str, at: F64, quaternion: F64) -> Callable[..., None]:
+    """Add a body that is moved from outside and that nothing bumps into.
+
+    Returns what adds a part to it: called with shape, colour [3], size and where it is, in MuJoCo's terms.
+    """
+    body = spec.worldbody.add_body(name=name, mocap=True)
+    body.pos, body.quat = at, quaternion
+
+    def add(shape: Any, colour: Sequence[float] | F64, size: Sequence[float], **place: Sequence[float]) -> None:
+        body.add_geom(type=shape, size=size, rgba=[*colour, 1.0], contype=0, conaffinity=0, group=0, **place)
+
+    return add
+
+
 def add_arm(spec: Any, at: F64, quaternion: F64, rng: np.random.Generator) -> None:
     """Add the arm: its origin is the middle of the gripper, its x axis the direction of the push."""
-    body = spec.worldbody.add_body(name=ARM, mocap=True)
-    body.pos, body.quat = at, quaternion
+    add = tool_body(spec, ARM, at, quaternion)
     gray, dark = float(rng.uniform(0.55, 0.8)), float(rng.uniform(0.12, 0.25))
 
     def part(shape: Any, shade: float, size: Sequence[float], **place: Sequence[float]) -> None:
-        rgba = [shade, shade, shade * 1.03, 1.0]
-        body.add_geom(type=shape, size=size, rgba=rgba, contype=0, conaffinity=0, group=0, **place)
+        add(shape, (shade, shade, shade * 1.03), size, **place)
 
     capsule, box = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_BOX
     wrist, elbow = (-0.06, 0.0, 0.05), (-REACH_M, 0.0, 0.05 + RISE * (REACH_M - 0.06))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.data.arm import REACH_M, RISE, tool_path
+from villa.data.arm import REACH_M, RISE, tool_body, tool_path
 from villa.data.objects import ObjectModel
 from villa.data.physics import mujoco
 from villa.data.view import CameraPath
@@ -48,14 +48,10 @@ def _grip(subject: ObjectModel) -> float:
 
 def add_hand(spec: Any, at: F64, quaternion: F64, subject: ObjectModel, rng: np.random.Generator) -> None:
     """Add the hand: its origin is the middle of the palm, its x axis points at the middle of what it holds."""
-    body = spec.worldbody.add_body(name=HAND, mocap=True)
-    body.pos, body.quat = at, quaternion
+    part = tool_body(spec, HAND, at, quaternion)
     skin = np.clip(np.asarray(_SKINS[int(rng.integers(len(_SKINS)))]) * rng.uniform(0.9, 1.08, 3), 0, 1)
     capsule, ellipsoid = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_ELLIPSOID
     radius, side = _grip(subject), float(rng.choice([-1.0, 1.0]))  # a left or a right one
-
-    def part(shape: Any, colour: Sequence[float] | F64, size: Sequence[float], **place: Sequence[float]) -> None:
-        body.add_geom(type=shape, size=size, rgba=[*colour, 1.0], contype=0, conaffinity=0, group=0, **place)
 
     def bent(joints: Sequence[tuple[float, float, float]], thick: float) -> None:
         for begin, end in pairwise(joints):

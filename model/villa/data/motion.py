@@ -51,9 +51,13 @@ class Motion:
     spin: F64 = field(default_factory=lambda: np.zeros(3))  # rad/s about its own axes, of what is carried
 
     @property
-    def body(self) -> str:
-        """What is moved beside the object, or alone: the panel, the arm, or a hand."""
-        return PANEL if self.subject < 0 else ARM if self.kind == ARM else HAND
+    def body(self) -> str | None:
+        """What is moved beside the object, or alone: the panel, the arm, a hand; None: the object moves by itself."""
+        if self.subject < 0:
+            return PANEL
+        if self.tool is None:
+            return None
+        return ARM if self.kind == ARM else HAND
 
     @property
     def begins(self) -> int:
@@ -175,7 +179,7 @@ def plan_motions(
             motion = _planned(str(kind), objects, places, camera, frames, window, busy, rng)
             if motion is None:
                 continue
-            free = hands > 0 and not any(other.body == HAND and other.tool is not None for other in motions)
+            free = hands > 0 and all(other.body != HAND for other in motions)
             if free and motion.kind in HELD and rng.random() < hands:
                 motion = _by_hand(motion, objects[motion.subject], camera, rng)
             motions.append(motion)

@@ -224,11 +224,13 @@ def compose(
     for motion in motions:
         if motion.kind == "occluder":
             _add_panel(spec, motion, rng)
-        elif motion.kind == ARM and motion.tool is not None:
-            # Not where it is parked: the compiler's extent, and with it the near clipping plane, would reach there.
-            add_arm(spec, motion.tool[motion.first], motion.quaternion, rng)
         elif motion.tool is not None:
-            add_hand(spec, motion.tool[motion.first], motion.quaternion, kept[motion.subject], rng)
+            # Not where it is parked: the compiler's extent, and with it the near clipping plane, would reach there.
+            at = motion.tool[motion.first]
+            if motion.body == ARM:
+                add_arm(spec, at, motion.quaternion, rng)
+            else:
+                add_hand(spec, at, motion.quaternion, kept[motion.subject], rng)
     fixed = spec.worldbody.add_camera(name="camera", fovy=camera.fovy_deg)
     fixed.pos = camera.position[0]
     return Scene(spec.compile(), tuple(kept), camera, tuple(motions), table, shadows)

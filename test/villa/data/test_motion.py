@@ -140,7 +140,7 @@ def test_a_hand_keeps_hold_of_what_it_moves_and_there_is_one_at_most() -> None:
     kinds = set()
     for seed in range(120):
         motions = plan(seed, frames=40, hands=1.0)
-        by_hand = [motion for motion in motions if motion.tool is not None and motion.body == HAND]
+        by_hand = [motion for motion in motions if motion.body == HAND]
         assert len(by_hand) <= 1
         moving += any(motion.kind in HELD for motion in motions)
         for motion in by_hand:
@@ -153,7 +153,7 @@ def test_a_hand_keeps_hold_of_what_it_moves_and_there_is_one_at_most() -> None:
             assert all(motion.tool[t, 2] < -1 for t in range(40) if t < motion.first - 4 or t > motion.last + 4)
     assert held == moving > 60
     assert kinds == set(HELD)
-    assert not any(motion.tool is not None and motion.body == HAND for seed in range(40) for motion in plan(seed))
+    assert not any(motion.body == HAND for seed in range(40) for motion in plan(seed))
 
 
 def test_half_of_what_a_hand_carries_is_turned() -> None:
@@ -193,7 +193,7 @@ def test_arm_and_hand_are_in_the_picture_and_in_no_mask(tool: str, config: Scene
     found = 0
     for seed in range(60, 100):
         planned = scene(seed, config)
-        moved = [motion.subject for motion in planned.motions if motion.tool is not None and motion.body == tool]
+        moved = [motion.subject for motion in planned.motions if motion.body == tool]
         if not moved:
             continue
         found += 1
