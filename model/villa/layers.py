@@ -34,6 +34,9 @@ class Attention(nn.Module):
             return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
         q, k, v = split(self.query(query)), split(self.key(key)), split(self.value(value))
+        if mask is None and bias is None and not torch.is_grad_enabled():
+            # Scores that are never written to memory: an object's memories are read four times as fast on a CPU.
+            return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
         # Written out: on a CPU, the fused kernel's backward pass takes five times as long at these sizes.
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         if bias is not None:
