@@ -91,6 +91,7 @@ def _carried(
     present = [[0.0] * length for _ in found]
     begins = [heard.looked.chosen[min(thing.seeds)] for thing in found]
     seeded = [{heard.looked.chosen[at]: at for at in thing.seeds} for thing in found]
+    looked = dict(zip(heard.looked.chosen, heard.looked.features, strict=True))
     memories = [memory_of(model, thing) for thing in found]
     back = [memory.copy(reverse=True) for memory in memories]
     forward = range(min(begins, default=length), length)
@@ -109,7 +110,8 @@ def _carried(
                 drawn[k][t] = _encoded(found[k].logits[at], image)
         if image is not None and due:
             moment = Moment(t, clip[t].stamp_s)
-            seen = model.segmenter.carry([held[k] for k in due], model.encode(image), moment)
+            features = looked[t] if t in looked else model.encode(image)
+            seen = model.segmenter.carry([held[k] for k in due], features, moment)
             for row, k in enumerate(due):
                 present[k][t] = float(seen.present[row].float().sigmoid())
                 logits = on_cpu(seen.logits[row]) if visible(model, present[k][t]) else None

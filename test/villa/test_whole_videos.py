@@ -56,6 +56,16 @@ def test_frames_are_decoded_when_they_are_needed_and_a_few_times_at_most():
     assert set(video.asked) == set(range(40))
 
 
+def test_a_frame_that_was_looked_at_is_not_encoded_again(monkeypatch):
+    model = light(ONE)
+    encoded = []
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda rgb: encoded.append(1) or encode(rgb))
+    seen = model.segment(Video(15), "the mug")
+    assert len(seen.frames) > 1
+    assert len(encoded) <= 15
+
+
 def test_progress_is_told_to_the_end():
     told = []
     light(TWO).segment(Video(9), "both", progress=lambda done, total: told.append((done, total)))
