@@ -193,7 +193,10 @@ class Worker:
                 self._rest()
 
     def turn(self) -> bool:
-        """Take in what came, one fast pass for each camera that has a fresh frame, one slow step; was there any?
+        """Take in what came, one fast pass for each camera that has a fresh frame, slow steps; was there any?
+
+        Slow steps go on until they took as long as the fast passes before them: a model that is as slow as the camera
+        always has a fresh frame, and one step between two of them (a token, say) would hold up an answer for seconds.
 
         What the worker's thread does over and over. Without a thread, whoever made the worker may do it instead.
         """
@@ -201,7 +204,14 @@ class Worker:
         self._drain()
         self._expire()
         self._look_again()
-        worked = False
+        carried_ns = self._carry_on()
+        stepped_ns = self._step_on(carried_ns or 0)
+        self._state = "idle"
+        return carried_ns is not None or stepped_ns is not None
+
+    def _carry_on(self) -> int | None:
+        """Fast passes; how long they took, ns, None where nothing was due."""
+        spent_ns: int | None = None
         for camera in self._config.cameras:
             stamp_ns, offered_ns = self._fresh.get(camera, (0, 0))
             if camera not in self._fresh or not self._engine.wants(camera, stamp_ns):
@@ -214,18 +224,28 @@ class Worker:
                 self._tally.used(camera)
                 self._tally.took("fast", now_ns - began_ns)
                 self._tally.took("frame", now_ns - offered_ns)
-            worked = True
-        if self._engine.busy:
+            spent_ns = (spent_ns or 0) + self._clock() - began_ns
+        return spent_ns
+
+    def _step_on(self, budget_ns: int) -> int | None:
+        """A slow step, and further ones while less than the budget is spent; how long they took, ns, None without any.
+
+        A stop or close from another thread ends what is under way, and so the steps.
+        """
+        spent_ns: int | None = None
+        while self._engine.busy and (spent_ns is None or spent_ns < budget_ns):
             self._state = "slow"
             began_ns = self._clock()
-            if self._engine.slow():
-                self._tally.took("slow_step", self._clock() - began_ns)
-                worked = True
+            stepped = self._engine.slow()
+            took_ns = self._clock() - began_ns
             stopped_ns, self._stopped_ns = self._stopped_ns, None
             if stopped_ns is not None:
                 self._tally.took("stop_to_end", self._clock() - stopped_ns)
-        self._state = "idle"
-        return worked
+            if not stepped:
+                break
+            self._tally.took("slow_step", took_ns)
+            spent_ns = (spent_ns or 0) + took_ns
+        return spent_ns
 
     def _reconfigure(self) -> None:
         with self._wake:
