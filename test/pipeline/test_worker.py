@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from villa_ros.pipeline.journal import JournalError, repeat
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.stats import quantile
 from villa_ros.pipeline.worker import Worker
+from villa_ros.real_time import PacedModel, VirtualClock
+from villa_ros.scenario import Pace
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -233,6 +236,34 @@ def test_a_stream_faster_than_the_model_does_not_starve_a_request(make: Any) -> 
     until(lambda: len(told.tracks()) > 20, "the stream runs")
     tracking(worker, told, "second", "red again")
     model.faults.on_step = None
+
+
+@pytest.mark.parametrize(("fast_s", "slow_step_s", "steps"), [(0.1, 0.04, 3), (0.1, 0.1, 1), (0.1, 0.5, 1)])
+def test_a_request_gets_as_much_time_as_the_fast_passes_that_hold_it_up(
+    fast_s: float, slow_step_s: float, steps: int
+) -> None:
+    clock, told = VirtualClock(measured=False), Told()
+    model = PacedModel(BlobModel(), Pace(fast_s=fast_s, slow_step_s=slow_step_s), clock)
+    worker = Worker(model, PipelineConfig(policy="queue"), told, clock)
+    for index in range(8):
+        worker.offer(frame(index))
+    worker.submit(Request("first", "red"))
+    while worker.turn():
+        pass
+    assert told.states("first")[-1] == "TRACKING"
+    worker.submit(Request("second", "red again"))
+    taken: list[list[str]] = []
+    for index in count(8):
+        if told.states("second")[-1] == "TRACKING":
+            break
+        worker.offer(frame(index))  # there is always a fresh frame
+        end = len(told)
+        assert worker.turn()
+        taken.append([event.op for event in told[end:] if isinstance(event, JournalEvent) and event.op != "ingest"])
+    turns = taken[:-1]
+    assert len(turns) >= 2
+    assert turns.pop(0) == ["fast", "slow", *["slow"] * steps]  # the first begins the request, which takes no time
+    assert all(ops == ["fast", *["slow"] * steps] for ops in turns)
 
 
 def test_a_flood_of_commands_keeps_no_trace_of_those_that_are_over(make: Any) -> None:
