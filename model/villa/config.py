@@ -21,8 +21,8 @@ class ConfigError(ValueError):
 class EncoderConfig:
     """Image encoder: EfficientNet-Lite0 with folded norms and a top-down pyramid."""
 
-    height: int = 288  # px the image is resized to
-    width: int = 384  # px
+    height: int = 320  # px the image is resized to
+    width: int = 416  # px
     channels: int = 128  # C of the strides 8 and 16
     fine_channels: int = 32  # of stride 4
 
