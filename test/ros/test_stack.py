@@ -276,6 +276,8 @@ def test_states_bear_simulated_time_and_nothing_waits_for_it(start_node, operato
         camera.shoot()
 
     peer.until(lambda: operator.diagnosed("camera camera"), "diagnostics, by steady time", shoot)
+    heard = operator.diagnostics
+    peer.until(lambda: heard[-1].header.stamp.sec == 1_000, "the node to hear the clock", shoot)
     operator.command("the red square", "red")
     peer.until(lambda: RequestStatus.TRACKING in operator.states("red"), "the request to track", shoot)
     assert {status.header.stamp.sec for status in operator.statuses} == {1_000}
