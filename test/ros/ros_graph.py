@@ -39,7 +39,7 @@ from villa_msgs.msg import (  # noqa: E402
 
 FAKE_NODE = Path(__file__).with_name("fake_node.py")
 FOCAL_PX, TABLE_M, TOP_M = 150.0, 1.0, 0.9  # of the depth camera's scene
-PATIENCE_S = 40.0  # only ever waited out when a test fails
+PATIENCE_S = 120.0  # only ever waited out when a test fails
 RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 

@@ -41,6 +41,9 @@ def client(start_node, peer, camera, lifecycle) -> Client:
 
 
 def test_goal_succeeds_with_the_answer_while_tracking_goes_on(client, operator, peer, camera):
+    # A server sends feedback only to clients that it knows of, and no client can ask whether it does.
+    peer.until(lambda: client.feedback, "any feedback", lambda: client.end(client.send("the banana")))
+    client.feedback.clear()
     status, result = client.end(client.send("the red square", request_id="goal", track=True))
     assert status == GoalStatus.STATUS_SUCCEEDED
     assert result.outcome == SegmentVideo.Result.OUTCOME_SUCCEEDED

@@ -124,6 +124,7 @@ def test_a_stop_comes_before_its_transcript_and_a_question_waits_for_the_button(
     source.start()
     try:
         peer.until(lambda: peer.node.count_subscribers("/villa_speech/status") > 1, "the console")
+        peer.spin(25)  # until the speech node knows of it too
         microphone.hear(say("Track the blue ball."))
         peer.until(lambda: console.question, "the question at the console")
         assert "blue ball" in console.question.text
