@@ -204,14 +204,15 @@ class Worker:
         self._drain()
         self._expire()
         self._look_again()
-        carried_ns = self._carry_on()
-        stepped_ns = self._step_on(carried_ns or 0)
+        began_ns = self._clock()
+        carried = self._carry_on()
+        stepped = self._step_on(self._clock() - began_ns)
         self._state = "idle"
-        return carried_ns is not None or stepped_ns is not None
+        return carried or stepped
 
-    def _carry_on(self) -> int | None:
-        """Fast passes; how long they took, ns, None where nothing was due."""
-        spent_ns: int | None = None
+    def _carry_on(self) -> bool:
+        """A fast pass for each camera that has a fresh frame; was any due?"""
+        worked = False
         for camera in self._config.cameras:
             stamp_ns, offered_ns = self._fresh.get(camera, (0, 0))
             if camera not in self._fresh or not self._engine.wants(camera, stamp_ns):
@@ -224,16 +225,17 @@ class Worker:
                 self._tally.used(camera)
                 self._tally.took("fast", now_ns - began_ns)
                 self._tally.took("frame", now_ns - offered_ns)
-            spent_ns = (spent_ns or 0) + self._clock() - began_ns
-        return spent_ns
+            worked = True
+        return worked
 
-    def _step_on(self, budget_ns: int) -> int | None:
-        """A slow step, and further ones while less than the budget is spent; how long they took, ns, None without any.
+    def _step_on(self, budget_ns: int) -> bool:
+        """A slow step, and further ones until the budget is spent; was there any?
 
         A stop or close from another thread ends what is under way, and so the steps.
         """
-        spent_ns: int | None = None
-        while self._engine.busy and (spent_ns is None or spent_ns < budget_ns):
+        end_ns = self._clock() + budget_ns
+        worked = False
+        while self._engine.busy and (not worked or self._clock() < end_ns):
             self._state = "slow"
             began_ns = self._clock()
             stepped = self._engine.slow()
@@ -244,8 +246,8 @@ class Worker:
             if not stepped:
                 break
             self._tally.took("slow_step", took_ns)
-            spent_ns = (spent_ns or 0) + took_ns
-        return spent_ns
+            worked = True
+        return worked
 
     def _reconfigure(self) -> None:
         with self._wake:
