@@ -181,6 +181,7 @@ class Camera:
     def __init__(self, peer: Peer, topic: str = "/image", frame_id: str = "camera_optical_frame") -> None:
         self._peer, self._topic, self._frame_id = peer, topic, frame_id
         self.headers: dict[int, Header] = {}
+        self.lefts: dict[int, int] = {}  # stamp -> where the red square begins, px
         self._count = 0
 
     def message(self, height: int = 120, width: int = 160) -> Image:
@@ -191,7 +192,7 @@ class Camera:
         header = Header(stamp=stamp, frame_id=self._frame_id)
         self.headers[nanoseconds] = header
         picture = np.zeros((height, width, 3), np.uint8)
-        left = 10 + self._count % 40
+        self.lefts[nanoseconds] = left = 10 + self._count % 40
         picture[20:50, left : left + 30] = (255, 0, 0)
         picture[70:100, left + 40 : left + 70] = (0, 0, 255)
         data = array("B")
