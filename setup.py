@@ -11,7 +11,7 @@ PACKAGE = "villa_ros"
 ROOT = Path(__file__).resolve().parent  # colcon --symlink-install runs a link to this file
 SHARE = f"share/{PACKAGE}"
 
-# Folders of the package share -> where they are in the tree; villa_ros/share.py finds them again.
+# Folders of the package share -> where they are in the tree; villa_ros/runtime/package_share.py finds them again.
 SHARED_FOLDERS = {
     "config": "config",
     "configs": "model/configs",
@@ -70,7 +70,10 @@ setup(
         *find_packages(str(ROOT / "model"), include=["villa", "villa.*"]),
     ],
     package_dir={"villa": "model/villa"},  # colcon refuses a name mapped to itself
-    package_data={"villa.data": ["*.json"], PACKAGE: ["speech/*.safetensors", "report/*", "web_console/page/*"]},
+    package_data={
+        "villa.data": ["*.json"],
+        PACKAGE: ["speech/*.safetensors", "evaluation/report/*", "viewers/web/page/*"],
+    },
     data_files=data_files(),
     install_requires=requirements("runtime"),
     extras_require={
@@ -79,9 +82,9 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "villa = villa_ros.cli:main",
-            "villa_node = villa_ros.node:main",
-            "villa_speech = villa_ros.speech_node:main",
+            "villa = villa_ros.cli.main:main",
+            "villa_node = villa_ros.node.villa_node:main",
+            "villa_speech = villa_ros.speech.node:main",
         ],
     },
     zip_safe=False,

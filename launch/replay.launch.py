@@ -8,7 +8,7 @@ from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchD
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from villa_ros.share import share_path
+from villa_ros.runtime.package_share import share_path
 
 # name, default, description, choices
 ARGUMENTS = (

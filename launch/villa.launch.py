@@ -9,7 +9,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from villa_ros.share import share_path
+from villa_ros.runtime.package_share import share_path
 
 YES_NO = ("true", "false")
 LEVELS = ("debug", "info", "warn", "error", "fatal")

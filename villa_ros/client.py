@@ -22,10 +22,10 @@ from rclpy.task import Future
 from villa.masks import Mask, decode
 from villa_msgs.action import SegmentVideo
 from villa_msgs.msg import Command, TrackedInstanceArray, TrackletArray
-from villa_ros import qos
-from villa_ros.message_mapping import mask_from_message, nanoseconds
+from villa_ros.conversions.events import mask_from_message, nanoseconds
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.request import ErrorCode, RequestState
+from villa_ros.runtime import qos
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -242,7 +242,7 @@ def tracks_of(message: Any) -> Tracks:
 
     Raises:
         villa.masks.MaskError: a mask contradicts itself.
-        villa_ros.message_mapping.MappingError: a mask is not run-length coded.
+        villa_ros.conversions.events.MappingError: a mask is not run-length coded.
     """
     return Tracks(
         message.header,

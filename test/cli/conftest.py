@@ -24,9 +24,9 @@ def bag(tmp_path: Path) -> Path:
 @pytest.fixture
 def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """`villa` commands get the fake model; returns what they asked for."""
-    import villa_ros.cli
-    import villa_ros.cli_bench
-    import villa_ros.cli_eval
+    import villa_ros.cli.bench
+    import villa_ros.cli.evaluate
+    import villa_ros.cli.main
 
     asked: list[tuple[str, str]] = []
 
@@ -34,6 +34,6 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         asked.append((checkpoint, device))
         return BlobModel()
 
-    for module in (villa_ros.cli, villa_ros.cli_bench, villa_ros.cli_eval):
+    for module in (villa_ros.cli.main, villa_ros.cli.bench, villa_ros.cli.evaluate):
         monkeypatch.setattr(module, "open_model", load)
     return asked

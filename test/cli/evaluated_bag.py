@@ -12,15 +12,15 @@ from fakes import HEIGHT, WIDTH, BlobModel, painted
 from small_bags import IMAGE_TOPIC, moving_red, stamp, write_bag
 
 from villa.masks import RleMask, encode
-from villa_ros.bag import Bag
-from villa_ros.html_report import Pictures, write_report
+from villa_ros.bags.reader import Bag
+from villa_ros.bags.run import Run
+from villa_ros.evaluation.ground_truth import RequestTruth
+from villa_ros.evaluation.report.html import Pictures, write_report
+from villa_ros.evaluation.request_scores import score_request
+from villa_ros.evaluation.results import Asked, BagResult, Fault, ScenarioResult, Timing, Verdict
 from villa_ros.pipeline.request import Request
-from villa_ros.recording import Run
-from villa_ros.replay import replay
-from villa_ros.request_truth import RequestTruth
-from villa_ros.scenario_result import Asked, BagResult, Fault, ScenarioResult, Timing, Verdict
-from villa_ros.scenario_scores import score_request
-from villa_ros.web_video import write_web_video
+from villa_ros.replay.bag_replay import replay
+from villa_ros.video.webm import write_web_video
 
 FRAMES = 40
 PERIOD_S = 0.1

@@ -13,9 +13,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from small_bags import COMPRESSED_TOPIC, IMAGE_TOPIC, TYPES, jpeg, raw_image, stamp, write_bag
 
-from villa_ros.bag import Bag, BagError, header_stamp
+from villa_ros.bags.reader import Bag, BagError, header_stamp
+from villa_ros.bags.typestore import villa_typestore
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.typestore import villa_typestore
 
 
 def frames_of(path: Path, topic: str = IMAGE_TOPIC) -> list[int]:
@@ -85,7 +85,7 @@ def test_commands_come_in_stamp_order_and_missing_fields_are_filled(tmp_path: Pa
 
 
 def test_a_command_without_a_stamp_has_the_time_it_was_recorded(tmp_path: Path) -> None:
-    from villa_ros.message_mapping import command_message
+    from villa_ros.conversions.events import command_message
 
     message = command_message(Request("a", "the red box", stamp_ns=0), TYPES)
     path = write_bag(tmp_path / "bag", extra=[("/command", stamp(4), message)])

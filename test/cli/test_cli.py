@@ -14,21 +14,22 @@ from fakes import BlobModel, painted
 from small_bags import stamp, write_bag
 from typer.testing import CliRunner
 
-from villa_ros import cli, cli_bench, stop_bench
-from villa_ros.bench import Bench
+from villa_ros.bags.run import read_run
+from villa_ros.bench import stop_latency
+from villa_ros.bench.memory_soak import slope
+from villa_ros.bench.tracking import Bench
+from villa_ros.cli import bench, main
 from villa_ros.pipeline.request import Request
-from villa_ros.recording import read_run
-from villa_ros.soak import slope
 
 FakeModel = list[tuple[str, str]]
 
 
 def villa(*arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of one call; a traceback is never an answer."""
-    from villa_ros import console
+    from villa_ros.cli import terminal
 
-    with console.out.capture() as told, console.err.capture() as complained:
-        result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    with terminal.out.capture() as told, terminal.err.capture() as complained:
+        result = CliRunner().invoke(main.app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, told.get() + result.stdout, complained.get() + result.stderr
@@ -196,7 +197,9 @@ def test_bench_measures_and_tells_whether_the_aims_are_reached(
 ) -> None:
     boxes = {"red": (2, 10, 12, 12), "blue": (40, 30, 10, 8), "green": (20, 30, 8, 8)}
     bag = write_bag(tmp_path / "bag", frames=5, boxes=lambda index: boxes)
-    monkeypatch.setattr("villa_ros.bench.PHRASES", ("the red box", "the blue box", "a banana", "the green box"))
+    monkeypatch.setattr(
+        "villa_ros.bench.tracking.PHRASES", ("the red box", "the blue box", "a banana", "the green box")
+    )
     code, told, complained = villa("bench", "--bag", bag, "--frames", "10", "--stops", "0", "--out", tmp_path / "out")
     assert code == 0, complained
     assert "64x48, 3 objects" in told
@@ -210,12 +213,12 @@ def test_bench_measures_and_tells_whether_the_aims_are_reached(
 def test_stops_are_measured_where_they_find_the_model_at_work(tmp_path: Path) -> None:
     boxes = {"red": (2, 10, 12, 12)}
     bag = write_bag(tmp_path / "bag", frames=5, boxes=lambda index: boxes)
-    stops = stop_bench.measure(bag, BlobModel(sleep_s=0.05), trials=6)
+    stops = stop_latency.measure(bag, BlobModel(sleep_s=0.05), trials=6)
     assert stops.told_ms
     assert len(stops.ended_ms) <= len(stops.told_ms)
     assert all(value >= 0 for value in (*stops.told_ms, *stops.ended_ms))
     assert "CANCELED out after" in stops.text()
-    assert "nothing to tell" in stop_bench.Stops((), ()).text()
+    assert "nothing to tell" in stop_latency.Stops((), ()).text()
 
 
 def test_soak_writes_its_curve_and_tells_the_slope(
@@ -223,7 +226,7 @@ def test_soak_writes_its_curve_and_tells_the_slope(
 ) -> None:
     boxes = {"red": (2, 10, 12, 12), "blue": (40, 30, 10, 8), "green": (20, 30, 8, 8)}
     bag = write_bag(tmp_path / "bag", frames=5, boxes=lambda index: boxes)
-    monkeypatch.setattr("villa_ros.bench.PHRASES", ("the red box", "the blue box", "the green box"))
+    monkeypatch.setattr("villa_ros.bench.tracking.PHRASES", ("the red box", "the blue box", "the green box"))
     _, told, _ = villa("soak", "--bag", bag, "--frames", "400", "--warm-up", "100", "--out", tmp_path / "out")
     rows = (tmp_path / "out" / "soak.csv").read_text().splitlines()
     assert rows[0] == "frame,resident_mb,objects"
@@ -240,7 +243,7 @@ def test_a_growing_process_is_found_out_by_its_slope() -> None:
 
 
 def test_the_bench_commands_know_the_same_model_door() -> None:
-    assert cli_bench.open_model is cli.open_model
+    assert bench.open_model is main.open_model
 
 
 def test_demo_says_by_name_what_is_missing_for_a_live_graph(
@@ -251,7 +254,7 @@ def test_demo_says_by_name_what_is_missing_for_a_live_graph(
     topic = "/ground_truth/tracklets"
     extra = [(topic, stamp(9), tracklets("red", [stamp(9)], []))]
     truth = write_bag(tmp_path / "t", commands=[Request("red", "a", stamp_ns=stamp(2))], extra=extra)
-    monkeypatch.setattr("villa_ros.live_graph.have_ros", lambda: False)
+    monkeypatch.setattr("villa_ros.replay.live_graph.have_ros", lambda: False)
     code, _, complained = villa("demo", "--bag", truth, "--out", tmp_path / "out")
     assert code == 1
     assert "--offline" in complained

@@ -17,7 +17,7 @@ from villa.data.benchmark import annotate
 from villa.data.splits import SPLITS
 from villa.evaluate import Score, evaluate_video
 from villa.model import ViLLa
-from villa_ros.cli_training import SplitName
+from villa_ros.cli.training import SplitName
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "villa"))
 

@@ -10,7 +10,7 @@ import pytest
 from small_bags import write_bag
 from typer.testing import CliRunner
 
-from villa_ros.cli import app
+from villa_ros.cli.main import app
 
 ASK = "requests: [{at: 0.5, text: the red box, absent: false}, {at: 1.5, text: a banana, absent: true}]"
 

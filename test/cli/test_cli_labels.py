@@ -11,7 +11,7 @@ from PIL import Image
 from small_bags import stamp, write_bag
 from typer.testing import CliRunner
 
-from villa_ros.cli import app
+from villa_ros.cli.main import app
 
 
 def villa(*arguments: str | Path) -> Any:

@@ -16,9 +16,9 @@ from local_hub import LocalHub, Repository, local_hub
 from test_cli import villa
 from tiny_configs import MLLM, SAM2, hub_files, write_config
 
-from villa_ros.cli_models import read_named
-from villa_ros.model_bench import ModelBenchError, Options, measure
-from villa_ros.model_report import REPORT, ModelBench, Timed, notes
+from villa_ros.bench.model import ModelBenchError, Options, measure
+from villa_ros.bench.model_report import REPORT, ModelBench, Timed, notes
+from villa_ros.cli.models import read_named
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_an_offline_process_says_so_and_takes_what_was_put_there_by_hand(
     hub: LocalHub, config: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "villa_ros.cli", "download", str(config), "--out", str(out)]
+    command = [sys.executable, "-m", "villa_ros.cli.main", "download", str(config), "--out", str(out)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -313,7 +313,7 @@ def test_the_fast_pass_is_measured_with_full_memories(
 def test_what_does_not_fit_is_refused_before_it_is_built(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("villa_ros.model_bench.free_bytes", lambda device: 1_000_000)
+    monkeypatch.setattr("villa_ros.bench.model.free_bytes", lambda device: 1_000_000)
     with pytest.raises(ModelBenchError, match=r"needs 0\.01 GB for its weights in float32, 0\.00 GB are free on cpu"):
         measure(read_named(str(config)), Options(device="cpu"))
 
@@ -328,7 +328,7 @@ def test_one_that_cannot_be_measured_does_not_keep_the_others_from_it(
             raise ModelBenchError("sa2va-8b needs a larger machine")
         return good
 
-    monkeypatch.setattr("villa_ros.model_bench.measure_apart", measured)
+    monkeypatch.setattr("villa_ros.bench.model.measure_apart", measured)
     code, told, complained = villa("bench", "--models", "sa2va-8b", "--models", config, "--out", tmp_path / "out")
     assert code == 1
     assert "first mask" in told
@@ -353,7 +353,7 @@ def test_wrong_wishes_are_told(arguments: tuple[str, ...], code: int, wanted: st
 
 def test_a_killed_benchmark_leaves_no_process_behind(config: Path, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil", reason="no psutil: pip install -r requirements/test.txt")
-    command = [sys.executable, "-m", "villa_ros.cli", "bench", "--models", str(config), "--device", "cpu"]
+    command = [sys.executable, "-m", "villa_ros.cli.main", "bench", "--models", str(config), "--device", "cpu"]
     endless = ["--repeats", "1000000", "--budget", "600", "--out", str(tmp_path / "out")]
     bench = subprocess.Popen([*command, *endless], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from villa_ros.criteria import CriterionError, parse_criterion
-from villa_ros.scenario_result import Asked, BagResult, Timing
+from villa_ros.evaluation.criteria import CriterionError, parse_criterion
+from villa_ros.evaluation.results import Asked, BagResult, Timing
 
 RED = Asked(
     request_id="red",

@@ -16,17 +16,17 @@ from pycocotools import mask as coco
 from small_bags import IMAGE_TOPIC, jpeg, painted, raw_image, stamp, write_bag
 
 from villa.masks import decode
-from villa_ros.bag import Bag
-from villa_ros.demo import demo_offline
-from villa_ros.draft_labels import DraftLabels, DraftLabelsError, write_draft_labels
-from villa_ros.evaluation import read_truth
-from villa_ros.label_format import davis_palette
+from villa_ros.bags.reader import Bag
+from villa_ros.bags.run import Run
+from villa_ros.evaluation.demo import demo_offline
+from villa_ros.evaluation.demo_report import read_truth
+from villa_ros.evaluation.ground_truth_bag import TruthBagError, write_truth_bag
+from villa_ros.evaluation.labels.draft import DraftLabels, DraftLabelsError, write_draft_labels
+from villa_ros.evaluation.labels.format import davis_palette
+from villa_ros.evaluation.labels.read import Labels, LabelsError, read_labels
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.read_labels import Labels, LabelsError, read_labels
-from villa_ros.recording import Run
-from villa_ros.replay import recorded_requests, replay
-from villa_ros.truth_bag import TruthBagError, write_truth_bag
+from villa_ros.replay.bag_replay import recorded_requests, replay
 
 COMMANDS = (
     Request("red", "the red box", stamp_ns=stamp(3)),

@@ -13,9 +13,11 @@ from rich.console import Console
 from small_bags import stamp, tracklets, write_bag
 
 from villa.masks import RleMask, encode
-from villa_ros.bag import BagError
-from villa_ros.demo import demo_offline
-from villa_ros.evaluation import Report, evaluate, read_truth
+from villa_ros.bags.reader import BagError
+from villa_ros.bags.run import Run, Timed
+from villa_ros.cli.demo_table import table
+from villa_ros.evaluation.demo import demo_offline
+from villa_ros.evaluation.demo_report import Report, evaluate, read_truth
 from villa_ros.pipeline.events import (
     AnswerEvent,
     FinishReason,
@@ -26,8 +28,6 @@ from villa_ros.pipeline.events import (
 )
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Request
-from villa_ros.recording import Run, Timed
-from villa_ros.report_table import table
 
 RECEIVED_NS = 5_000_000_000  # the recorder's clock has nothing to do with the bag's
 

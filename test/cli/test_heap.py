@@ -11,8 +11,8 @@ import pytest
 _USES_64_MIB = """
 import json
 import numpy as np
-from villa_ros.heap import RESERVE_BYTES, keep_large_blocks, reserve
-from villa_ros.heap import resident_mb
+from villa_ros.runtime.allocator import RESERVE_BYTES, keep_large_blocks, reserve
+from villa_ros.runtime.allocator import resident_mb
 
 assert keep_large_blocks()
 before = resident_mb()

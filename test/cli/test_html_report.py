@@ -14,7 +14,7 @@ import pytest
 from evaluated_bag import FRAMES, HOSTILE, PERIOD_S, TEXTS, Evaluated, decoded_frames, evaluate_small_bag
 from fakes import HEIGHT, WIDTH
 
-from villa_ros.report.worst_moments import PER_REQUEST
+from villa_ros.evaluation.report.worst_moments import PER_REQUEST
 
 PATIENCE_S = 30.0
 

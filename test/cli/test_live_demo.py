@@ -11,13 +11,13 @@ from fakes import BlobModel
 from small_bags import COMPRESSED_TOPIC, jpeg, moving_red, painted, stamp, tracklets, write_bag
 
 from villa.masks import encode
-from villa_ros.bag import Bag
-from villa_ros.demo import demo
-from villa_ros.live_graph import LiveError, have_ros
-from villa_ros.message_mapping import nanoseconds
+from villa_ros.bags.reader import Bag
+from villa_ros.bags.run import read_run
+from villa_ros.conversions.events import nanoseconds
+from villa_ros.evaluation.demo import demo
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.recording import read_run
-from villa_ros.replay import replay_like
+from villa_ros.replay.bag_replay import replay_like
+from villa_ros.replay.live_graph import LiveError, have_ros
 
 FAKE_NODE = Path(__file__).parents[1] / "ros" / "fake_node.py"
 FRAMES = 44

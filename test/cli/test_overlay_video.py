@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from villa_ros.overlay_video import Caption, OverlayWriter
+from villa_ros.video.overlay_video import Caption, OverlayWriter
 
 _WIDTH, _HEIGHT = 320, 240
 

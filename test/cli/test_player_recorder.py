@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from small_bags import IMAGE_TOPIC, jpeg, painted, stamp, write_bag
 
-from villa_ros.bag import Bag
-from villa_ros.message_mapping import nanoseconds
+from villa_ros.bags.player import main, schedule
+from villa_ros.bags.reader import Bag
+from villa_ros.conversions.events import nanoseconds
 from villa_ros.pipeline.request import Request
-from villa_ros.player import main, schedule
 
 IMAGES = "/somewhere/image/compressed"
 
@@ -44,8 +44,8 @@ def test_messages_go_out_when_their_time_has_come() -> None:
 @pytest.mark.ros
 def test_what_is_played_arrives_as_it_was_recorded_stamps_and_all(tmp_path: Path) -> None:
     rclpy = pytest.importorskip("rclpy", reason="needs ROS 2 (pip: ros-rclpy)")
-    from villa_ros.process_setup import use_shared_memory_profile
-    from villa_ros.recorder import Recorder
+    from villa_ros.bags.recorder import Recorder
+    from villa_ros.runtime.process import use_shared_memory_profile
 
     use_shared_memory_profile()
     pictures = [(IMAGES, stamp(index), jpeg(index, painted(red=(index, 9, 12, 12)))) for index in range(12)]
@@ -58,7 +58,7 @@ def test_what_is_played_arrives_as_it_was_recorded_stamps_and_all(tmp_path: Path
         with Recorder(tmp_path / "heard", topics, frozenset({"/camera/compressed"}), context) as recorder:
             played = subprocess.run(
                 [
-                    sys.executable, "-m", "villa_ros.player", str(source), "--rate", "4",
+                    sys.executable, "-m", "villa_ros.bags.player", str(source), "--rate", "4",
                     "--topic", f"{IMAGES}=/camera/compressed", "--topic", "/command=/villa/command",
                 ],
                 capture_output=True, text=True, timeout=60, check=False,

@@ -14,16 +14,16 @@ import pytest
 from fakes import BlobModel
 from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, stamp, write_bag
 
-from villa_ros.bag import Bag, BagError
-from villa_ros.journal_replay import check_journal
-from villa_ros.message_mapping import journal_line
+from villa_ros.bags.reader import Bag, BagError
+from villa_ros.bags.run import BagWriter, EventBag, Run, Timed, read_run
+from villa_ros.conversions.events import journal_line
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent, TrackState
 from villa_ros.pipeline.request import Action, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.recording import BagWriter, EventBag, Run, Timed, read_run
-from villa_ros.replay import recorded_requests, replay, replay_like, timed_requests
-from villa_ros.track_comparison import compare, mask_iou
+from villa_ros.replay.bag_replay import recorded_requests, replay, replay_like, timed_requests
+from villa_ros.replay.journal_replay import check_journal
+from villa_ros.replay.track_comparison import compare, mask_iou
 
 
 def rle_of(run: Run) -> list[tuple[Any, ...]]:

@@ -15,24 +15,24 @@ from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, raw_image,
 from typer.testing import CliRunner
 
 from villa.masks import decode
-from villa_ros.cli import app
-from villa_ros.message_mapping import header_message
+from villa_ros.bags.run import Run
+from villa_ros.cli.main import app
+from villa_ros.conversions.events import header_message
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.overlay import colour_of
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.recording import Run
-from villa_ros.replay import recorded_requests, replay
-from villa_ros.share import share_path
+from villa_ros.replay.bag_replay import recorded_requests, replay
+from villa_ros.runtime.package_share import share_path
 
 pytest.importorskip("rerun.chunk", reason="needs Rerun's reader (pip: villa-ros[rerun], on Python 3.11 and later)")
 
 from rrd_file import RrdFile
 
-from villa_ros.rerun_bridge.frame_times import FrameTimes
-from villa_ros.rerun_bridge.replay_file import write_recording
-from villa_ros.rerun_bridge.viewer import RerunError
-from villa_ros.sample_bag import pinhole_info
+from villa_ros.bags.sample import pinhole_info
+from villa_ros.viewers.rerun.frame_times import FrameTimes
+from villa_ros.viewers.rerun.replay_file import write_recording
+from villa_ros.viewers.rerun.viewer import RerunError
 
 FOCAL_PX, TABLE_M, TOP_M = 60.0, 1.0, 0.9
 FRAMES, ASKED, STOPPED = 20, 5, 15
@@ -265,8 +265,8 @@ def test_writing_a_recording_leaves_nothing_to_be_sent_to_anybody(bag: Path, tmp
     home = tmp_path / "home"
     home.mkdir()
     script = (
-        "from pathlib import Path; from villa_ros.recording import Run;"
-        "from villa_ros.rerun_bridge.replay_file import write_recording;"
+        "from pathlib import Path; from villa_ros.bags.run import Run;"
+        "from villa_ros.viewers.rerun.replay_file import write_recording;"
         f"write_recording(Path({str(bag)!r}), None, Run(), Path({str(tmp_path / 'run.rrd')!r}))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(home)}

@@ -17,8 +17,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from villa_ros import cli_rerun
-from villa_ros.rerun_bridge.viewer import (
+from villa_ros.cli import rerun
+from villa_ros.viewers.rerun.viewer import (
     RerunError,
     address_of,
     answers,
@@ -36,15 +36,15 @@ from rrd_file import RrdFile
 from told import instance, picture, tracks
 
 from villa_ros.pipeline.request import Request
-from villa_ros.rerun_bridge.live import Bridge
-from villa_ros.rerun_bridge.target import FileTarget, ViewerTarget
-from villa_ros.web_console.heard import Heard
-from villa_ros.web_console.node_health import Line
+from villa_ros.viewers.node_health import Line
+from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.rerun.live_bridge import Bridge
+from villa_ros.viewers.rerun.target import FileTarget, ViewerTarget
 
 pytestmark = pytest.mark.filterwarnings("ignore:RRD file has no footer")  # what is live has none
 PATIENCE_S = 60.0  # only ever waited out when a test fails
 app = typer.Typer()
-app.command()(cli_rerun.rerun)
+app.command()(rerun.rerun)
 
 
 def until(happened: Callable[[], object], what: str) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from villa_ros.cli import app
-from villa_ros.result_comparison import compare_results
-from villa_ros.scenario_result import Asked, BagResult, ResultError, ScenarioResult, Verdict, to_json
+from villa_ros.cli.main import app
+from villa_ros.evaluation.comparison import compare_results
+from villa_ros.evaluation.results import Asked, BagResult, ResultError, ScenarioResult, Verdict, to_json
 
 
 def asked(name: str, jf: float | None, present: bool | None = True, answered: bool = True) -> Asked:

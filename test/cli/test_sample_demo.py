@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from villa_ros.demo import demo
-from villa_ros.live_graph import have_ros
-from villa_ros.model_loading import load_model
-from villa_ros.recording import read_run
-from villa_ros.replay import replay_like
-from villa_ros.share import share_path
+from villa_ros.bags.run import read_run
+from villa_ros.evaluation.demo import demo
+from villa_ros.replay.bag_replay import replay_like
+from villa_ros.replay.live_graph import have_ros
+from villa_ros.runtime.model_loading import load_model
+from villa_ros.runtime.package_share import share_path
 
 OVERLAP = 0.3  # J&F of the best request: far from good, out of reach of a mask elsewhere
 

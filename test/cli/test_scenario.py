@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_bags import write_bag
 
-from villa_ros.scenario import ScenarioError, Wanted, read_scenario, seconds
-from villa_ros.share import share_path
+from villa_ros.evaluation.scenario import ScenarioError, Wanted, read_scenario, seconds
+from villa_ros.runtime.package_share import share_path
 
 
 def written(tmp_path: Path, text: str) -> Path:

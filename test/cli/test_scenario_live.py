@@ -11,13 +11,13 @@ from fakes import BlobModel
 from small_bags import COMPRESSED_TOPIC, jpeg, moving_red, painted, stamp, tracklets, write_bag
 
 from villa.masks import encode
-from villa_ros.live_graph import LiveError, have_ros
+from villa_ros.bags.run import read_run
+from villa_ros.evaluation.live_run import Agreement, node_parameters, play_scenario
+from villa_ros.evaluation.results import read_json
+from villa_ros.evaluation.scenario import read_scenario
+from villa_ros.evaluation.scenario_eval import evaluate_scenario
 from villa_ros.pipeline.request import Request
-from villa_ros.recording import read_run
-from villa_ros.scenario import read_scenario
-from villa_ros.scenario_eval import evaluate_scenario
-from villa_ros.scenario_live import Agreement, node_parameters, play_scenario
-from villa_ros.scenario_result import read_json
+from villa_ros.replay.live_graph import LiveError, have_ros
 
 FAKE_NODE = Path(__file__).parents[1] / "ros" / "fake_node.py"
 FRAMES = 40

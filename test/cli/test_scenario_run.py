@@ -30,12 +30,12 @@ from small_bags import (
 )
 
 from villa.masks import encode
-from villa_ros.bag import Bag
+from villa_ros.bags.reader import Bag
+from villa_ros.bags.run import read_run
+from villa_ros.evaluation.results import Asked, BagResult, ScenarioResult, read_result, to_json
+from villa_ros.evaluation.scenario import Scenario, read_scenario
+from villa_ros.evaluation.scenario_eval import evaluate_scenario
 from villa_ros.pipeline.request import Request
-from villa_ros.recording import read_run
-from villa_ros.scenario import Scenario, read_scenario
-from villa_ros.scenario_eval import evaluate_scenario
-from villa_ros.scenario_result import Asked, BagResult, ScenarioResult, read_result, to_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "villa"))
 from mevis import rle

@@ -11,9 +11,9 @@ import pytest
 from fakes import BlobModel, painted
 
 from villa.masks import RleMask, decode
-from villa_ros.recording import read_run
-from villa_ros.segment import SegmentError, segment
-from villa_ros.video_source import SourceError, open_source
+from villa_ros.bags.run import read_run
+from villa_ros.replay.video_segmentation import SegmentError, segment
+from villa_ros.video.source import SourceError, open_source
 
 
 def picture(index: int) -> np.ndarray:

@@ -16,9 +16,9 @@ from colour_model import load_colours, load_fragile
 from spread_work import Begin, load_nothing, marks, square, threads, trouble
 
 from villa.evaluate import Shown, evaluate
-from villa_ros.spread_scoring import UnscoredError, score_split
-from villa_ros.spreading import WORKER_DIED, Failed, SpreadingError, share_of_cores, spread
-from villa_ros.spreading_bench import SpreadingBenchError, draw_split, measure
+from villa_ros.bench.parallel import SpreadingBenchError, draw_split, measure
+from villa_ros.evaluation.split_run import UnscoredError, score_split
+from villa_ros.parallel.dispatch import WORKER_DIED, Failed, SpreadingError, share_of_cores, spread
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "villa"))
@@ -166,7 +166,7 @@ def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals, ray
     script = (
         "from pathlib import Path\n"
         "from spread_work import Begin, sleep\n"
-        "from villa_ros.spreading import spread\n"
+        "from villa_ros.parallel.dispatch import spread\n"
         "if __name__ == '__main__':\n"
         f"    list(spread(sleep, range(4), begin=Begin(Path({str(tmp_path)!r})), workers=2, ray={ray!r}))\n"
     )
@@ -231,7 +231,7 @@ SQUARES = """
 import os, sys
 from pathlib import Path
 from spread_work import Begin, square
-from villa_ros.spreading import spread
+from villa_ros.parallel.dispatch import spread
 folder, address, os.environ["PYTHONPATH"] = sys.argv[1:]
 done = dict(spread(square, range(4), begin=Begin(Path(folder)), ray=address, workers=2))
 print(sorted(value for value, _ in done.values()))
@@ -257,7 +257,7 @@ import sys
 from pathlib import Path
 from ray.cluster_utils import Cluster
 from spread_work import Begin, square
-from villa_ros.spreading import spread
+from villa_ros.parallel.dispatch import spread
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 second = cluster.add_node(num_cpus=1)
 done = {}

@@ -9,8 +9,8 @@ import pytest
 from evaluated_bag import FRAMES, decoded_frames, evaluate_small_bag
 from small_bags import stamp
 
-from villa_ros.overlay_video import Caption, PictureError
-from villa_ros.web_video import WebVideoWriter, read_web_video
+from villa_ros.video.overlay_video import Caption, PictureError
+from villa_ros.video.webm import WebVideoWriter, read_web_video
 
 
 def test_a_video_has_a_picture_for_each_stamp(tmp_path: Path) -> None:

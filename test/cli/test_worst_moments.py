@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from villa_ros.report.worst_moments import IN_ALL, worst_first, worst_moments
-from villa_ros.scenario_result import Asked, BagResult, Moment, ScenarioResult
+from villa_ros.evaluation.report.worst_moments import IN_ALL, worst_first, worst_moments
+from villa_ros.evaluation.results import Asked, BagResult, Moment, ScenarioResult
 
 
 def _result_of(*asked: Asked) -> ScenarioResult:

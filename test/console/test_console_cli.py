@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from villa_ros import cli_console
-from villa_ros.web_console.server import Opened
+from villa_ros.cli import console
+from villa_ros.viewers.web.server import Opened
 
 app = typer.Typer()
-app.command()(cli_console.console)
+app.command()(console.console)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
 
 def test_the_link_with_its_token_is_printed_once_and_nothing_in_it_is_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     said = io.StringIO()
-    monkeypatch.setattr(cli_console, "out", Console(file=said, width=60))
+    monkeypatch.setattr(console, "out", Console(file=said, width=60))
     where = Opened("https://[::1]:8080/", "a token [bold]", "AB:CD", "a warning")
-    cli_console.tell(where)
+    console.tell(where)
     assert said.getvalue().splitlines() == [
         "console: https://[::1]:8080/#token=a%20token%20%5Bbold%5D",
         "certificate, SHA-256: AB:CD",
@@ -66,8 +66,8 @@ def test_the_link_with_its_token_is_printed_once_and_nothing_in_it_is_markup(mon
 def test_a_replay_with_a_console_says_where_it_is_and_ends_by_ctrl_c() -> None:
     pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
     script = (
-        "from fakes import BlobModel; from villa_ros.cli_console import console_on_replay;"
-        "from villa_ros.share import share_path;"
+        "from fakes import BlobModel; from villa_ros.cli.console import console_on_replay;"
+        "from villa_ros.runtime.package_share import share_path;"
         "console_on_replay(share_path('sample', 'tabletop'), [], BlobModel(), port=0)"
     )
     tests = Path(__file__).resolve().parents[1]

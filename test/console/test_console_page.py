@@ -17,13 +17,13 @@ pytest.importorskip("starlette", reason="needs Starlette (pip: villa-ros[console
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
 
 from villa_ros.pipeline.request import Request
-from villa_ros.share import share_path
-from villa_ros.web_console.heard import Heard
-from villa_ros.web_console.node_health import Line
-from villa_ros.web_console.recognition import Recognition
-from villa_ros.web_console.replay_source import ReplaySource
-from villa_ros.web_console.server import opened
-from villa_ros.web_console.settings import ConsoleSettings
+from villa_ros.runtime.package_share import share_path
+from villa_ros.viewers.node_health import Line
+from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.replay_source import ReplaySource
+from villa_ros.viewers.web.recognition import Recognition
+from villa_ros.viewers.web.server import opened
+from villa_ros.viewers.web.settings import ConsoleSettings
 
 LOCAL = ConsoleSettings(port=0)
 # A microphone that beeps, and is given to every page that asks

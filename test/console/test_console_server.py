@@ -28,13 +28,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.web_console import recognition
-from villa_ros.web_console.browser_link import MOST_BROWSERS
-from villa_ros.web_console.certificate import self_signed
-from villa_ros.web_console.heard import Heard
-from villa_ros.web_console.recognition import Recognition, RecognitionError, find_recognition
-from villa_ros.web_console.server import LARGEST_MESSAGE, ConsoleError, Opened, opened
-from villa_ros.web_console.settings import ConsoleSettings
+from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.web import recognition
+from villa_ros.viewers.web.browser_session import MOST_BROWSERS
+from villa_ros.viewers.web.certificate import self_signed
+from villa_ros.viewers.web.recognition import Recognition, RecognitionError, find_recognition
+from villa_ros.viewers.web.server import LARGEST_MESSAGE, ConsoleError, Opened, opened
+from villa_ros.viewers.web.settings import ConsoleSettings
 
 PATIENCE_S = 10.0
 LOCAL = ConsoleSettings(port=0)

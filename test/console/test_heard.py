@@ -11,10 +11,10 @@ from told import Clock, instance, picture, tracks
 from villa_ros.pipeline.events import AnswerEvent, FinishReason, StatusEvent, TrackState
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.web_console.camera_feed import KEPT_BYTES, KEPT_PICTURES
-from villa_ros.web_console.heard import MOST_CAMERAS, Heard, Question
-from villa_ros.web_console.node_health import SILENCE_S, Line
-from villa_ros.web_console.request_book import KEPT_REQUESTS, LONGEST_TEXT, AskedRequest
+from villa_ros.viewers.camera_feed import KEPT_BYTES, KEPT_PICTURES
+from villa_ros.viewers.node_health import SILENCE_S, Line
+from villa_ros.viewers.node_state import MOST_CAMERAS, Heard, Question
+from villa_ros.viewers.request_log import KEPT_REQUESTS, LONGEST_TEXT, AskedRequest
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_who_listens_is_told_until_the_end(heard: Heard) -> None:
 def test_scores_that_are_no_numbers_are_left_out(heard: Heard) -> None:
     from dataclasses import replace
 
-    from villa_ros.web_console.wire import picture_message
+    from villa_ros.viewers.web.protocol import picture_message
 
     heard.picture(picture(0))
     heard.tracks(tracks(0, replace(instance(), score=math.nan)))

@@ -8,8 +8,8 @@ from fakes import HEIGHT, WIDTH, frame
 from villa.masks import RleMask, encode
 from villa_ros.pipeline.events import TrackedInstance, TracksEvent, TrackState
 from villa_ros.pipeline.request import Request
-from villa_ros.web_console.picture import Picture
-from villa_ros.web_console.source import NotSentError
+from villa_ros.viewers.picture import Picture
+from villa_ros.viewers.source import NotSentError
 
 
 def picture(index: int, camera: str = "camera", nbytes: int | None = None) -> Picture:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from installing import ROOT, check_output, outside_environment
 
-from villa_ros.share import share_path
+from villa_ros.runtime.package_share import share_path
 
 # What a user of an installation does, in a process that sees nothing of the tree.
 ASK = """
 import sys
-from villa_ros.share import share_path
+from villa_ros.runtime.package_share import share_path
 import villa, villa_ros
 print(villa_ros.__file__)
 print(villa.__file__)
@@ -64,7 +64,7 @@ def test_share_path_names_where_it_looked_when_nothing_is_installed(tmp_path: Pa
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "share.py").write_bytes((ROOT / "villa_ros" / "share.py").read_bytes())
-    ask = "import sys; sys.path.insert(0, sys.argv[1]); import villa_ros.share as s; s.share_path()"
+    ask = "import sys; sys.path.insert(0, sys.argv[1]); import villa_ros.runtime.package_share as s; s.share_path()"
     done = subprocess.run(
         [sys.executable, "-c", ask, str(package.parent)],
         cwd=tmp_path,
@@ -94,8 +94,8 @@ def test_the_wheel_holds_both_packages_and_the_whole_share(wheel: Path) -> None:
     assert f"{data}share/villa_ros/package.xml" in names
     assert not [name for name in names if name.startswith(("test/", "msg/")) or name.endswith(".pyc")]
     assert not [line for line in requires if ("ros-" in line or "opencv" in line) and "extra ==" not in line]
-    assert "villa = villa_ros.cli:main" in scripts
-    assert "villa_node = villa_ros.node:main" in scripts
+    assert "villa = villa_ros.cli.main:main" in scripts
+    assert "villa_node = villa_ros.node.villa_node:main" in scripts
 
 
 def test_share_path_after_pip_install(wheel: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from villa_ros.pipeline.command_check import STOP_WORDS_OF, is_stop, meaning, refusal
+from villa_ros.pipeline.command_validation import STOP_WORDS_OF, is_stop, meaning, refusal
 from villa_ros.pipeline.config import ConfigError, PipelineConfig
 from villa_ros.pipeline.request import Action, ErrorCode, Request
 

@@ -13,7 +13,7 @@ from villa_ros.pipeline.engine import Engine
 from villa_ros.pipeline.events import FinishReason, StatusEvent, TrackState
 from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.pipeline.states import TRANSITIONS
+from villa_ros.pipeline.request_states import TRANSITIONS
 
 FULL_LIFE = ["QUEUED", "BUFFERING", "DECODING", "SEGMENTING", "TRACKING"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from villa_ros.pipeline.request import RequestState as S
-from villa_ros.pipeline.states import TRANSITIONS, StateError, check, stages_up_to
+from villa_ros.pipeline.request_states import TRANSITIONS, StateError, check, stages_up_to
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "states.md"
 

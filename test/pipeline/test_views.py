@@ -4,7 +4,7 @@ import numpy as np
 
 from villa.masks import RleMask, encode
 from villa_ros.pipeline.events import TrackedInstance, TrackState
-from villa_ros.pipeline.views import label_image, target_mask
+from villa_ros.pipeline.label_images import label_image, target_mask
 
 SHAPE = (40, 60)
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fakes import BlobModel
 
-from villa_ros.node import VillaNode, spin
+from villa_ros.node.villa_node import VillaNode, spin
 
 
 def load_blobs(checkpoint: str, device: str) -> BlobModel:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from villa_ros.message_mapping import nanoseconds
-from villa_ros.process_setup import tied_to_this_process, use_shared_memory_profile
+from villa_ros.conversions.events import nanoseconds
+from villa_ros.runtime.process import tied_to_this_process, use_shared_memory_profile
 
 use_shared_memory_profile()  # before rclpy starts: the peer publishes images
 
@@ -57,7 +57,7 @@ class NodeProcess:
         arguments = [part for item in parameters.items() for part in ("-p", _assignment(*item))]
         if params_file is not None:
             arguments += ["--params-file", str(params_file)]
-        program = [sys.executable, str(script)] if script else [sys.executable, "-m", "villa_ros.node"]
+        program = [sys.executable, str(script)] if script else [sys.executable, "-m", "villa_ros.node.villa_node"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **tied_to_this_process()}
         self._log = log
         with log.open("wb") as sink:

@@ -13,10 +13,10 @@ from ros_graph import DepthCamera
 from std_msgs.msg import Float64
 
 from villa_ros.client import SegmentationError, ViLLaClient, subscribe
-from villa_ros.message_mapping import nanoseconds
+from villa_ros.conversions.events import nanoseconds
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.request import ErrorCode, RequestState
-from villa_ros.process_setup import tied_to_this_process
+from villa_ros.runtime.process import tied_to_this_process
 
 
 @pytest.fixture

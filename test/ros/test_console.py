@@ -23,9 +23,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from villa_msgs.msg import Command, RequestStatus, TrackedInstance, TrackedInstanceArray
-from villa_ros.bag import Bag
-from villa_ros.process_setup import tied_to_this_process
-from villa_ros.share import share_path
+from villa_ros.bags.reader import Bag
+from villa_ros.runtime.package_share import share_path
+from villa_ros.runtime.process import tied_to_this_process
 
 pytest.importorskip("starlette", reason="needs Starlette (pip: villa-ros[console])")
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
@@ -90,7 +90,7 @@ class ConsoleProcess:
     def __init__(self, log: Path, *options: str) -> None:
         self._log = log
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **tied_to_this_process()}
-        program = [sys.executable, "-m", "villa_ros.cli_console", "--port", "0", *options]
+        program = [sys.executable, "-m", "villa_ros.cli.console", "--port", "0", *options]
         with log.open("wb") as sink:
             self.process = subprocess.Popen(program, stdout=sink, stderr=subprocess.STDOUT, env=environment)
         deadline = time.monotonic() + PATIENCE_S
@@ -397,7 +397,7 @@ class Sample:
             {**os.environ, "OMP_NUM_THREADS": "1", **tied_to_this_process()},
         )
         node = [*program, "--ros-args", "-r", "__node:=sample_node", "-p", f"camera.image_topic:={topic}"]
-        player = [sys.executable, "-m", "villa_ros.player", str(share_path("sample", "tabletop")), "--wait", "90"]
+        player = [sys.executable, "-m", "villa_ros.bags.player", str(share_path("sample", "tabletop")), "--wait", "90"]
         player += ["--topic", f"/camera/image_raw/compressed={topic}"]
         player += ["--listeners", f"{topic}=2"]  # node and console
         with (folder / "sample.log").open("wb") as log:
@@ -437,7 +437,7 @@ def test_masks_of_the_sample_bag_lie_on_the_pixels_they_were_made_from(open_page
 
 @pytest.mark.slow
 def test_the_shipped_model_finds_the_blue_mug_of_the_sample_bag_on_the_page(open_page: Any, tmp_path: Path) -> None:
-    sample = Sample(tmp_path, sys.executable, "-m", "villa_ros.node")
+    sample = Sample(tmp_path, sys.executable, "-m", "villa_ros.node.villa_node")
     try:
         page = open_page(sample.console.link)
         page.ready()
@@ -455,7 +455,7 @@ def test_the_shipped_model_finds_the_blue_mug_of_the_sample_bag_on_the_page(open
 def true_mask(bag_path: Path, name: str, stamp_ns: int) -> np.ndarray:
     """Where the ground truth has this object at this stamp."""
     from villa.masks import decode
-    from villa_ros.message_mapping import mask_from_message, nanoseconds
+    from villa_ros.conversions.events import mask_from_message, nanoseconds
 
     with Bag(bag_path) as bag:
         everything = next(

@@ -78,7 +78,7 @@ def test_default_files_exist(described):
 
 
 def test_parameters_that_the_launch_file_sets_are_the_nodes(described):
-    from villa_ros.parameters import TABLE
+    from villa_ros.node.parameters import TABLE
 
     _, of = described("villa.launch.py")
     (node,) = of["Node"]
@@ -109,7 +109,7 @@ def test_the_real_launch_takes_them(path):
 
 @pytest.mark.parametrize("sample", PARAMETER_FILES, ids=lambda path: path.name)
 def test_sample_parameters_are_known_to_the_node_and_start_it(start_node, lifecycle, peer, sample):
-    from villa_ros.parameters import CAMERA_TABLE, TABLE
+    from villa_ros.node.parameters import CAMERA_TABLE, TABLE
 
     section = yaml.safe_load(sample.read_text("utf-8"))["/**"]["ros__parameters"]
     cameras = {name: section.pop(name) for name in section["cameras"]}

@@ -10,7 +10,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from villa_msgs.msg import RequestStatus
-from villa_ros.node import VillaNode
+from villa_ros.node.villa_node import VillaNode
 
 
 def test_goes_through_every_state_by_service_and_back(start_node, lifecycle, operator):

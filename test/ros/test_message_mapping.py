@@ -10,8 +10,8 @@ import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 
 from villa.masks import RleMask, encode
-from villa_ros.conversions import image_message
-from villa_ros.message_mapping import (
+from villa_ros.bags.typestore import villa_typestore
+from villa_ros.conversions.events import (
     MESSAGE_OF_EVENT,
     MappingError,
     answer_from_message,
@@ -27,6 +27,7 @@ from villa_ros.message_mapping import (
     to_message,
     tracks_from_message,
 )
+from villa_ros.conversions.rclpy_arrays import image_message
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import (
     AnswerEvent,
@@ -41,7 +42,6 @@ from villa_ros.pipeline.events import (
 )
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.typestore import villa_typestore
 
 HEADER = FrameHeader(1_700_000_000_123_456_789, "camera_optical_frame")
 

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from villa.masks import decode
 from villa_msgs.msg import Object3DArray, RequestStatus
-from villa_ros.message_mapping import mask_from_message, nanoseconds
+from villa_ros.conversions.events import mask_from_message, nanoseconds
 
 DEPTH = {
     "camera.depth_topic": "/depth",

@@ -10,7 +10,7 @@ from ros_graph import FAKE_NODE
 
 STARTER = """
 import os, signal, subprocess, sys
-from villa_ros.process_setup import tied_to_this_process
+from villa_ros.runtime.process import tied_to_this_process
 node = subprocess.Popen([sys.executable, sys.argv[1]], env={**os.environ, **tied_to_this_process()})
 print(node.pid, flush=True)
 sys.stdin.readline()

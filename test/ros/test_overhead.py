@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from villa.masks import from_logits
-from villa_ros.overhead import OURS, POLYGONS, SIMPLIFIED, blobs, measure
+from villa_ros.bench.overhead import OURS, POLYGONS, SIMPLIFIED, blobs, measure
 
 
 def test_masks_arrive_whole_and_polygons_lose_their_holes(tmp_path):

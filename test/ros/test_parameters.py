@@ -15,8 +15,8 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.parameter import Parameter
 
 from villa_msgs.msg import RequestStatus, TrackedInstance
-from villa_ros.parameter_page import page
-from villa_ros.parameters import (
+from villa_ros.node.parameter_page import page
+from villa_ros.node.parameters import (
     CAMERA_TABLE,
     CONFIGURE,
     LIVE,
@@ -106,7 +106,7 @@ def test_every_parameter_is_described_with_its_limits_and_when_it_changes(make_n
 
 
 def test_the_page_is_what_the_tables_say():
-    assert (DOCS / "parameters.md").read_text("utf-8") == page(), "run python -m villa_ros.parameter_page"
+    assert (DOCS / "parameters.md").read_text("utf-8") == page(), "run python -m villa_ros.node.parameter_page"
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from ros_graph import FOCAL_PX, PATIENCE_S, TABLE_M, TOP_M, DepthCamera, NodePro
 
 from villa.masks import decode
 from villa_msgs.msg import Command, RequestStatus, TrackedInstance
-from villa_ros.conversions import cloud_message, points_from_cloud
-from villa_ros.message_mapping import mask_from_message, nanoseconds
+from villa_ros.conversions.events import mask_from_message, nanoseconds
+from villa_ros.conversions.rclpy_arrays import cloud_message, points_from_cloud
 from villa_ros.pipeline.frame import FrameHeader
-from villa_ros.process_setup import tied_to_this_process
+from villa_ros.runtime.process import tied_to_this_process
 
 pytest.importorskip("rerun.chunk", reason="needs Rerun's reader (pip: villa-ros[rerun], on Python 3.11 and later)")
 
@@ -37,7 +37,7 @@ def heard_by_the_bridge(peer: Peer, topic: str) -> bool:
 
 def record(peer: Peer, camera: DepthCamera, file: Path, log: Path, while_it_runs: Callable[[], None]) -> RrdFile:
     """Run `villa rerun --to FILE` until it hears all of the node, then this, then end it."""
-    program = [sys.executable, "-m", "villa_ros.cli_rerun", "--to", str(file)]
+    program = [sys.executable, "-m", "villa_ros.cli.rerun", "--to", str(file)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", **tied_to_this_process()}
     with log.open("wb") as sink:
         process = subprocess.Popen(program, stdout=sink, stderr=subprocess.STDOUT, env=environment)

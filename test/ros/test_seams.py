@@ -10,11 +10,11 @@ import pytest
 from sensor_msgs.msg import Image
 
 from villa.masks import encode
-from villa_ros import conversions, images, vision
-from villa_ros.images import BadImage, frame_from_image
-from villa_ros.installed import installed
+from villa_ros.conversions import images, rclpy_arrays, vision_msgs
+from villa_ros.conversions.images import BadImage, frame_from_image
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.frame import FrameHeader
+from villa_ros.runtime.optional_packages import installed
 
 HEADER = FrameHeader(1_234_567_890, "optical")
 POINT = [("x", "f4"), ("y", "f4"), ("z", "f4"), ("instance", "u4")]
@@ -37,7 +37,7 @@ def use(monkeypatch):
         def found(name):
             return installed(name) if name == native else None
 
-        for module in (conversions, images, vision):
+        for module in (rclpy_arrays, images, vision_msgs):
             monkeypatch.setattr(module, "installed", found)
 
     return only
@@ -49,7 +49,7 @@ def test_point_clouds(use, native, count):
     use(native)
     points = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
     labels = np.arange(count).astype(np.uint32)
-    cloud = conversions.cloud_message(points, labels, HEADER)
+    cloud = rclpy_arrays.cloud_message(points, labels, HEADER)
     assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (1, count, 16, 16 * count)
     assert [(field.name, field.offset, field.datatype) for field in cloud.fields] == [
         ("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("instance", 12, 6),
@@ -88,13 +88,13 @@ def test_encodings_of_cv_bridge_are_decoded_by_it(use):
 
 @pytest.mark.native
 def test_boxes_and_names_as_vision_msgs(use):
-    use(vision.PACKAGE)
+    use(vision_msgs.PACKAGE)
     mask = np.zeros((40, 60), np.bool_)
     mask[10:20, 30:50] = True
     seen = [TrackedInstance("n-1", "r", 7, TrackState.TRACKED, "red mug", 0.75, 0.9, encode(mask))]
-    (found,) = vision.detections(seen, HEADER).detections
+    (found,) = vision_msgs.detections(seen, HEADER).detections
     assert (found.bbox.center.position.x, found.bbox.center.position.y) == (40, 15)
     assert (found.bbox.size_x, found.bbox.size_y, found.id) == (20, 10, "n-1")
     assert found.results[0].hypothesis.class_id == "red mug"
-    (named,) = vision.label_info(seen, HEADER).class_map
+    (named,) = vision_msgs.label_info(seen, HEADER).class_map
     assert (named.class_id, named.class_name) == (7, "red mug")

@@ -22,16 +22,16 @@ from std_srvs.srv import SetBool
 
 from villa.masks import decode
 from villa_msgs.msg import Command, RequestStatus, TrackedInstanceArray
-from villa_ros.bag import Bag
-from villa_ros.message_mapping import mask_from_message, nanoseconds
-from villa_ros.parameters import ParameterError
-from villa_ros.process_setup import tied_to_this_process
+from villa_ros.bags.reader import Bag
+from villa_ros.conversions.events import mask_from_message, nanoseconds
+from villa_ros.node.parameters import ParameterError
+from villa_ros.runtime.process import tied_to_this_process
 from villa_ros.speech import synthesis
+from villa_ros.speech.audio import BLOCK, BLOCK_S, silence, to_pcm16, write_wav
 from villa_ros.speech.parameters import SpeechParameters
-from villa_ros.speech.sound import BLOCK, BLOCK_S, silence, to_pcm16, write_wav
-from villa_ros.web_console.heard import Heard
-from villa_ros.web_console.ros_source import RosSource
-from villa_ros.web_console.source import NotSentError
+from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.ros_source import RosSource
+from villa_ros.viewers.source import NotSentError
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "/camera/image_raw/compressed"
@@ -58,7 +58,7 @@ def start_speech(tmp_path):
     def start(**parameters):
         arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **tied_to_this_process()}
-        command = [sys.executable, "-m", "villa_ros.speech_node", "--ros-args", *arguments]
+        command = [sys.executable, "-m", "villa_ros.speech.node", "--ros-args", *arguments]
         with (tmp_path / f"speech{len(started)}.log").open("wb") as sink:
             started.append(subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, env=environment))
         return started[-1], tmp_path / f"speech{len(started) - 1}.log"

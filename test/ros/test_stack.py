@@ -23,7 +23,7 @@ from sensor_msgs.msg import Image
 
 from villa_msgs.action import SegmentVideo
 from villa_msgs.msg import Command, RequestStatus
-from villa_ros.message_mapping import nanoseconds
+from villa_ros.conversions.events import nanoseconds
 
 LONG = os.environ.get("VILLA_SOAK") == "1"
 COMMANDS = 10_000 if LONG else 1_000

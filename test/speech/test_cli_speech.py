@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from villa_ros import cli_speech, speech_bench
+from villa_ros.bench import speech as speech_bench
+from villa_ros.cli import speech as cli_speech
 from villa_ros.speech import bench_phrases
-from villa_ros.speech.sound import write_wav
+from villa_ros.speech.audio import write_wav
 from villa_ros.speech.vocabulary import shipped
 
 app = typer.Typer()

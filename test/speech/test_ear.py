@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from villa_ros.speech.ear import Ear, Span
-from villa_ros.speech.sound import BLOCK, BLOCK_S
+from villa_ros.speech.audio import BLOCK, BLOCK_S
+from villa_ros.speech.voice_activity import Ear, Span
 
 
 def feed(*parts, **settings):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from villa_ros.speech import bench_phrases, letter_training, noise
-from villa_ros.speech.letter_model import LetterModel, LetterModelError, LetterNetwork, features, save, spelled
+from villa_ros.speech import bench_phrases, ctc_training, noise
+from villa_ros.speech.ctc_model import LetterModel, LetterModelError, LetterNetwork, features, save, spelled
 from villa_ros.speech.vocabulary import shipped, words
 
 
@@ -45,24 +45,24 @@ def test_weights_that_are_missing_or_others_are_named(tmp_path):
 def test_saved_weights_are_small_and_give_the_same(tmp_path):
     torch.manual_seed(0)
     network = LetterNetwork().eval()
-    save(network, tmp_path / "letters.safetensors")
-    assert (tmp_path / "letters.safetensors").stat().st_size < 1_000_000
+    save(network, tmp_path / "ctc_model.safetensors")
+    assert (tmp_path / "ctc_model.safetensors").stat().st_size < 1_000_000
     sound = np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     with torch.inference_mode():
         expected = network(features(sound)[None])[0]
-    assert torch.allclose(LetterModel(tmp_path / "letters.safetensors").hear(sound), expected, atol=0.05)
+    assert torch.allclose(LetterModel(tmp_path / "ctc_model.safetensors").hear(sound), expected, atol=0.05)
 
 
 def test_nothing_of_the_benchmark_is_trained_on():
-    texts = letter_training.sentences(2000, random.Random(0), shipped(), ["hello", "there"])
+    texts = ctc_training.sentences(2000, random.Random(0), shipped(), ["hello", "there"])
     kept = {tuple(words(text)) for text in (*bench_phrases.COMMANDS, *bench_phrases.NON_COMMANDS)}
     assert not kept & {tuple(words(text)) for text in texts}
-    assert not {voice.name for voice in bench_phrases.VOICES} & set(letter_training.VOICES)
+    assert not {voice.name for voice in bench_phrases.VOICES} & set(ctc_training.VOICES)
 
 
 def test_training_learns_and_repeats(say):
-    said = [letter_training.Said(text, say(text, pause_s=0.1)) for text in ("stop", "track the mug", "find it")] * 8
-    first, again = (letter_training.train(said, 2, seed=0) for _ in range(2))
+    said = [ctc_training.Said(text, say(text, pause_s=0.1)) for text in ("stop", "track the mug", "find it")] * 8
+    first, again = (ctc_training.train(said, 2, seed=0) for _ in range(2))
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     sound = said[0].sound

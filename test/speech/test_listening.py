@@ -7,15 +7,15 @@ import threading
 import numpy as np
 import pytest
 
+from villa_ros.bench.speech import babble_voices, disturbance
 from villa_ros.speech import noise
+from villa_ros.speech.audio import BLOCK, RATE_HZ, silence
 from villa_ros.speech.dialogue import Dialogue, Verdict
-from villa_ros.speech.ear import Ear, silero
 from villa_ros.speech.listener import Listener, SpokenStop, Utterance, listen
-from villa_ros.speech.sound import BLOCK, RATE_HZ, silence
 from villa_ros.speech.stop_phrases import is_spoken_stop
 from villa_ros.speech.synthesis import Voice
+from villa_ros.speech.voice_activity import Ear, silero
 from villa_ros.speech.worker import SpeechWorker
-from villa_ros.speech_bench import babble_voices, disturbance
 
 
 def verdicts(events):

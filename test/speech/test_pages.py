@@ -14,9 +14,9 @@ PAGE = (ROOT / "docs" / "speech.md").read_text("utf-8")
 
 def test_the_table_of_parameters_is_the_nodes():
     pytest.importorskip("rclpy", reason="needs ROS 2 (pip: ros-rclpy)")
-    from villa_ros.speech.parameter_table import table
+    from villa_ros.speech.parameter_page import table
 
-    assert table() in PAGE, "make it anew: python -m villa_ros.speech.parameter_table"
+    assert table() in PAGE, "make it anew: python -m villa_ros.speech.parameter_page"
 
 
 def test_every_topic_and_service_is_described():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from villa_ros.speech import noise
-from villa_ros.speech.sound import (
+from villa_ros.speech.audio import (
     BLOCK,
     RATE_HZ,
     Blocks,

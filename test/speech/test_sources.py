@@ -10,10 +10,10 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from villa_ros.speech.audio import RATE_HZ, SoundError, to_pcm16
 from villa_ros.speech.messages import heard_from_live_speech, sound_from_message
 from villa_ros.speech.microphone import Microphone, MicrophoneError
 from villa_ros.speech.playback import Playback
-from villa_ros.speech.sound import RATE_HZ, SoundError, to_pcm16
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(1600) / RATE_HZ)).astype(np.float32)
 

@@ -6,7 +6,7 @@ import pytest
 
 from villa_ros.speech.command_grammar import CommandGrammar
 from villa_ros.speech.filters import has_the_form_of_a_command, is_hallucinated, repeats_itself
-from villa_ros.speech.phones import sounds
+from villa_ros.speech.phonemes import sounds
 from villa_ros.speech.stop_phrases import SPOKEN_STOPS, is_spoken_stop
 from villa_ros.speech.vocabulary import VocabularyError, of_objects, shipped, words
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from villa.checkpoint import load, save
 from villa.training.averaging import AverageError, average
-from villa_ros.cli import app
+from villa_ros.cli.main import app
 
 
 def test_every_weight_lies_between_the_two() -> None:

@@ -21,8 +21,8 @@ from villa.evaluate import EvaluatedModel, Shown, _cover, _kept, evaluate
 from villa.interface import ObjectResult, RequestResult, TrackOutput
 from villa.score_table import ALL, save, table
 from villa.training.expressions import Expression, Expressions, ExpressionsError, Video
-from villa_ros.overlay_video import PictureError
-from villa_ros.score_sheet import _chosen, write_score_sheet
+from villa_ros.evaluation.score_sheet import _chosen, write_score_sheet
+from villa_ros.video.overlay_video import PictureError
 
 FRAMES = 10
 ASKED_AT = 3

@@ -12,8 +12,8 @@ import torch
 from answering_models import image, light, over_sam2
 
 from villa.interface import ClipFrame, finish
-from villa_ros.heap import resident_mb
-from villa_ros.soak import WANTED_MB_PER_1000, draw_curve, slope
+from villa_ros.bench.memory_soak import WANTED_MB_PER_1000, draw_curve, slope
+from villa_ros.runtime.allocator import resident_mb
 
 SOAK = bool(os.environ.get("VILLA_SOAK"))
 FRAMES = 2000 if SOAK else 400

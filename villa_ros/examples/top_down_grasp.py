@@ -26,12 +26,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64
 
 from villa.masks import Mask, encode
-from villa_ros import qos
-from villa_ros.images import BadImage, depth_from_image
-from villa_ros.message_mapping import nanoseconds
+from villa_ros.conversions.events import nanoseconds
+from villa_ros.conversions.images import BadImage, depth_from_image
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
 from villa_ros.pipeline.depth import DepthBuffer, DepthImage
 from villa_ros.pipeline.lifting import lift
+from villa_ros.runtime import qos
 
 FINGER_M = 0.03  # how deep the fingertips go below the top, never below the middle of the object
 _WAITING = 8  # masks whose depth is on its way

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from villa.interface import SlowStep, Turn
 from villa.masks import RleMask
-from villa_ros.pipeline import command_check
-from villa_ros.pipeline.answers import told_in_full, told_so_far, tracklets_of
-from villa_ros.pipeline.books import Books
+from villa_ros.pipeline import command_validation
+from villa_ros.pipeline.answer_events import told_in_full, told_so_far, tracklets_of
+from villa_ros.pipeline.camera_state import ActiveRequest, Stream
 from villa_ros.pipeline.clip_buffer import Ingested, RingEntry, spread
 from villa_ros.pipeline.events import Event, TrackState
-from villa_ros.pipeline.naming import begin_track, name_tracks
-from villa_ros.pipeline.passes import Answered, Failure, Looked, SlowOutcome, SlowPass, look
+from villa_ros.pipeline.model_calls import Answered, Failure, Looked, SlowOutcome, SlowPass, look
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.pipeline.stream import ActiveRequest, Stream
+from villa_ros.pipeline.request_table import Books
+from villa_ros.pipeline.track_assignment import begin_track, name_tracks
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -130,7 +130,7 @@ class Engine(Books):
         with self._committing():
             request_id = request.request_id or self._names.request_id()
             self._journal("submit", request.camera, 0, request_id)
-            action = command_check.meaning(request)
+            action = command_validation.meaning(request)
             if action == Action.STOP:
                 self._stop_command(request.request_id)
                 return request.request_id

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from villa_ros.speech.phones import Costs, as_indices, loss, sounds, substitution
+from villa_ros.speech.phonemes import Costs, as_indices, loss, sounds, substitution
 from villa_ros.speech.vocabulary import Vocabulary
 
 CARRIERS = (

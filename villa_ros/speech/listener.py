@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from villa_ros.speech.audio import Blocks, Sound
 from villa_ros.speech.dialogue import Dialogue, Utterance
-from villa_ros.speech.ear import Ear, Span, Speech
 from villa_ros.speech.recogniser import Heard, Recogniser
-from villa_ros.speech.sound import Blocks, Sound
 from villa_ros.speech.stop_phrases import is_spoken_stop
+from villa_ros.speech.voice_activity import Ear, Span, Speech
 
 _MOST_CHANGED_S = 0.05  # speech that went on no longer than this after a look is what was looked at
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from villa_ros.speech.audio import Sound, SoundError, from_pcm16, resampled
 from villa_ros.speech.dialogue import Utterance
 from villa_ros.speech.recogniser import Heard
-from villa_ros.speech.sound import Sound, SoundError, from_pcm16, resampled
 from villa_ros.speech.stop_phrases import is_spoken_stop
 
 TRANSCRIPT, STATUS, LATENCY = "~/transcript", "~/status", "~/latency"
@@ -25,7 +25,7 @@ def sound_from_message(message: Any, rate_hz: int, channels: int) -> Sound:
     little-endian PCM at `rate_hz`, and the AudioStamped of the other audio_common_msgs with the rate it names.
 
     Raises:
-        villa_ros.speech.sound.SoundError: the bytes do not add up, or there is no sound in the message.
+        villa_ros.speech.audio.SoundError: the bytes do not add up, or there is no sound in the message.
     """
     audio = getattr(message, "audio", message)
     info = getattr(audio, "info", None)

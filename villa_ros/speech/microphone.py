@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from villa_ros.speech.sound import BLOCK_S, RATE_HZ, Sound, resampled
+from villa_ros.speech.audio import BLOCK_S, RATE_HZ, Sound, resampled
 
 OnSound = Callable[[Sound], None]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from villa_ros.speech.sound import RATE_HZ, Sound
+from villa_ros.speech.audio import RATE_HZ, Sound
 
 _FLOOR_DB = 30.0  # what is this far below the loudest 20 ms counts as a pause
 _FRAME = RATE_HZ // 50

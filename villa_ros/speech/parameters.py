@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from villa_ros.parameters import START, ParameterError, descriptor, plain_value, setting, settings_of
+from villa_ros.node.parameters import START, ParameterError, descriptor, plain_value, setting, settings_of
 from villa_ros.speech.dialogue import ACCEPT, CONFIRM, LISTEN, DialogueConfig, DialogueError
 from villa_ros.speech.vocabulary import Vocabulary, VocabularyError, of_objects, shipped
 
@@ -66,7 +66,7 @@ class SpeechParameters:
         """Check what a range alone cannot show.
 
         Raises:
-            villa_ros.parameters.ParameterError: naming the value seen and the value wanted.
+            villa_ros.node.parameters.ParameterError: naming the value seen and the value wanted.
         """
         for name, row in TABLE.items():
             wanted = row.metadata["choices"]
@@ -118,7 +118,7 @@ def read(node: Node) -> SpeechParameters:
     """The values now in force.
 
     Raises:
-        villa_ros.parameters.ParameterError: they do not fit together.
+        villa_ros.node.parameters.ParameterError: they do not fit together.
     """
     values = {parameter.name: plain_value(parameter.value) for parameter in node.get_parameters(list(TABLE))}
     parameters = SpeechParameters(**values)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from villa_ros.speech.sound import BLOCK, BLOCK_S, Sound, silence
+from villa_ros.speech.audio import BLOCK, BLOCK_S, Sound, silence
 
 _SILENCE_AFTER_S = 2.0  # so that the last utterance is heard to end
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from villa_ros.speech.audio import Sound
 from villa_ros.speech.command_grammar import DETERMINERS, CommandGrammar
-from villa_ros.speech.letter_model import LetterModel
-from villa_ros.speech.sound import Sound
+from villa_ros.speech.ctc_model import LetterModel
 from villa_ros.speech.stop_phrases import SPOKEN_STOPS, is_spoken_stop
 from villa_ros.speech.vocabulary import Vocabulary, words
 from villa_ros.speech.whisper import Encoded, Whisper

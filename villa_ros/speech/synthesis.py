@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from villa_ros.speech.sound import Sound, read_wav
+from villa_ros.speech.audio import Sound, read_wav
 
 PROGRAM = "espeak-ng"
 _TIMEOUT_S = 30.0

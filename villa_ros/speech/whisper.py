@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from villa_ros.speech.sound import RATE_HZ, Sound
+from villa_ros.speech.audio import RATE_HZ, Sound
 
 if TYPE_CHECKING:
     from faster_whisper.tokenizer import Tokenizer

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from villa_ros.speech.ear import Ear, Speech
+from villa_ros.speech.audio import RATE_HZ, Blocks, Sound
 from villa_ros.speech.listener import Event, Listener, newest
-from villa_ros.speech.sound import RATE_HZ, Blocks, Sound
+from villa_ros.speech.voice_activity import Ear, Speech
 
 _FULL_S = 30.0  # of sound that may wait; more means that the machine cannot keep up
 _CLOSE_S = 10.0

@@ -1,6 +1,6 @@
 """Training in several processes: each takes other clips, and their gradients are averaged.
 
-Start them with `torchrun --nproc-per-node N -m villa_ros.cli train ...`. A step of a small model is many small
+Start them with `torchrun --nproc-per-node N -m villa_ros.cli.main train ...`. A step of a small model is many small
 operations: on CPUs one process per core with one thread each is worth almost N times one process, and a GPU waits for
 a single process most of the time, so several may share it.
 """

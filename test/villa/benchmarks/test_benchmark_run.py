@@ -21,7 +21,7 @@ from tiny_sets import FRAMES, MAKERS, NAMES, OTHERS, WORDS, Choosing, Told, labe
 
 from villa.benchmarks import BENCHMARKS, BenchmarkError, open_benchmark
 from villa.video_metrics_davis import merged
-from villa_ros.benchmark_run import (
+from villa_ros.evaluation.benchmark_run import (
     BenchmarkReport,
     BenchmarkRunError,
     VideoTask,

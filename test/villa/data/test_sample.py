@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 
 from villa.masks import RleMask, decode
-from villa_ros.bag import Bag
-from villa_ros.message_mapping import mask_from_message, nanoseconds
-from villa_ros.pipeline.frame import Frame
-from villa_ros.pipeline.request import Request
-from villa_ros.sample_bag import (
+from villa_ros.bags.reader import Bag
+from villa_ros.bags.sample import (
     CAMERA_INFO_TOPIC,
     COMMAND_TOPIC,
     DEPTH_TOPIC,
@@ -25,6 +22,9 @@ from villa_ros.sample_bag import (
     TRUTH_TOPIC,
     depth_mm,
 )
+from villa_ros.conversions.events import mask_from_message, nanoseconds
+from villa_ros.pipeline.frame import Frame
+from villa_ros.pipeline.request import Request
 
 SAMPLE = Path(__file__).resolve().parents[3] / "sample"
 BAG = SAMPLE / "tabletop"

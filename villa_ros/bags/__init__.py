@@ -1,0 +1,1 @@
+"""Bags read, written, played and recorded, by rosbags; the reader and the writers need no ROS."""

@@ -1,0 +1,315 @@
+"""Bags in: MCAP or sqlite3, a file or a rosbag2 folder, read without ROS.
+
+Whatever is wrong with a bag comes out as one `BagError` that says what was seen and what to do.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rosbags.highlevel import AnyReader
+
+from villa_ros.bags.typestore import villa_typestore
+from villa_ros.conversions.events import nanoseconds, request_from_message
+from villa_ros.conversions.images import BadImage, frame_from_compressed, frame_from_image
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
+
+    from villa_ros.pipeline.frame import Frame
+    from villa_ros.pipeline.request import Request
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+COMMAND = "villa_msgs/msg/Command"
+
+# Messages are stored as they arrived, which over a network is not quite the order of their stamps.
+_REORDER_FRAMES = 16
+_LARGEST_TIME_NS = 2**63 - 1
+
+
+class BagError(RuntimeError):
+    """A bag that cannot be used, or does not hold what was asked of it."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One message of a bag and when the recorder received it."""
+
+    topic: str
+    log_ns: int
+    message: Any
+
+
+class Bag:
+    """An open bag. Use it as a context manager.
+
+    Raises:
+        BagError: nothing there, no bag, damaged, or of a version or compression that cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bad_images: Counter[str] = Counter()  # why frames were left out, over all calls of `frames`
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Bag:
+        storage = _storage(self.path)
+        try:
+            self._reader = self._stack.enter_context(AnyReader([storage], default_typestore=villa_typestore()))
+        except Exception as error:  # rosbags lets whatever its parsers meet in a damaged file through
+            raise BagError(_damaged(self.path, error)) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Name -> message type of every topic that holds a message."""
+        return {
+            name: info.msgtype or "several types" for name, info in sorted(self._reader.topics.items()) if info.msgcount
+        }
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was received."""
+        return self._reader.start_time
+
+    @property
+    def duration_s(self) -> float:
+        """From the first message to the last."""
+        return max(0, self._reader.duration) / 1e9
+
+    def count(self, topic: str) -> int:
+        """How many messages the topic holds; 0 if it is not there."""
+        info = self._reader.topics.get(topic)
+        return info.msgcount if info else 0
+
+    def topics_of(self, *types: str) -> list[str]:
+        """The topics of these message types, in alphabetical order."""
+        return [name for name, kind in self.topics.items() if kind in types]
+
+    def choose_topic(self, wanted: str | None, types: Sequence[str], what: str, option: str) -> str:
+        """The topic asked for, or the only one of these types.
+
+        Raises:
+            BagError: it is not there, is of another type, or several would do and none was named; the message
+                lists what the bag holds.
+        """
+        found = self.topics_of(*types)
+        if wanted is not None:
+            if wanted in found:
+                return wanted
+            seen = f"is {self.topics[wanted]}" if wanted in self.topics else "is not in the bag"
+            raise BagError(f"topic {wanted} {seen}; {self._holding(found, what, types)}")
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BagError(f"{self.path} holds several {what} topics; choose one with {option}: {', '.join(found)}")
+        raise BagError(f"{self.path}: {self._holding(found, what, types)}")
+
+    def choose_image_topic(self, wanted: str | None = None) -> str:
+        """The image topic to use; no depth, and a raw topic rather than the compressed twin under its name.
+
+        Raises:
+            BagError: as `choose_topic`.
+        """
+        if wanted is None:
+            found = [
+                name
+                for name in self.topics_of(IMAGE, COMPRESSED_IMAGE)
+                if not any(part in name for part in ("depth", "Depth"))
+            ]
+            colour = [name for name in found if name.rpartition("/")[0] not in found]
+            if len(colour) == 1:
+                return colour[0]
+        return self.choose_topic(wanted, (IMAGE, COMPRESSED_IMAGE), "image", "--camera-topic")
+
+    def _holding(self, found: Sequence[str], what: str, types: Sequence[str]) -> str:
+        if found:
+            return f"its {what} topics are {', '.join(found)}"
+        listed = ", ".join(f"{name} ({kind})" for name, kind in self.topics.items()) or "nothing"
+        return f"no {what} topic ({' or '.join(types)}) in the bag; it holds {listed}"
+
+    def raw(
+        self, topics: Sequence[str] = (), span_ns: tuple[int, int] | None = None
+    ) -> Iterator[tuple[str, str, int, bytes]]:
+        """(topic, message type, log time in ns, serialized bytes) in log order, of these topics or of all.
+
+        `span_ns` are the first log time that is wanted and the first that is not; an index is used where there is one.
+
+        Raises:
+            BagError: the file is damaged at this place.
+        """
+        connections = self._connections(topics)
+        if topics and not connections:
+            return
+        start, stop = span_ns or (None, None)
+        messages = self._reader.messages(connections=connections, start=start, stop=stop)
+        while True:
+            try:
+                connection, log_ns, data = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise BagError(_damaged(self.path, error)) from error
+            yield connection.topic, connection.msgtype, log_ns, bytes(data)
+
+    def messages(self, topics: Sequence[str] = (), span_ns: tuple[int, int] | None = None) -> Iterator[Recorded]:
+        """The messages of these topics, or of all, in log order; see `raw` for `span_ns`.
+
+        Raises:
+            BagError: the file is damaged, or a message's type is defined neither in the bag nor here.
+        """
+        for topic, msgtype, log_ns, data in self.raw(topics, span_ns):
+            yield Recorded(topic, log_ns, self.deserialize(topic, msgtype, data))
+
+    def deserialize(self, topic: str, msgtype: str, data: bytes) -> Any:
+        """Serialized bytes of this bag -> message.
+
+        Raises:
+            BagError: unknown type, or bytes that are no such message.
+        """
+        try:
+            return self._reader.deserialize(data, msgtype)
+        except KeyError as error:
+            raise BagError(
+                f"topic {topic} holds {msgtype}, which neither the bag nor villa_ros defines; "
+                "record to MCAP, which stores definitions, or leave the topic out"
+            ) from error
+        except Exception as error:  # generated code meets any error in damaged bytes
+            raise BagError(f"topic {topic} holds a message that is no {msgtype} ({error}); record it again") from error
+
+    def frames(
+        self,
+        topic: str,
+        camera: str,
+        on_bad: Callable[[int, BadImage], None] | None = None,
+        span_ns: tuple[int, int] | None = None,
+    ) -> Iterator[Frame]:
+        """The frames of an image topic in the order of their stamps; see `raw` for `span_ns`.
+
+        A bad image is left out, counted in `bad_images` and told to `on_bad` together with its log time.
+
+        Raises:
+            BagError: the file is damaged, or not an image topic.
+        """
+        kind = self.topics.get(topic)
+        if kind not in (IMAGE, COMPRESSED_IMAGE):
+            raise BagError(f"topic {topic} is {kind or 'not in the bag'}; wanted {IMAGE} or {COMPRESSED_IMAGE}")
+        read = frame_from_image if kind == IMAGE else frame_from_compressed
+        waiting: list[tuple[int, int, Frame]] = []
+        for index, recorded in enumerate(self.messages([topic], span_ns)):
+            try:
+                frame = read(recorded.message, camera, recorded.log_ns)
+            except BadImage as bad:
+                self.bad_images[bad.reason] += 1
+                if on_bad:
+                    on_bad(recorded.log_ns, bad)
+                continue
+            heapq.heappush(waiting, (frame.header.stamp_ns, index, frame))
+            if len(waiting) > _REORDER_FRAMES:
+                yield heapq.heappop(waiting)[2]
+        while waiting:
+            yield heapq.heappop(waiting)[2]
+
+    def commands(self, topic: str, camera: str) -> list[Request]:
+        """The commands of a topic in the order of their stamps; a command without a stamp has its log time.
+
+        A command without request_id is named after its place, "command-3".
+
+        Raises:
+            BagError: the file is damaged, or the topic holds no commands.
+        """
+        if self.topics.get(topic) != COMMAND:
+            raise BagError(f"topic {topic} is {self.topics.get(topic, 'not in the bag')}; wanted {COMMAND}")
+        requests = []
+        for place, recorded in enumerate(self.messages([topic]), 1):
+            if nanoseconds(recorded.message.header.stamp) == 0:
+                recorded.message.header.stamp = _time_like(recorded.message.header.stamp, recorded.log_ns)
+            requests.append(request_from_message(recorded.message, request_id=f"command-{place}", camera=camera))
+        return sorted(requests, key=lambda request: request.stamp_ns)
+
+    def stamp_range(self, topic: str) -> tuple[int, int]:
+        """First and last header stamp of a topic in ns, reading no more of a message than its header.
+
+        Raises:
+            BagError: the topic is empty or its messages have no header.
+        """
+        first, last = _LARGEST_TIME_NS, -1
+        for stamp_ns, _ in self.stamps(topic):
+            first, last = min(first, stamp_ns), max(last, stamp_ns)
+        if last < 0:
+            raise BagError(f"topic {topic} holds no message")
+        return first, last
+
+    def stamps(self, topic: str) -> Iterator[tuple[int, int]]:
+        """Header stamp and log time in ns of each message, as logged, reading no more of it than its header.
+
+        Raises:
+            BagError: the file is damaged, or a message is too short for a header.
+        """
+        for _, msgtype, log_ns, data in self.raw([topic]):
+            yield header_stamp(data, msgtype), log_ns
+
+    def _connections(self, topics: Sequence[str]) -> list[Connection]:
+        return [connection for connection in self._reader.connections if connection.topic in topics]
+
+
+def header_stamp(data: bytes, msgtype: str) -> int:
+    """The stamp in ns of a serialized message that begins with a std_msgs/Header (CDR, either byte order).
+
+    Raises:
+        BagError: too short to hold one.
+    """
+    if len(data) < 12:
+        raise BagError(f"a {msgtype} of {len(data)} bytes is too short to hold a header; record it again")
+    sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return int(sec) * 1_000_000_000 + int(nanosec)
+
+
+def _time_like(stamp: Any, stamp_ns: int) -> Any:
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    return type(stamp)(sec=sec, nanosec=nanosec)
+
+
+def _storage(path: Path) -> Path:
+    """What rosbags should open: the file or folder itself, or the one file of a folder without metadata."""
+    if not path.exists():
+        raise BagError(f"no bag at {path}; give an .mcap or .db3 file or a rosbag2 folder")
+    if path.is_dir():
+        if (path / "metadata.yaml").exists():
+            return path
+        files = sorted(p for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
+        if len(files) == 1:
+            return files[0]
+        raise BagError(
+            f"{path} holds no metadata.yaml and {len(files)} bag files; give a rosbag2 folder or one of its files"
+        )
+    if path.suffix not in (".mcap", ".db3", ".bag"):
+        raise BagError(f"{path} is no bag: its name ends with {path.suffix!r}; wanted .mcap or .db3")
+    return path
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    seen = " ".join(str(error).split())
+    if "hash mismatch" in seen:
+        return (
+            f"{path} defines a message otherwise than it was recorded ({seen}): a wrong schema; record again from a "
+            "workspace with one version of the message, or take the topic out with: ros2 bag convert"
+        )
+    return (
+        f"{path} cannot be read ({seen}); it is damaged or was cut short. "
+        "An MCAP file may be repaired with: mcap recover, a folder with: ros2 bag reindex"
+    )

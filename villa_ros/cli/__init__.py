@@ -1,0 +1,1 @@
+"""The `villa` command: one file for each group of subcommands, and the tables that they print."""

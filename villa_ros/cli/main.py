@@ -1,0 +1,392 @@
+"""The `villa` command. Each command imports what it needs when it runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from villa_ros.cli.bench import bench, overhead, soak
+from villa_ros.cli.console import console as open_console
+from villa_ros.cli.console import console_on_replay
+from villa_ros.cli.evaluate import compare, evaluate
+from villa_ros.cli.models import download
+from villa_ros.cli.models import show as show_config
+from villa_ros.cli.rerun import rerun as show_in_rerun
+from villa_ros.cli.rerun import rerun_recording
+from villa_ros.cli.speech import bench_speech, speech
+from villa_ros.cli.terminal import expected, fail, need_ros, open_model, out, playing_bar, tracked, usage
+from villa_ros.cli.training import average, data_app, train
+from villa_ros.cli.tuning import convert, tune
+
+app = typer.Typer(
+    name="villa",
+    help="Segment and track what a spoken-style request means, in a camera's stream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Checkpoint = Annotated[
+    str, typer.Option(metavar="PATH", help="Model file or folder; empty: the one that ships with villa_ros.")
+]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
+Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation; 0: torch decides.")]
+CameraTopic = Annotated[
+    str | None, typer.Option("--camera-topic", help="Image topic; needed where the bag holds several.")
+]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        out.print(f"villa {_installed('villa-ros')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    bag: Annotated[
+        Path | None, typer.Option(help="Bag with commands and ground truth; default: the sample that ships.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/demo"),
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Measure through replay: no DDS, no dropped frame, no times.")
+    ] = False,
+    baseline: Annotated[
+        bool, typer.Option(help="Also measure the model when it ignores the words: one more pass.")
+    ] = True,
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Play a bag to the node over DDS, record what it publishes, measure it against the ground truth."""
+    from villa_ros.bags.player import PlayerError
+    from villa_ros.bags.reader import BagError
+    from villa_ros.bags.recorder import RecorderError
+    from villa_ros.bags.typestore import TypestoreError
+    from villa_ros.cli.demo_table import table
+    from villa_ros.evaluation import demo as demonstration
+    from villa_ros.replay.live_graph import LiveError
+    from villa_ros.runtime.package_share import share_path
+    from villa_ros.video.overlay_video import PictureError
+
+    with expected(BagError, LiveError, PictureError, PlayerError, RecorderError, TypestoreError, FileNotFoundError):
+        bag = bag or share_path("sample", "tabletop")
+        if offline:
+            model = open_model(checkpoint, device, threads)
+            done = demonstration.demo_offline(bag, folder, model, baseline=baseline, progress=tracked)
+        else:
+            done = demonstration.demo(
+                bag,
+                folder,
+                (lambda: open_model(checkpoint, device, threads)) if baseline else None,
+                checkpoint=checkpoint,
+                device=device,
+                threads=threads,
+                playing=playing_bar,
+                progress=tracked,
+            )
+    out.print(table(done.report, f"{bag.name}, {'replayed, no DDS' if offline else 'live over DDS'}"))
+    _paths(
+        ("recording", done.bag),
+        ("overlay video", done.overlay),
+        ("contact sheet", done.contact_sheet),
+        ("report", done.report_json),
+        ("node's log", done.node_log),
+    )
+    if problem := done.report.problem():
+        fail(problem)
+
+
+@app.command()
+def replay(
+    bag: Annotated[
+        Path | None, typer.Argument(help="An .mcap or .db3 file, or a rosbag2 folder; default: the sample.")
+    ] = None,
+    command: Annotated[
+        list[str] | None, typer.Option(help="A request in your words; repeat for more than one.")
+    ] = None,
+    at: Annotated[
+        list[float] | None,
+        typer.Option(min=0.0, metavar="SECONDS", help="When a request is made, after the first frame. (default: 1)"),
+    ] = None,
+    commands_from_bag: Annotated[
+        bool, typer.Option("--commands-from-bag", help="Repeat the commands recorded in the bag.")
+    ] = False,
+    command_topic: Annotated[
+        str | None, typer.Option(help="Topic of those commands; needed where the bag holds several.")
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Recording of a live run with ~/journal: repeat its steps and compare."),
+    ] = None,
+    camera_topic: CameraTopic = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/replay"),
+    pictures: Annotated[bool, typer.Option(help="Write overlay video and contact sheet.")] = True,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--draft-labels", metavar="FOLDER", help="Also write masks to correct; a new folder."),
+    ] = None,
+    console: Annotated[
+        bool, typer.Option("--console", help="Instead: play the bag at its own rate, with the console in a browser.")
+    ] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Also write run.rrd, which `villa rerun` opens in the Rerun viewer.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --console: port on 127.0.0.1; 0: any.")] = 8080,
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Run a bag through the node's own pipeline without DDS: every frame, the same result each time."""
+    from villa_ros.bags.reader import BagError
+    from villa_ros.bags.typestore import TypestoreError
+    from villa_ros.cli.run_summary import failed_requests, summary
+    from villa_ros.conversions.events import MappingError
+    from villa_ros.evaluation.labels.draft import DraftLabelsError, draft_labels
+    from villa_ros.replay import bag_replay as replaying
+    from villa_ros.runtime.package_share import share_path
+    from villa_ros.video.overlay_video import PictureError
+    from villa_ros.viewers.rerun.frame_times import FrameTimes
+    from villa_ros.viewers.rerun.viewer import RerunError, require_rerun
+
+    texts, times = command or [], at or [1.0]
+    if console and (like is not None or labels is not None or rerun):
+        usage("--console plays a bag for people to look at: leave --like, --draft-labels and --rerun out")
+    if bool(texts) + (commands_from_bag or command_topic is not None) + (like is not None) > 1:
+        usage("--command, --commands-from-bag and --like exclude each other; give one of them")
+    if len(times) not in (1, max(1, len(texts))):
+        usage(f"{len(times)} times --at for {len(texts)} requests; give one for each, or one for all")
+    if labels is not None and labels.exists():
+        usage(f"--draft-labels {labels}: it is there already, and may hold corrected labels; choose another folder")
+    with expected(
+        BagError, DraftLabelsError, FileNotFoundError, MappingError, PictureError, RerunError, TypestoreError
+    ):
+        if rerun:
+            require_rerun()
+        bag = bag or share_path("sample", "tabletop")
+        timed = FrameTimes(tracked)
+        if like is not None:
+            model = open_model(checkpoint, device, threads)
+            done, comparison = replaying.replay_like(
+                bag, like, model, folder, camera_topic=camera_topic, progress=timed, pictures=pictures
+            )
+        else:
+            requests = (
+                replaying.timed_requests(bag, texts, times, camera_topic)
+                if texts
+                # people at the console make requests of their own
+                else replaying.recorded_requests(bag, command_topic, needed=not console or commands_from_bag)
+            )
+            model = open_model(checkpoint, device, threads)
+            if console:
+                console_on_replay(bag, requests, model, camera_topic=camera_topic, port=port)
+                return
+            done = replaying.replay(
+                bag, requests, model, folder, camera_topic=camera_topic, progress=timed, pictures=pictures
+            )
+        drafted = None if labels is None else draft_labels(bag, camera_topic, done.run, labels)
+        shown_in_rerun = rerun_recording(bag, camera_topic, done.run, folder, timed) if rerun else None
+    out.print(summary(done.run, f"{bag.name}: {done.frames} frames"))
+    for reason, count in done.bad_images.items():
+        out.print(f"[yellow]left out {count} images: {escape(reason)}[/]")
+    shown = [("overlay video", done.overlay), ("contact sheet", done.contact_sheet)] if pictures else []
+    _paths(("recording", done.bag), *shown, ("for Rerun", shown_in_rerun))
+    if drafted is not None:
+        out.print(drafted.text(), highlight=False, markup=False, soft_wrap=True)
+    if like is not None:
+        out.print(comparison.verdict(), highlight=False, markup=False)
+        if not comparison.same:
+            fail(f"the repetition differs from {like}")
+    elif failed := failed_requests(done.run):
+        fail(f"{len(failed)} of {len(done.run.commands)} requests failed: {failed[0]}")
+
+
+@app.command()
+def segment(
+    source: Annotated[
+        str, typer.Argument(metavar="VIDEO|FOLDER|CAMERA", help="Video, folder of images, or camera index.")
+    ],
+    request: Annotated[str, typer.Option(help="What to look for, in your words.")],
+    at: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="When the request is made; it sees what came before.")
+    ] = 0.5,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=1000.0, help="Rate of a folder, or instead of a video's own.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="End after this long; a camera runs until Ctrl-C.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/segment"),
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Segment and track in any video, folder of images or camera, without ROS."""
+    from villa_ros.bags.reader import BagError
+    from villa_ros.bags.typestore import TypestoreError
+    from villa_ros.pipeline.image_view import ImageError
+    from villa_ros.replay.video_segmentation import SegmentError
+    from villa_ros.replay.video_segmentation import segment as run
+    from villa_ros.video.overlay_video import PictureError
+    from villa_ros.video.source import SourceError, open_source
+
+    with expected(BagError, ImageError, PictureError, SegmentError, SourceError, TypestoreError):
+        opened = open_source(source, "camera", fps, seconds)
+        model = open_model(checkpoint, device, threads)
+        done = run(opened, request, model, folder, at_s=at, progress=tracked)
+    out.print(f"[bold]> {escape(request)}[/]\n{escape(done.answer) or '(no words)'}", highlight=False)
+    out.print(f"masks on {done.frames_with_mask} of {done.frames} frames", highlight=False)
+    _paths(
+        ("overlay video", done.overlay),
+        ("contact sheet", done.contact_sheet),
+        ("tracks", done.tracks_json),
+        ("recording", done.bag),
+    )
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def node(
+    context: typer.Context,
+    image_topic: Annotated[str, typer.Option(help="Image topic; one that ends in /compressed is read so.")] = "image",
+    camera: Annotated[str, typer.Option(help="Name of the camera in topics and messages.")] = "camera",
+    parameters: Annotated[
+        Path | None, typer.Option("--params-file", exists=True, dir_okay=False, help="ROS parameter file.")
+    ] = None,
+    checkpoint: Checkpoint = "",
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> None:
+    """Start the ROS 2 node. What follows `--ros-args` is passed on, as in -p policy:=queue."""
+
+    need_ros()
+    from villa_ros.node.villa_node import main as run
+
+    arguments = ["--ros-args"]
+    if parameters is not None:
+        arguments += ["--params-file", str(parameters)]
+    given = {
+        "camera": f"cameras:=[{camera}]",
+        "image_topic": f"{camera}.image_topic:={image_topic}",
+        "checkpoint": f"checkpoint:='{checkpoint}'",
+        "device": f"device:={device}",
+        "threads": f"threads:={threads}",
+    }
+    for option, assignment in given.items():
+        # a parameter file must not be overruled by defaults that nobody typed
+        source = context.get_parameter_source(option)
+        if source is not None and source.name != "DEFAULT":
+            arguments += ["-p", assignment]
+    raise typer.Exit(run([sys.argv[0], *arguments, *[part for part in context.args if part != "--ros-args"]]))
+
+
+@app.command()
+def info(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="CONFIG", help="Name of a configuration, or its JSON file: what it amounts to."),
+    ] = None,
+    checkpoint: Checkpoint = "",
+) -> None:
+    """What is installed, where the shipped files are, and what the model is made of; or a named configuration."""
+    if config is not None:
+        show_config(config)
+        return
+    from villa_ros.replay.live_graph import have_ros
+    from villa_ros.runtime.package_share import share_path
+
+    for name in ("villa-ros", "torch", "transformers", "rosbags", "ros-rclpy"):
+        out.print(f"{name:<16}{_installed(name)}", highlight=False)
+    out.print(f"{'ROS 2':<16}{'available' if have_ros() else 'not here: villa demo --offline, replay, segment'}")
+    out.print(f"{'CPU cores':<16}{os.cpu_count()}", highlight=False)
+    with expected(FileNotFoundError):
+        out.print(f"{'share':<16}{share_path()}", highlight=False, soft_wrap=True)
+    for name in ("weights", "sample", "config"):
+        try:
+            place = str(share_path(name))
+        except FileNotFoundError as error:
+            place = str(error)
+        out.print(f"{name:<16}{place}", highlight=False, soft_wrap=True)
+    model = open_model(checkpoint, "cpu")
+    parts: dict[str, int] = getattr(model, "parameters_by_part", dict)()
+    for name, count in parts.items():
+        out.print(f"  {name:<18}{count / 1e6:6.1f} M parameters", highlight=False)
+
+
+@app.command()
+def labels(
+    folder: Annotated[Path, typer.Argument(help="What --draft-labels wrote, corrected or not.")],
+    bag: Annotated[
+        Path | None, typer.Option(help="The bag it was drafted from: makes a bag with ground truth of both.")
+    ] = None,
+    where: Annotated[Path, typer.Option("--out", help="With --bag: the new bag.")] = Path("out/truth"),
+) -> None:
+    """Check labels that a person corrected, and make a bag with ground truth of them."""
+    from villa_ros.bags.reader import BagError
+    from villa_ros.bags.typestore import TypestoreError
+    from villa_ros.evaluation.ground_truth_bag import TruthBagError, write_truth_bag
+    from villa_ros.evaluation.labels.read import LabelsError, read_labels
+
+    with expected(BagError, LabelsError, TruthBagError, TypestoreError):
+        read = read_labels(folder)
+        seen = f"{len(read.stamps)} frames, {len(read.corrected)} of them corrected, {len(read.objects)} objects"
+        out.print(f"{folder}: {seen}", highlight=False, soft_wrap=True)
+        for request_id, truth in read.truth().items():
+            meant = ", ".join(truth.objects) or "nothing that is there"
+            told = f"{request_id}: {truth.request.text!r} means {meant}, on {len(truth.stamps)} frames"
+            out.print(told, highlight=False, markup=False, soft_wrap=True)
+        made = None if bag is None else write_truth_bag(read, bag, where)
+    _paths(("ground truth", made))
+
+
+app.command("train")(train)
+app.command("average")(average)
+app.command("tune")(tune)
+app.command("convert")(convert)
+app.command("download")(download)
+app.command("eval")(evaluate)
+app.command("compare")(compare)
+app.command("bench")(bench)
+app.command("overhead")(overhead)
+app.command("console")(open_console)
+app.command("rerun")(show_in_rerun)
+app.command("speech")(speech)
+app.command("bench-speech")(bench_speech)
+app.command("soak")(soak)
+app.add_typer(data_app, name="data")
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _paths(*named: tuple[str, Path | None]) -> None:
+    for name, path in named:
+        if path is not None:
+            out.print(f"{name + ':':<15}{path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of `villa`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

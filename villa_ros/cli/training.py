@@ -1,0 +1,214 @@
+"""`villa train` and `villa data`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from villa_ros.cli.terminal import expected, fail, out, progress_bar
+
+data_app = typer.Typer(
+    help="Training scenes with ground truth, and the sample bag.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Phase(str, Enum):
+    """What a training run teaches."""
+
+    things = "things"
+    masks = "masks"
+    focus = "focus"
+    answers = "answers"
+    joint = "joint"
+
+
+class SplitName(str, Enum):
+    """A split of the benchmark; see `villa.data.splits`."""
+
+    train = "train"
+    val = "val"
+    val_unseen_phrase = "val-unseen-phrase"
+    test_seen = "test-seen"
+    test_unseen_object = "test-unseen-object"
+    test_unseen_phrase = "test-unseen-phrase"
+    test_occlusion = "test-occlusion"
+    test_long = "test-long"
+
+
+def train(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
+    phase: Annotated[
+        Phase, typer.Option(help="things, focus, answers, joint in this order; masks at any time.")
+    ] = Phase.joint,
+    init: Annotated[
+        Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    decay_steps: Annotated[int | None, typer.Option(min=0, help="Last steps, in which the rate falls to 0.")] = None,
+    clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step of each process.")] = None,
+    rate: Annotated[
+        float, typer.Option(help="Factor of the learning rates; 0.5 for weights that know much already.")
+    ] = 1.0,
+    usual: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the requests in the most usual sentences.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Shape, JSON; default: that of --init, else villa_small."),
+    ] = None,
+    validate: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Clips to see how far it has come: DATA/val.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of one torch operation.")] = 2,
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    loaders: Annotated[
+        int,
+        typer.Option(min=0, max=64, help="Processes that read clips for each training process; 0: one of its threads."),
+    ] = 0,
+) -> None:
+    """Train ViLLa on rendered clips; the same command goes on where an interrupted run stopped."""
+    from villa_ros.runtime.package_share import share_path
+
+    try:
+        from villa.config import ViLLaConfig
+        from villa.training.pretrained import PretrainedError
+        from villa.training.train import TrainError, recipe
+        from villa.training.train import train as run
+    except ImportError as error:
+        fail(f"{error}; training needs more packages: make data-setup")
+    chosen = {"steps": steps, "decay_steps": decay_steps, "clips_per_step": clips_per_step, "usual": usual}
+    with expected(PretrainedError, TrainError, OSError, ValueError):
+        file = share_path("configs", "villa_small.json") if config is None and init is None else config
+        shape = None if file is None else ViLLaConfig.from_json(file.read_text())
+        settings = recipe(
+            phase.value,
+            data,
+            folder,
+            init=init,
+            validate=validate,
+            seed=seed,
+            threads=threads,
+            device=device,
+            loaders=loaders,
+            rate=rate,
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+        run(settings, shape)
+
+
+def average(
+    before: Annotated[Path, typer.Argument(exists=True, help="Checkpoint that a training run started from.")],
+    after: Annotated[Path, typer.Argument(exists=True, help="Checkpoint that came of it.")],
+    path: Annotated[Path, typer.Option("--out", help="Checkpoint to write.")],
+    share: Annotated[float, typer.Option(help="How much of the weights after; the rest is of those before.")] = 0.5,
+) -> None:
+    """Write the mean of a checkpoint and of what training made of it: often better than either."""
+    from villa.checkpoint import CheckpointError
+    from villa.model import ViLLa
+    from villa.training.averaging import AverageError
+    from villa.training.averaging import average as mean
+
+    with expected(CheckpointError, AverageError, OSError):
+        mean(ViLLa.from_pretrained(before), ViLLa.from_pretrained(after), share).save_pretrained(path)
+    out.print(f"checkpoint: {path}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("build")
+def build(
+    folder: Annotated[Path, typer.Option("--out", help="Root folder; clips go to OUT/SPLIT/SEED.")],
+    split: Annotated[SplitName, typer.Option(help="Which scenes and requests.")] = SplitName.train,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Clips that shall be there afterwards; default: the split's.")
+    ] = None,
+    first_seed: Annotated[int | None, typer.Option(min=0, help="First clip's seed; default: the split's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip; default: the split's.")] = None,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames per second.")] = 5.0,
+    assets: Annotated[list[str] | None, typer.Option(help="Sources of objects; default: all installed.")] = None,
+    depth: Annotated[bool, typer.Option("--depth", help="Write depth maps too.")] = False,
+    hands: Annotated[
+        float, typer.Option(min=0, max=1, help="For training: share of what moves by itself that a hand moves.")
+    ] = 0.0,
+) -> None:
+    """Render a split's clips and write its requests; finished clips are kept, so an interrupted build goes on."""
+    with _rendering():
+        from villa.data.build import build as run
+        from villa.data.scene import SceneConfig
+        from villa.data.splits import split_of
+
+        about = split_of(split.value)
+        config = SceneConfig(frames=frames or about.frames, fps=fps, story=about.story, hands=hands)
+        report = run(folder, split.value, count, first_seed, workers, config, assets or None, depth)
+    out.print(
+        f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s, "
+        f"{report.requests} requests",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@data_app.command("sample")
+def sample(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the bag.")] = Path("out/sample"),
+) -> None:
+    """Render the sample bag anew; the same versions give the same bytes as the one that ships."""
+    with _rendering():
+        from villa_ros.bags.sample import build_sample
+
+        with progress_bar() as bar:
+            task = bar.add_task("rendering", total=None)
+            path = build_sample(folder, lambda done, count: bar.update(task, completed=done, total=count))
+    out.print(f"sample bag: {path}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("real")
+def real(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the split.")],
+    videos: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder with cup.mp4 and box.mp4, also gzipped.")
+    ] = Path("/usr/share/doc/opencv-doc/opencv4/html"),
+) -> None:
+    """Make a split of two real videos with outlines drawn by hand; the videos are those of Debian's opencv-doc."""
+    with _rendering():
+        from villa.data.real_videos import build as run
+
+        path = run(videos, folder)
+    out.print(f"requests: {path}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("show")
+def show(
+    clip: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of one clip.")],
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Contact sheet with the masks drawn; default: CLIP/sheet.png.")
+    ] = None,
+) -> None:
+    """Print what is in a rendered clip, and draw its masks."""
+    from villa.data.clips import ClipError
+    from villa_ros.video.clip_sheet import describe, write_sheet
+    from villa_ros.video.overlay_video import PictureError
+
+    with expected(ClipError, PictureError, OSError):
+        out.print(describe(clip))
+        path = write_sheet(clip, picture or clip / "sheet.png")
+    out.print(f"contact sheet: {path}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _rendering() -> Iterator[None]:
+    """What rendering needs beyond the package, told by name when it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        fail(f"{error}; rendering needs more packages: make data-setup")
+    except (OSError, ValueError, RuntimeError) as error:
+        fail(str(error))

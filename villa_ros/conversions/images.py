@@ -1,0 +1,83 @@
+"""sensor_msgs/Image and CompressedImage, of rclpy or of rosbags alike -> a checked frame. Needs no ROS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from villa_ros.conversions.events import header_from_message, nanoseconds
+from villa_ros.pipeline.depth import DepthImage, depth_image
+from villa_ros.pipeline.image_view import ENCODINGS, ImageView, compressed_view, raw_view
+from villa_ros.pipeline.image_view import ImageError as BadImage
+from villa_ros.runtime.optional_packages import installed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from villa_ros.pipeline.frame import Frame
+
+__all__ = ["BadImage", "depth_from_image", "frame_from_compressed", "frame_from_image"]
+
+
+def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
+    """sensor_msgs/Image -> frame. Keeps a view of the message's data, copies no pixel.
+
+    Encodings that this package does not know (Bayer, YUV) are left to cv_bridge where that is installed.
+
+    Raises:
+        BadImage: the fields contradict each other or the encoding is unknown; `reason` names which.
+    """
+    view = None if message.encoding in ENCODINGS else _bridged_view(message)
+    if view is None:
+        big_endian = bool(message.is_bigendian)
+        view = raw_view(message.height, message.width, message.encoding, message.step, message.data, big_endian)
+    return view.frame(camera, header_from_message(message.header), arrival_ns)
+
+
+def depth_from_image(message: Any) -> DepthImage:
+    """sensor_msgs/Image of depth -> its view in metres, without a copy.
+
+    Raises:
+        BadImage: no depth encoding, or sizes that contradict each other.
+    """
+    return depth_image(
+        nanoseconds(message.header.stamp), message.height, message.width, message.encoding, message.step,
+        message.data, bool(message.is_bigendian),
+    )  # fmt: skip
+
+
+def frame_from_compressed(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
+    """sensor_msgs/CompressedImage (JPEG or PNG, told by its bytes) -> frame. Reads the size, decodes nothing.
+
+    Raises:
+        BadImage: neither of the two, cut short or without a size. `Frame.rgb` raises it too, for damage that
+            the headers do not show.
+    """
+    return compressed_view(message.data).frame(camera, header_from_message(message.header), arrival_ns)
+
+
+def _bridged_view(message: Any) -> ImageView | None:
+    """The same through cv_bridge; None where that is not installed or does not know the encoding either."""
+    package = installed("cv_bridge")
+    if package is None:
+        return None
+    bridge = package.CvBridge()
+    try:
+        bridge.encoding_to_cvtype2(message.encoding)
+    except Exception:
+        return None
+    if message.height <= 0 or message.width <= 0 or len(message.data) != message.step * message.height:
+        raise BadImage(
+            "size",
+            f"{message.encoding} image of {message.width}x{message.height} px with step {message.step} holds "
+            f"{len(message.data)} bytes: the publisher's size fields and its data disagree",
+        )
+
+    def rgb() -> NDArray[np.uint8]:
+        try:
+            return np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"), np.uint8)
+        except Exception as error:
+            raise BadImage("undecodable", f"cv_bridge cannot turn {message.encoding} into rgb8: {error}") from error
+
+    return ImageView(message.height, message.width, message.encoding, len(message.data), rgb)

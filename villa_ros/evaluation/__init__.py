@@ -1,0 +1,1 @@
+"""Scenarios, pass criteria and ground truth: does it work, and is it better than before?"""

@@ -1,0 +1,1 @@
+"""Masks that a person corrects, written and read back."""

@@ -1,0 +1,1 @@
+"""The lifecycle node: subscriptions, publishers, parameters, diagnostics and the action."""

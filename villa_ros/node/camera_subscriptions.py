@@ -1,0 +1,134 @@
+"""What comes in from one camera: images, and calibration and depth where it has them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from villa_ros.conversions.events import nanoseconds
+from villa_ros.conversions.images import BadImage, frame_from_compressed, frame_from_image
+from villa_ros.node.diagnostics import CameraHealth
+from villa_ros.runtime import qos
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+    from villa_ros.node.depth_topics import LiftedMirrors
+    from villa_ros.node.parameters import Parameters
+    from villa_ros.pipeline.frame import Frame
+
+LOG_PERIOD_S = 5.0  # one line per cause and period, however many images are bad
+
+Guard = Callable[[str, Callable[..., None]], Callable[..., None]]
+
+
+class CameraInputs:
+    """Subscriptions of one camera. Callbacks check and hand over, nothing else.
+
+    `chosen` gives the parameters in force, `offer` takes a good frame, and `guard` wraps every callback.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        camera: str,
+        chosen: Callable[[], Parameters],
+        offer: Callable[[Frame], None],
+        lifted: LiftedMirrors,
+        guard: Guard,
+        health: CameraHealth | None = None,
+    ) -> None:
+        """Subscribe. `health`: the counts of earlier, where the node was active before.
+
+        Raises:
+            ValueError: a topic name that is none.
+        """
+        self.enabled = True
+        self._node = node
+        self._camera = camera
+        self._chosen = chosen
+        self._offer = offer
+        self._lifted = lifted
+        self._guard = guard
+        self._subscriptions: list[Any] = []
+        own = chosen().of_cameras[camera]
+        topic = chosen().image_topic(camera)
+        resolved = self._resolved(topic)
+        self.health = health or CameraHealth(resolved)
+        compressed = own.transport == "compressed" or (own.transport == "auto" and resolved.endswith("/compressed"))
+        kind, convert = (CompressedImage, frame_from_compressed) if compressed else (Image, frame_from_image)
+        try:
+            self._listen(kind, topic, partial(self._on_image, convert))
+            if own.depth_topic:
+                self._listen(CameraInfo, own.camera_info_topic, self._on_info)
+                self._listen(Image, own.depth_topic, self._on_depth)
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def _listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        self._resolved(topic)
+        guarded = self._guard(topic, callback)
+        overridable = qos.overridable()
+        self._subscriptions.append(
+            self._node.create_subscription(kind, topic, guarded, qos.images(), qos_overriding_options=overridable)
+        )
+
+    def _resolved(self, topic: str) -> str:
+        try:
+            return str(self._node.resolve_topic_name(topic))
+        except Exception as error:  # several kinds, and not all of them name the topic
+            raise ValueError(f"topic {topic!r} of camera {self._camera!r} is no topic name: {error}") from error
+
+    def _on_image(self, convert: Callable[[Any, str, int], Frame], message: Any) -> None:
+        arrival_ns = time.monotonic_ns()
+        stamp_ns = nanoseconds(message.header.stamp)
+        self.health.arrived(arrival_ns / 1e9, stamp_ns)
+        reason = self._ignored(stamp_ns)
+        if reason:
+            self.health.ignored[reason] += 1
+            return
+        try:
+            frame = convert(message, self._camera, arrival_ns)
+        except BadImage as error:
+            self.health.bad_image(error.reason, str(error))
+            self._warn(f"dropped an image of {self.health.topic}: {error}")
+            return
+        self._offer(frame)
+
+    def _ignored(self, stamp_ns: int) -> str:
+        """Why an image is not even looked at; empty where it is."""
+        if not self.enabled:
+            return "disabled"
+        chosen = self._chosen()
+        if not (chosen.stale_after_s or chosen.future_tolerance_s):
+            return ""
+        age_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
+        if chosen.stale_after_s and age_s > chosen.stale_after_s:
+            return "stale_stamp"
+        if chosen.future_tolerance_s and -age_s > chosen.future_tolerance_s:
+            return "future_stamp"
+        return ""
+
+    def _on_info(self, message: Any) -> None:
+        wrong = self._lifted.cameras[self._camera].calibration(message)
+        if wrong:
+            self._warn(f"calibration of camera {self._camera!r}: {wrong}")
+
+    def _on_depth(self, message: Any) -> None:
+        wrong = self._lifted.depth(self._camera, message)
+        if wrong:
+            self._warn(f"dropped a depth image of camera {self._camera!r}: {wrong}")
+
+    def _warn(self, text: str) -> None:
+        self._node.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)

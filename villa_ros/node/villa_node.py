@@ -1,0 +1,427 @@
+"""The lifecycle node: it declares, wires and gates. What a command or a frame leads to is the pipeline's business."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from villa_msgs.msg import Command
+from villa_ros.conversions.events import request_from_message
+from villa_ros.node import parameters
+from villa_ros.node.camera_subscriptions import LOG_PERIOD_S, CameraInputs
+from villa_ros.node.diagnostics import (
+    CameraHealth,
+    CommandHealth,
+    ModelHealth,
+    NodeHealth,
+    depth_finding,
+    status,
+    worker_finding,
+)
+from villa_ros.node.publishers import Outputs
+from villa_ros.node.segment_video_action import SegmentAction
+from villa_ros.pipeline import command_validation
+from villa_ros.pipeline.config import ConfigError
+from villa_ros.pipeline.events import Event, StatusEvent
+from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
+from villa_ros.pipeline.worker import Worker
+from villa_ros.runtime import qos, ros_process
+from villa_ros.runtime.allocator import keep_large_blocks, reserve
+from villa_ros.runtime.model_loading import free_memory, limit_threads, load_model
+from villa_ros.runtime.process import use_shared_memory_profile
+from villa_ros.runtime.token_bucket import RateLimit
+
+if TYPE_CHECKING:
+    from villa.interface import SegmentationModel
+    from villa_ros.pipeline.frame import Frame
+
+ModelFactory = Callable[[str, str], "SegmentationModel"]  # (checkpoint, device) -> model
+
+_DIAGNOSTICS_PERIOD_S = 1.0
+
+
+class VillaNode(LifecycleNode):
+    """Images and commands in; tracks, tracklets, answers, states and overlays out (docs/node.md).
+
+    Configuring loads the model (or activating, by parameter), activating opens the inputs. All callbacks run in one
+    thread; the model runs in the pipeline's worker. `model_factory` makes the model from the parameters `checkpoint`
+    and `device`.
+    """
+
+    def __init__(self, model_factory: ModelFactory = load_model, **node_options: Any) -> None:
+        super().__init__("villa_node", **node_options)
+        parameters.declare(self)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._model_factory = model_factory
+        self._chosen = parameters.Parameters()
+        self._configured = False
+        self._model: SegmentationModel | None = None
+        self._worker: Worker | None = None
+        self._outputs: Outputs | None = None
+        self._cameras: dict[str, CameraInputs] = {}
+        self._counts: dict[str, CameraHealth] = {}  # of every camera since configuring
+        self._inputs: list[Any] = []
+        self._enabled = True
+        self._health = NodeHealth()
+        self._model_health = ModelHealth()
+        self._commands = CommandHealth()
+        self._rate = RateLimit()
+        nonce = secrets.token_hex(4)
+        self._new_request_id = (f"{nonce}-r{count}" for count in itertools.count(1))
+        self._profile = use_shared_memory_profile()
+
+        self.create_service(Trigger, "~/stop", self._answering("stop", self._on_stop))
+        self.create_service(Trigger, "~/reset", self._answering("reset", self._on_reset))
+        self.create_service(SetBool, "~/set_enabled", self._answering("set_enabled", self._on_set_enabled))
+        self._action = SegmentAction(
+            self,
+            self._request,
+            self._submit,
+            self._stop,
+            lambda: self._worker is not None,
+            self.get_parameter("result_timeout_s").value,
+        )
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
+        report = self._guarded("diagnostics", lambda *_: self._publish_diagnostics())
+        self.create_timer(_DIAGNOSTICS_PERIOD_S, report, clock=steady)
+        if self.get_parameter("autostart").value:
+            self._autostart = self.create_timer(0.0, self._start_by_itself, clock=steady)
+
+    # Lifecycle
+
+    def _start_by_itself(self) -> None:
+        self._autostart.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the parameters, load the model, announce the outputs. A failure can be retried."""
+        try:
+            chosen = parameters.read(self)
+            chosen.pipeline_config()
+            limit_threads(chosen.threads)
+            if chosen.load_when == "configure":
+                self._load(chosen)
+            self._commands = CommandHealth()
+            self._outputs = Outputs(self, chosen, self._commands)
+        except Exception as error:  # whatever a checkpoint, a driver or a middleware can throw
+            self._unload()
+            return self._failed("configure", error)
+        self._health.last_error = ""
+        self._chosen = chosen
+        self._configured = True
+        self._counts = {}
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker and open the inputs. A failure can be retried."""
+        assert self._outputs is not None
+        try:
+            if self._model is None:
+                self._load(self._chosen)
+            assert self._model is not None
+            self._worker = Worker(self._model, self._chosen.pipeline_config(), self._emit)
+            self._worker.start()
+            self._outputs.start()
+            self._open_inputs()
+        except Exception as error:  # a checkpoint, a topic name or an override of its quality of service
+            self._halt()
+            self._unload_if_idle()
+            return self._failed("activate", error)
+        self._health.last_error = ""
+        self.get_logger().info(f"listening: {', '.join(camera.health.topic for camera in self._cameras.values())}")
+        return super().on_activate(state)
+
+    def _load(self, chosen: parameters.Parameters) -> None:
+        started_s = time.monotonic()
+        self.get_logger().info(f"loading the model on {chosen.device}")
+        self._model_health = ModelHealth(chosen.checkpoint or "the one shipped with the package", chosen.device)
+        self._model = self._model_factory(chosen.checkpoint, chosen.device)
+        reserve()
+        self._model_health.loaded_after_s = time.monotonic() - started_s
+        self.get_logger().info(f"model ready after {self._model_health.loaded_after_s:.1f} s")
+
+    def _unload(self) -> None:
+        if self._model is not None:
+            self._model = None
+            free_memory()
+        self._model_health.loaded_after_s = None
+
+    def _unload_if_idle(self) -> None:
+        if self._chosen.load_when == "activate":
+            self._unload()
+
+    def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
+        self._health.last_error = f"cannot {transition}: {error}"
+        self.get_logger().error(f"{self._health.last_error} [{type(error).__name__}]")
+        return TransitionCallbackReturn.FAILURE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Close the inputs and end every request; the model stays loaded unless `load_when` says otherwise."""
+        self._halt()
+        self._unload_if_idle()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model and take the outputs off the graph."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """From any state: end every request and let go of everything."""
+        self._halt()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an unexpected exception in a transition: back to unconfigured, where it can be tried again."""
+        self.get_logger().error("a transition failed; back to unconfigured")
+        self._halt()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """End every request while their last states can still be published."""
+        self._halt()
+        self._release()
+
+    def _halt(self) -> None:
+        for entity in self._inputs:
+            self.destroy_subscription(entity)
+        self._inputs.clear()
+        for camera in self._cameras.values():
+            camera.close()
+        self._cameras.clear()
+        if self._worker is not None:
+            self._worker.stop()
+            if not self._worker.close():
+                self.get_logger().warning("a model call is still running; its result will be discarded")
+            self._worker = None
+        if self._outputs is not None:
+            self._outputs.stop()
+
+    def _release(self) -> None:
+        self._configured = False
+        self._unload()
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+
+    # Parameters
+
+    def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
+        """Refuse what does not fit, and let what may change at any time take effect."""
+        asked = parameters.asked_for(changes)
+        if not self._configured:
+            return SetParametersResult(successful=True)  # all is read, and judged, when configuring
+        try:
+            new = self._chosen.changed(asked)
+        except (parameters.ParameterError, ConfigError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if new != self._chosen:
+            self._chosen = new
+            if self._outputs is not None:
+                self._outputs.overlay = new.overlay
+            if self._worker is not None:
+                self._worker.configure(new.pipeline_config())
+        return SetParametersResult(successful=True)
+
+    # Inputs
+
+    def _open_inputs(self) -> None:
+        assert self._outputs is not None
+        for camera in self._chosen.cameras:
+            inputs = CameraInputs(
+                self,
+                camera,
+                lambda: self._chosen,
+                self._on_frame,
+                self._outputs.lifted,
+                self._guarded,
+                self._counts.get(camera),
+            )
+            inputs.enabled = self._enabled
+            self._cameras[camera] = inputs
+            self._counts[camera] = inputs.health
+        self._listen(Command, "~/command", self._on_command, qos.commands())
+        self._listen(String, "~/command_text", self._on_command_text, qos.commands())
+
+    def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
+        guarded = self._guarded(topic, callback)
+        self._inputs.append(
+            self.create_subscription(kind, topic, guarded, profile, qos_overriding_options=qos.overridable())
+        )
+
+    def _guarded(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
+        """What `callback` raises is logged and counted; it must never end the node."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except Exception as error:
+                self._fault(name, error)
+
+        return guarded
+
+    def _answering(self, name: str, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """The same for a service: what `callback` raises is its answer."""
+
+        def answering(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                self._fault(name, error)
+                return _answered(response, False, self._health.last_error)
+
+        return answering
+
+    def _fault(self, name: str, error: Exception) -> None:
+        if self._health.failed(name, error) == 1:
+            self.get_logger().error(f"{self._health.last_error}\n{traceback.format_exc()}")
+        else:
+            self.get_logger().error(self._health.last_error, throttle_duration_sec=LOG_PERIOD_S)
+
+    def _on_frame(self, frame: Frame) -> None:
+        assert self._worker is not None
+        assert self._outputs is not None
+        self._outputs.frame(frame)
+        self._worker.offer(frame)
+
+    def _on_command(self, message: Any) -> None:
+        self._submit(self._request(message))
+
+    def _on_command_text(self, message: Any) -> None:
+        stamp_ns = self.get_clock().now().nanoseconds
+        self._submit(self._completed(Request("", message.data, camera="", stamp_ns=stamp_ns)))
+
+    def _request(self, message: Any) -> Request:
+        return self._completed(request_from_message(message, camera=""))
+
+    def _completed(self, request: Request) -> Request:
+        """Fill in what the command left to the node."""
+        if not request.request_id:
+            # a stop that names nothing means everything
+            action = Action.STOP_ALL if request.action is Action.STOP else request.action
+            request = replace(request, request_id=next(self._new_request_id), action=action)
+        return replace(
+            request,
+            camera=request.camera or self._chosen.cameras[0],
+            timeout_s=request.timeout_s or self._chosen.default_timeout_s,
+        )
+
+    def _submit(self, request: Request) -> str:
+        """Hand a command over; returns the id its states are reported under."""
+        assert self._worker is not None
+        assert self._outputs is not None
+        self._commands.received += 1
+        if not self._enabled:
+            text = "the node is disabled; call ~/set_enabled with true"
+            return self._reject(request, ErrorCode.MODEL_NOT_READY, text)
+        asks = command_validation.meaning(request) in (Action.SEGMENT, Action.FOLLOW_UP)
+        if asks and not self._rate.passes(time.monotonic(), self._chosen.command_rate_hz):
+            text = f"more than {self._chosen.command_rate_hz:g} commands a second: wait, or raise command_rate_hz"
+            return self._reject(request, ErrorCode.BUSY, text)
+        self._outputs.request(request)
+        return self._worker.submit(request)
+
+    def _reject(self, request: Request, code: ErrorCode, message: str) -> str:
+        self._emit(StatusEvent(request.request_id, RequestState.REJECTED, code, message))
+        return request.request_id
+
+    def _stop(self, request_id: str) -> None:
+        if self._worker is not None:
+            self._worker.stop(request_id)
+
+    def _emit(self, event: Event) -> None:
+        """The pipeline's sink: called from the worker's thread or a callback's."""
+        if self._outputs is not None:
+            self._outputs(event)
+        self._action.observe(event)
+
+    # Services
+
+    def _on_stop(self, request: Any, response: Any) -> Any:
+        if self._worker is None:
+            return _answered(response, False, "not active: nothing runs")
+        ended = self._worker.stop()
+        return _answered(response, True, f"ended {len(ended)} requests: {', '.join(ended)}")
+
+    def _on_reset(self, request: Any, response: Any) -> Any:
+        if self._worker is None:
+            return _answered(response, False, "not active: there is nothing to reset")
+        self._worker.reset()
+        return _answered(response, True, "ended every request, forgot conversations and buffered frames")
+
+    def _on_set_enabled(self, request: Any, response: Any) -> Any:
+        self._enabled = request.data
+        for camera in self._cameras.values():
+            camera.enabled = self._enabled
+        if not self._enabled and self._worker is not None:
+            self._worker.stop()
+        return _answered(response, True, "enabled" if self._enabled else "disabled: images are ignored")
+
+    # Diagnostics
+
+    def _publish_diagnostics(self) -> None:
+        name = self.get_name()
+        now_s = time.monotonic()
+        state = self._state_machine.current_state[1]
+        findings = {
+            "lifecycle": self._health.report(state, enabled=self._enabled),
+            "model": self._model_health.report(),
+        }
+        if self._worker is not None and self._outputs is not None:
+            stats = self._worker.stats()
+            limit_hz = self._chosen.min_image_rate_hz
+            for camera, inputs in self._cameras.items():
+                health = inputs.health
+                health.processed(now_s, stats.cameras[camera])
+                publishers = self.count_publishers(health.topic)
+                findings[f"camera {camera}"] = health.report(now_s, publishers, limit_hz, self._profile)
+            for camera, lifted in self._outputs.lifted.cameras.items():
+                topic = self._chosen.of_cameras[camera].depth_topic
+                findings[f"depth {camera}"] = depth_finding(lifted.stats(), topic)
+            findings["commands"] = self._commands.report()
+            failures = self._outputs.flat.failures + self._outputs.lifted.failures
+            findings["worker"] = worker_finding(stats, len(self._worker.active), failures)
+        node_id = self.get_fully_qualified_name()
+        lines = [status(f"{name}: {line}", node_id, finding) for line, finding in findings.items()]
+        message = DiagnosticArray(status=lines)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def _answered(response: Any, success: bool, message: str) -> Any:
+    response.success, response.message = success, message
+    return response
+
+
+def spin(make_node: Callable[[], VillaNode], args: Sequence[str] | None = None) -> int:
+    """Run a node until SIGINT or SIGTERM, end its requests, and return the exit code."""
+    keep_large_blocks()
+    use_shared_memory_profile()
+    return ros_process.spin("villa_node", make_node, (ParameterException,), args)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of `villa_node`."""
+    return spin(VillaNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Videos read and written, and the sheets of pictures made of them."""

@@ -1,0 +1,153 @@
+"""A video of a run that browsers play: one picture for each frame of a camera, at a constant rate.
+
+Browsers do not play the mp4v of `overlay.mp4`, and OpenCV's wheels have no H.264. VP8 in WebM is what both sides have;
+VP9 would be a quarter smaller and takes seven times as long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from villa_ros.bags.reader import Bag
+from villa_ros.bags.run import Run
+from villa_ros.pipeline.events import TrackedInstance
+from villa_ros.pipeline.overlay import draw
+from villa_ros.video.overlay_video import Caption, PictureError, Rgb, draw_run, even
+
+SUFFIX = ".webm"
+MAX_WIDTH_PX = 640
+_RATES = (1.0, 60.0)  # frames/s; a recording with a long pause in it would play at next to none
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class WebVideo:
+    """A video and what it shows: picture i is the frame of `stamps_ns[i]`, on the screen from i / fps seconds on."""
+
+    file: Path
+    fps: float
+    stamps_ns: tuple[int, ...]
+
+
+class WebVideoWriter:
+    """Writes one WebM file frame by frame, at most `MAX_WIDTH_PX` wide; a context manager.
+
+    Raises:
+        PictureError: OpenCV cannot write here.
+    """
+
+    def __init__(self, file: Path, fps: float) -> None:
+        if file.suffix != SUFFIX:
+            raise PictureError(f"{file} ends with {file.suffix!r}; a video for browsers has to end with {SUFFIX}")
+        self.file = file
+        self._fps = fps
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> WebVideoWriter:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption) -> None:
+        """Draw one frame [H, W, 3]."""
+        # Shrunk before it is drawn on: letters stay as sharp as the video can be.
+        picture = even(draw(narrowed(rgb, MAX_WIDTH_PX), instances, caption.request, caption.answer))
+        if self._writer is None:
+            self._writer = self._opened(picture)
+        height, width = self._size
+        if picture.shape[:2] != (height, width):  # the stream changed its size; a video cannot
+            picture = np.asarray(cv2.resize(picture, (width, height)), np.uint8)
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def _opened(self, picture: Rgb) -> cv2.VideoWriter:
+        self._size = (picture.shape[0], picture.shape[1])
+        # OpenCV says on stderr that WebM has no tag for VP8: it has names instead of tags, and all is well.
+        writer = cv2.VideoWriter(str(self.file), cv2.VideoWriter.fourcc(*"VP80"), self._fps, self._size[::-1])
+        if not writer.isOpened():
+            raise PictureError(
+                f"OpenCV cannot write {self.file} (VP8, {self._size[1]}x{self._size[0]} px, {self._fps:g} fps); "
+                "is the folder writable, and does this OpenCV have FFmpeg with libvpx?"
+            )
+        return writer
+
+
+def write_web_video(
+    bag: Bag, topic: str, camera: str, run: Run, file: Path, drawn: Callable[[], None] = lambda: None
+) -> WebVideo:
+    """Draw what a run says of one camera on the frames of the open bag it was made from.
+
+    `drawn` is called after each frame. `file` has to end with .webm; its stamps are written beside it as JSON, where
+    `read_web_video` finds them.
+
+    Raises:
+        BagError: the bag is damaged or lacks the topic.
+        PictureError: nothing can be written here, or no frame can be decoded.
+    """
+    fps = _rate(bag.count(topic), *bag.stamp_range(topic))
+    stamps = []
+    with WebVideoWriter(file, fps) as writer:
+        for frame in draw_run(bag.frames(topic, camera), _of_camera(run, camera), writer):
+            stamps.append(frame.header.stamp_ns)
+            drawn()
+    if not stamps:
+        raise PictureError(f"{topic} of {bag.path} holds no frame that can be drawn; see the run's bad images")
+    values = {"schema": _SCHEMA, "fps": fps, "stamps_ns": stamps}
+    _stamps_file(file).write_text(json.dumps(values), "utf-8")
+    return WebVideo(file, fps, tuple(stamps))
+
+
+def read_web_video(file: Path) -> WebVideo:
+    """A video that `write_web_video` wrote.
+
+    Raises:
+        PictureError: it or its stamps are missing.
+    """
+    beside = _stamps_file(file)
+    if not file.is_file():
+        raise PictureError(f"{file} is not there; run villa eval again")
+    try:
+        values = json.loads(beside.read_text("utf-8"))
+        return WebVideo(file, float(values["fps"]), tuple(int(stamp) for stamp in values["stamps_ns"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PictureError(f"{beside} does not hold the stamps of a video ({error}); run villa eval again") from error
+
+
+def narrowed(rgb: Rgb, width_px: int) -> Rgb:
+    """Image [H, W, 3], shrunk to `width_px` where it is wider."""
+    height, width = rgb.shape[:2]
+    if width <= width_px:
+        return rgb
+    size = (width_px, max(1, round(height * width_px / width)))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _of_camera(run: Run, camera: str) -> Run:
+    """Its tracks and requests only: cameras may share stamps. A command that names no camera is for every one."""
+    return replace(
+        run,
+        tracks=[timed for timed in run.tracks if timed.value.camera == camera],
+        commands={name: timed for name, timed in run.commands.items() if timed.value.camera in ("", camera)},
+    )
+
+
+def _rate(frames: int, first_ns: int, last_ns: int) -> float:
+    """Frames/s, with two decimals: what OpenCV makes of more is another rate, and pictures drift from their times."""
+    measured = (frames - 1) * 1e9 / (last_ns - first_ns) if last_ns > first_ns else 1.0
+    return round(min(max(measured, _RATES[0]), _RATES[1]), 2)
+
+
+def _stamps_file(file: Path) -> Path:
+    return file.with_name(file.name + ".json")
