@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from villa import masks
-from villa.clip import Segmentation, Tracklet
+from villa.inference.video import Segmentation, Tracklet
 
 
 class ColourModel:
-    """villa.evaluate.EvaluatedModel over colours: "red" in the text means the red pixels."""
+    """villa.evaluation.split_evaluation.EvaluatedModel over colours: "red" in the text means the red pixels."""
 
     def segment(
         self, video: Sequence[np.ndarray], text: str, *, fps: float = 10.0, history: Sequence[tuple[str, str]] = ()

@@ -12,11 +12,11 @@ import pytest
 import torch
 from test_cli import villa
 
-from villa.checkpoint import save
+from villa.checkpoints.checkpoint import save
 from villa.data.benchmark import annotate
 from villa.data.splits import SPLITS
-from villa.evaluate import Score, evaluate_video
-from villa.model import ViLLa
+from villa.evaluation.split_evaluation import Score, evaluate_video
+from villa.modeling.villa import ViLLa
 from villa_ros.cli.training import SplitName
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "villa"))
@@ -73,7 +73,7 @@ def test_eval_with_a_least_presence_of_its_own(
         used.append(model.config.least_presence)
         return evaluate_video(model, *about, **more)
 
-    monkeypatch.setattr("villa.evaluate.evaluate_video", scored)
+    monkeypatch.setattr("villa.evaluation.split_evaluation.evaluate_video", scored)
     options = ("--limit", "1", "--requests", "1", "--checkpoint", checkpoint, "--out", tmp_path / "eval.json")
     given = ("eval", "--data", clips, *options)
     assert villa(*given)[0] == 0

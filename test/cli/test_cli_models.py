@@ -86,7 +86,7 @@ def test_info_of_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_download_becomes_a_checkpoint_that_loads_and_says_that_it_is_untrained(
     hub: LocalHub, config: Path, tmp_path: Path, published: dict[str, dict[str, bytes]]
 ) -> None:
-    from villa.model import ViLLa
+    from villa.modeling.villa import ViLLa
 
     out = tmp_path / "out"
     code, told, complained = villa("download", config, "--out", out)
@@ -295,7 +295,7 @@ def test_a_model_is_measured_part_by_part(config: Path, tmp_path: Path) -> None:
 def test_the_fast_pass_is_measured_with_full_memories(
     config: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
-    from villa.sam2.memory import Sam2Memory
+    from villa.modeling.segmenters.sam2.memory import Sam2Memory
 
     read: list[tuple[int, int]] = []
     plain = Sam2Memory.pointers

@@ -104,8 +104,8 @@ def test_dropped_frames_lower_the_coverage_and_not_the_score(truth_bag: Path) ->
 
 
 def test_half_overlap_scores_what_davis_scores(truth_bag: Path) -> None:
+    from villa.evaluation.davis_jf import boundary_accuracy, region_similarity
     from villa.masks import decode
-    from villa.metrics import boundary_accuracy, region_similarity
 
     run = run_of([shown(8, box(10 + 6))], ANSWERS)
     (red, _) = evaluate(run, read_truth(truth_bag, "/command", "camera"), live=True).rows

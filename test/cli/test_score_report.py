@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from villa.score_table import Row
+from villa.evaluation.score_table import Row
 from villa_ros.cli.score_tables import score_report
 
 BASELINES = {"words_ignored": 0.123, "largest": 0.234, "random": 0.345, "bag_of_words": 0.456}

@@ -15,7 +15,7 @@ import pytest
 from colour_model import load_colours, load_fragile
 from spread_work import Begin, load_nothing, marks, square, threads, trouble
 
-from villa.evaluate import Shown, evaluate
+from villa.evaluation.split_evaluation import Shown, evaluate
 from villa_ros.bench.parallel import SpreadingBenchError, draw_split, measure
 from villa_ros.evaluation.split_run import UnscoredError, score_split
 from villa_ros.parallel.dispatch import WORKER_DIED, Failed, SpreadingError, share_of_cores, spread

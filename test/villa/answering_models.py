@@ -10,7 +10,7 @@ from tiny import tiny_model
 from tiny_parts import parts_model
 
 from villa.interface import ClipFrame, Rgb
-from villa.model import ViLLa
+from villa.modeling.villa import ViLLa
 
 
 def image(seed: int, height: int = 48, width: int = 64) -> Rgb:

@@ -2,7 +2,7 @@
 
 import torch
 
-from villa.layers import Attention
+from villa.modeling.layers import Attention
 
 
 def test_fused_and_written_out_agree() -> None:

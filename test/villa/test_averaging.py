@@ -10,8 +10,8 @@ import torch
 from tiny import tiny_config, tiny_model
 from typer.testing import CliRunner
 
-from villa.checkpoint import load, save
-from villa.training.averaging import AverageError, average
+from villa.checkpoints.checkpoint import load, save
+from villa.training.weight_averaging import AverageError, average
 from villa_ros.cli.main import app
 
 

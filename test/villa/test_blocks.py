@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from villa.light.decoder import drawn_on
-from villa.mllm.interface import Visual
-from villa.training import packing
-from villa.training.packing import Question
+from villa.modeling import packed_forward
+from villa.modeling.language.interface import Visual
+from villa.modeling.packed_forward import Question
+from villa.modeling.segmenters.light.decoder import drawn_on
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def test_a_packed_request_is_answered_as_if_it_were_alone(model):
     visual, times = Visual(torch.randn(3, 12, 48), (1, 12)), torch.tensor([2.0, 1.0, 0.0])
     first = _question(model, "track the red mug", "The red mug [SEG].")
     second = _question(model, "all the mugs", "The red mug [SEG] and the blue bowl [SEG].")
-    together = packing.forward(model, visual, times, [first, second])
-    alone = packing.forward(model, visual, times, [second])
+    together = packed_forward.forward(model, visual, times, [first, second])
+    alone = packed_forward.forward(model, visual, times, [second])
     assert together.groups.tolist() == [0, 1, 1]
     torch.testing.assert_close(together.video[1:], alone.video, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(together.frames[1:], alone.frames, atol=1e-5, rtol=1e-4)
@@ -64,15 +64,17 @@ def test_a_packed_request_is_answered_as_if_it_were_alone(model):
 
 def test_labels_teach_the_answer_and_its_end_and_nothing_else(model):
     question = _question(model, "the red mug", "The red mug [SEG].", 1)
-    packed = packing.forward(model, Visual(torch.randn(1, 12, 48), (1, 12)), torch.zeros(1), [question])
-    taught = packed.labels[packed.labels != packing.IGNORE].tolist()
+    packed = packed_forward.forward(model, Visual(torch.randn(1, 12, 48), (1, 12)), torch.zeros(1), [question])
+    taught = packed.labels[packed.labels != packed_forward.IGNORE].tolist()
     assert taught == list(question.answer)
     assert taught[-1] == model.codec.end_id
 
 
 def test_an_answer_without_seg_has_no_objects(model):
     question = _question(model, "the banana", "There is no banana.", 2)
-    packed = packing.forward(model, Visual(torch.randn(2, 12, 48), (1, 12)), torch.tensor([1.0, 0.0]), [question])
+    packed = packed_forward.forward(
+        model, Visual(torch.randn(2, 12, 48), (1, 12)), torch.tensor([1.0, 0.0]), [question]
+    )
     assert packed.video.shape == (0, 48)
     assert packed.frames.shape == (0, 2, 48)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from villa.bootstrap import interval
+from villa.evaluation.bootstrap import interval
 
 
 def clips(seed: int, count: int) -> list[list[float]]:

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import tiny_config, tiny_model
 
-from villa.checkpoint import CheckpointError, load, save
+from villa.checkpoints.checkpoint import CheckpointError, load, save
 from villa.config import ConfigError, ViLLaConfig
 
 

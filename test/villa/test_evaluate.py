@@ -14,13 +14,13 @@ from drawn_clips import draw_clip
 from tiny import tiny_model
 
 from villa import masks
-from villa.clip import Segmentation, Tracklet
 from villa.data.benchmark import OPENING, annotate
+from villa.data.referring_videos import Expression, Expressions, ExpressionsError, Video
 from villa.data.splits import SPLITS
-from villa.evaluate import EvaluatedModel, Shown, _cover, _kept, evaluate
+from villa.evaluation.score_table import ALL, save, table
+from villa.evaluation.split_evaluation import EvaluatedModel, Shown, _cover, _kept, evaluate
+from villa.inference.video import Segmentation, Tracklet
 from villa.interface import ObjectResult, RequestResult, TrackOutput
-from villa.score_table import ALL, save, table
-from villa.training.expressions import Expression, Expressions, ExpressionsError, Video
 from villa_ros.evaluation.score_sheet import _chosen, write_score_sheet
 from villa_ros.video.overlay_video import PictureError
 

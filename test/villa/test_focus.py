@@ -13,20 +13,32 @@ import torch
 from tiny import tiny_config, tiny_model
 from torch.nn import functional as F
 
-from villa.answering import focused, look, prompt_about
-from villa.checkpoint import load, save
+from villa.checkpoints.checkpoint import load, save
 from villa.data.clips import ClipReader
-from villa.data.requests import sample_requests
-from villa.data.wordings import TRAINED
+from villa.data.language.requests import sample_requests
+from villa.data.language.wordings import TRAINED
+from villa.inference.answering import focused, look, prompt_about
 from villa.interface import ClipFrame, finish
-from villa.light.finder import Things
-from villa.light.focus import AMONG, BESIDE, MEANT, MOST, RARE, chosen, from_left, in_order, marks, once_each, tokens_of
-from villa.light.pointer import Words
-from villa.light.scene import Scene
-from villa.training import packing
-from villa.training.feed import Feed, FeedConfig
-from villa.training.focusing import Meant, focus_loss, hits_of, owners
-from villa.training.sights import Sights
+from villa.modeling import packed_forward
+from villa.modeling.objects.detector import Things
+from villa.modeling.objects.referring_head import (
+    AMONG,
+    BESIDE,
+    MEANT,
+    MOST,
+    RARE,
+    chosen,
+    from_left,
+    in_order,
+    marks,
+    once_each,
+    tokens_of,
+)
+from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.objects.seg_selector import Words
+from villa.training.batches import Feed, FeedConfig
+from villa.training.feature_cache import Sights
+from villa.training.referring_loss import Meant, focus_loss, hits_of, owners
 from villa.training.train import TrainConfig, train
 
 FRAMES, THINGS = 3, 6
@@ -209,9 +221,9 @@ def test_a_mark_is_the_thing_itself_and_elsewhere_what_it_is_linked_to(scene):
 # -- what is taught --------------------------------------------------------------------------------------------------
 
 
-def _question(answer: tuple[int, ...]) -> packing.Question:
+def _question(answer: tuple[int, ...]) -> packed_forward.Question:
     prompt = tiny_model().codec.prompt("the mug", (), [0.0], 12, 96)
-    return packing.Question(prompt, answer)
+    return packed_forward.Question(prompt, answer)
 
 
 def test_segs_belong_to_their_questions():

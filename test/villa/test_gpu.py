@@ -7,9 +7,9 @@ import torch
 from answering_models import clip, image, light, over_sam2, says
 from tiny_parts import parts_config, save_parts
 
-from villa.checkpoint import load, save
+from villa.checkpoints.build import from_folders
+from villa.checkpoints.checkpoint import load, save
 from villa.interface import finish
-from villa.parts import from_folders
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,7 +54,7 @@ def test_device_memory_is_flat_over_a_stream():
 
 
 def test_memory_that_runs_out_is_let_go_and_said():
-    from villa.out_of_memory import DeviceMemoryError
+    from villa.inference.out_of_memory import DeviceMemoryError
 
     model = over_sam2(ANSWER).to("cuda")
     limit = torch.cuda.memory_allocated() + 2_000_000

@@ -9,12 +9,12 @@ import pytest
 import torch
 from answering_models import clip, image, light, over_sam2
 
-from villa.answering import PREFILL_TOKENS
+from villa.inference.answering import PREFILL_TOKENS
+from villa.inference.association import Candidate, link
+from villa.inference.out_of_memory import DeviceMemoryError
+from villa.inference.stream_session import EXPIRE_MISSES, RequestCanceledError
 from villa.interface import Turn, finish
-from villa.linker import Candidate, link
-from villa.out_of_memory import DeviceMemoryError
-from villa.session import EXPIRE_MISSES, RequestCanceledError
-from villa.tokenizer import RequestError
+from villa.modeling.language.tokenizer import RequestError
 
 ONE, TWO = "The mug [SEG].", "The mug [SEG] and the bowl [SEG]."
 FAMILIES = {"light": light, "sam2": over_sam2}

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 from trackeval.metrics import CLEAR, HOTA
 
-from villa.identity_metrics import IdentityScores, combined, identity_scores
-from villa.metrics import MetricError
+from villa.evaluation.davis_jf import MetricError
+from villa.evaluation.identity import IdentityScores, combined, identity_scores
 
 Mask = NDArray[np.bool_]
 Track = list[Mask | None]

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from vos_benchmark.evaluator import Evaluator
 
-from villa.metrics import MetricError, boundary_accuracy, j_and_f, mean_jf, region_similarity
+from villa.evaluation.davis_jf import MetricError, boundary_accuracy, j_and_f, mean_jf, region_similarity
 
 Mask = NDArray[np.bool_]
 SHAPES = [(48, 64), (100, 70), (1, 40), (7, 7)]

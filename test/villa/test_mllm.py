@@ -11,13 +11,13 @@ from tiny import tiny_model
 from tiny_parts import parts_config, parts_model
 from transformers import Qwen2VLImageProcessorPil
 
-from villa.answering import frame_states, say, tail_embeds
-from villa.byte_tokenizer import FAMILIES, IMAGE_TOKEN, family_tokenizer
+from villa.checkpoints.byte_tokenizer import FAMILIES, IMAGE_TOKEN, family_tokenizer
+from villa.inference.answering import frame_states, say, tail_embeds
 from villa.interface import ClipFrame, finish
-from villa.mllm.interface import Inputs, Visual, next_position
-from villa.mllm.qwen_vl import patched
-from villa.model import ViLLa
-from villa.tokenizer import SEG
+from villa.modeling.language.interface import Inputs, Visual, next_position
+from villa.modeling.language.qwen_vl import patched
+from villa.modeling.language.tokenizer import SEG
+from villa.modeling.villa import ViLLa
 
 KINDS = ("causal", *FAMILIES)
 TIMES = [0.4, 0.2, 0.0]
@@ -294,7 +294,7 @@ def test_new_tokens_have_rows_of_their_own(family):
 def test_a_token_that_the_folder_already_knows_keeps_its_row():
     from tiny_parts import mllm_settings, sam2_settings
 
-    from villa.parts import from_settings
+    from villa.checkpoints.build import from_settings
 
     model = from_settings(
         parts_config("internvl"), mllm_settings("internvl"), sam2_settings(), family_tokenizer("internvl", SEG)

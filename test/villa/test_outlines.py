@@ -9,9 +9,9 @@ import torch
 from tiny import tiny_config, tiny_model
 from torch import Tensor
 
-from villa.light.finder import Things
-from villa.light.outlines import apart, reached
-from villa.segmenter import Masks, Moment
+from villa.modeling.objects.detector import Things
+from villa.modeling.segmenters.interface import Masks, Moment
+from villa.modeling.segmenters.mask_overlap import apart, reached
 from villa.training.losses import edge_entropy, mask_losses, owner_entropy, surroundings
 
 ROWS, COLUMNS = 16, 24
@@ -142,10 +142,10 @@ def test_two_masks_over_one_cell_cost_more_than_masks_apart() -> None:
 
 def test_what_stands_beside_it_takes_no_part_of_a_mask() -> None:
     """Over a whole slow pass: what the finder found beside an object is drawn too, and keeps what is its own."""
-    from villa.answering import Heard, Looked, Said
-    from villa.answers import Answer
-    from villa.grounding import ground
+    from villa.inference.answering import Heard, Looked, Said
+    from villa.inference.grounding import ground
     from villa.interface import finish
+    from villa.modeling.language.answer_text import Answer
 
     model = tiny_model()
     model.config = replace(tiny_config(), least_presence=0.0)

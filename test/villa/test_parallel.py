@@ -14,8 +14,8 @@ import torch
 from drawn_clips import draw_clip
 from tiny import tiny_model
 
-from villa.checkpoint import load, save
-from villa.training.parallel import backend
+from villa.checkpoints.checkpoint import load, save
+from villa.training.distributed import backend
 
 _WORKER = """
 import sys
@@ -29,7 +29,7 @@ train(TrainConfig(data=root, out=out, init=root / "villa.safetensors", steps=2, 
 _AVERAGE = """
 import sys
 import torch
-from villa.training.parallel import Workers
+from villa.training.distributed import Workers
 
 workers = Workers("cpu")
 layer = torch.nn.Conv2d(3, 2, 3).to(memory_format=torch.channels_last)

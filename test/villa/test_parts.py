@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_parts import parts_config, parts_model, save_parts
 
-from villa.byte_tokenizer import FAMILIES, family_tokenizer
-from villa.checkpoint import CheckpointError, load, save
+from villa.checkpoints.build import PartError, from_folders
+from villa.checkpoints.byte_tokenizer import FAMILIES, family_tokenizer
+from villa.checkpoints.checkpoint import CheckpointError, load, save
 from villa.config import ConfigError, ViLLaConfig, VisionLanguageConfig
 from villa.interface import finish
-from villa.model import ViLLa
-from villa.parts import PartError, from_folders
+from villa.modeling.villa import ViLLa
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from tiny import tiny_model
 
-from villa.data.vocabulary import COLOURS, KINDS
-from villa.training.reading import Reading
+from villa.data.language.vocabulary import COLOURS, KINDS
+from villa.training.token_alignment_loss import Reading
 
 MUG, BOWL = KINDS.index("mug"), KINDS.index("bowl")
 RED, BLUE = COLOURS.index("red"), COLOURS.index("blue")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from villa.data.real_videos import OUTLINES, RealVideoError, build
-from villa.training.expressions import Expressions
+from villa.data.referring_videos import Expressions
 
 ABOUT = json.loads(OUTLINES.read_text("utf-8"))
 

@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers.models.sam2_video import modeling_sam2_video
 
-from villa.answering import ask
-from villa.checkpoint import load
-from villa.convert.names import ConvertError
-from villa.convert.sa2va import convert
-from villa.grounding import ground, memory_of
+from villa.checkpoints.checkpoint import load
+from villa.checkpoints.convert.names import ConvertError
+from villa.checkpoints.convert.sa2va import convert
+from villa.inference.answering import ask
+from villa.inference.grounding import ground, memory_of
 from villa.interface import ClipFrame, finish
-from villa.segmenter import Moment, joined
+from villa.modeling.segmenters.interface import Moment, joined
 
 FIXTURES = sorted((Path(__file__).parent / "sa2va").glob("sa2va_*.safetensors"))
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -186,7 +186,7 @@ def _feed_language(model, fixture, which) -> None:
     if "internvl" in fixture.family:
         model.language.pixels = lambda images: torch.stack([pixels[which(image)] for image in images])
         return
-    from villa.mllm import qwen_vl
+    from villa.modeling.language import qwen_vl
 
     grid = fixture.inputs["image_grid_thw"]
     per_frame = int(grid[0].prod())
@@ -308,8 +308,8 @@ def test_their_greedy_text_is_ours(model, fixture):
     visual = finish_seen(model, fixture)
     request = fixture.meta["request"].removeprefix("<image>\n")
     prompt = model.language.prompt(request, (), visual, [0.4, 0.3, 0.2, 0.1, 0.0], 512)
-    from villa.answering import tail_embeds
-    from villa.mllm.interface import next_position
+    from villa.inference.answering import tail_embeds
+    from villa.modeling.language.interface import next_position
 
     language = model.language
     cache = language.new_cache()

@@ -8,8 +8,8 @@ import torch
 from tiny_parts import parts_model
 from transformers import Sam2VideoInferenceSession, Sam3TrackerVideoInferenceSession
 
-from villa.sam2.memory import Look, Sam2Memory
-from villa.segmenter import Masks, Moment
+from villa.modeling.segmenters.interface import Masks, Moment
+from villa.modeling.segmenters.sam2.memory import Look, Sam2Memory
 
 # Seeds of random weights with which objects are seen on some frames and not on others.
 KINDS = {"sam2_video": 3, "sam3_tracker_video": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from villa.sampler import choose, even
+from villa.modeling.key_segment_sampler import choose, even
 
 
 def test_a_short_clip_is_taken_whole():

@@ -10,8 +10,8 @@ import torch
 from tiny import tiny_model
 
 from villa.interface import ClipFrame, RequestResult, Stage, Turn
-from villa.light.memory import SPREAD_S, Track
-from villa.light.propagator import Look
+from villa.modeling.segmenters.light.memory import SPREAD_S, Track
+from villa.modeling.segmenters.light.propagator import Look
 
 
 def _image(seed: int, height: int = 48, width: int = 64):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tiny import VOCABULARY, tokenizer_json
 
-from villa import answers
-from villa.tokenizer import FRM, SEG, RequestError, TextCodec, TokenizerError, cut
+from villa.modeling.language import answer_text
+from villa.modeling.language.tokenizer import FRM, SEG, RequestError, TextCodec, TokenizerError, cut
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_tokenizer_without_our_tokens_is_refused():
     ],
 )
 def test_answers_are_read_with_names_and_places(raw, text, names, offsets):
-    answer = answers.read(raw)
+    answer = answer_text.read(raw)
     assert (answer.text, answer.names) == (text, names)
     assert answer.offsets == offsets
     assert all(0 <= offset <= len(text) for offset in answer.offsets)

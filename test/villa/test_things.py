@@ -9,14 +9,14 @@ import pytest
 import torch
 from tiny import tiny_config, tiny_model
 
-from villa.light.encoder import LightPyramid
-from villa.light.finder import ThingFinder, Things, box_of
-from villa.light.pointer import Words
-from villa.light.scene import Scene, SceneReader, looks_together, or_none, speeds_of, way_of_all
-from villa.synchronizer import Prompts
-from villa.training.feed import Batch
-from villa.training.teacher import LESSONS, Teacher
-from villa.training.thing_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
+from villa.modeling.objects.detector import ThingFinder, Things, box_of
+from villa.modeling.objects.relation_encoder import Scene, SceneReader, looks_together, or_none, speeds_of, way_of_all
+from villa.modeling.objects.seg_selector import Words
+from villa.modeling.segmenters.light.encoder import LightPyramid
+from villa.modeling.temporal_synchronizer import Prompts
+from villa.training.auxiliary_heads import LESSONS, Teacher
+from villa.training.batches import Batch
+from villa.training.detection_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
 
 ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
 CELLS = [[(1, 2), (5, 9)], [(6, 3), (2, 7)]]

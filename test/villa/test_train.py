@@ -17,18 +17,28 @@ from drawn_clips import draw_clip
 from rich.console import Console
 from tiny import tiny_config, tiny_model
 
-from villa.checkpoint import load, save
+from villa.checkpoints.checkpoint import load, save
 from villa.data.clips import ClipReader
-from villa.data.naming import FrameWords
-from villa.data.requests import RequestSample
-from villa.training import feed as feeding
-from villa.training import packing
-from villa.training.clip_loss import ClipLoss
-from villa.training.feed import Feed, FeedConfig, choose_frames, misled, mistaken, place, recoloured, soft_mask, zoomed
+from villa.data.language.naming import FrameWords
+from villa.data.language.requests import RequestSample
+from villa.modeling import packed_forward
+from villa.training import batches as feeding
+from villa.training.augmentation import Look
+from villa.training.auxiliary_heads import Teacher
+from villa.training.batches import (
+    Feed,
+    FeedConfig,
+    choose_frames,
+    misled,
+    mistaken,
+    place,
+    recoloured,
+    soft_mask,
+    zoomed,
+)
 from villa.training.losses import mask_losses, soft_iou
-from villa.training.pictures import Look
+from villa.training.phase_losses import ClipLoss
 from villa.training.schedule import learning_rate
-from villa.training.teacher import Teacher
 from villa.training.train import TrainConfig, TrainError, parameter_groups, start_from, train
 
 
@@ -369,7 +379,7 @@ def test_the_first_word_of_an_answer_counts_more(data):
     feed = Feed(FeedConfig(root=data, frames=2, requests=3, seed=0, height=64, width=96, visual_tokens=12), model.codec)
     batch = feed.make(ClipReader(data / "0000000"), np.random.default_rng(0))
     visual = model.language.see((), model.segmenter.encode(batch.images), batch.times_s)
-    packed = packing.forward(model, visual, batch.times_s, batch.questions)
+    packed = packed_forward.forward(model, visual, batch.times_s, batch.questions)
     firsts = [question.answer[0] for question in batch.questions if question.text_loss]
     assert packed.labels[packed.weights > 1].tolist() == firsts
 

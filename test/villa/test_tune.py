@@ -16,10 +16,11 @@ from tiny import tiny_model
 from tiny_parts import parts_config, save_parts
 
 from villa import masks
-from villa.checkpoint import is_own, load, save
-from villa.metrics import region_similarity
-from villa.parts import from_folders
-from villa.segmenter import Masks
+from villa.checkpoints.build import from_folders
+from villa.checkpoints.checkpoint import is_own, load, save
+from villa.data.referring_videos import Expression, Expressions, ExpressionsError
+from villa.evaluation.davis_jf import region_similarity
+from villa.modeling.segmenters.interface import Masks
 from villa.training.answer_loss import (
     POINTS,
     AnswerLoss,
@@ -29,7 +30,6 @@ from villa.training.answer_loss import (
     matched,
     sampled,
 )
-from villa.training.expressions import Expression, Expressions, ExpressionsError
 from villa.training.tune import Clips, TuneConfig, TuneError, groups_of, prepared, question, stretch, tune
 
 

@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 from test_metrics import blob, box, pairs
 from vos_benchmark.evaluator import Evaluator
 
-from villa.metrics import MetricError, boundary_accuracy, region_similarity
-from villa.video_metrics import (
+from villa.evaluation.davis_jf import MetricError, boundary_accuracy, region_similarity
+from villa.evaluation.davis_objects import means, merged, semi_supervised, unsupervised
+from villa.evaluation.protocols import (
+    mean_row,
+    mevis_v2_row,
+    present_row,
+    reason_vos_row,
+    ref_davis_row,
+    revos_row,
+    unscored_row,
+)
+from villa.evaluation.referring import (
     FrameMasks,
     boundary_accuracies,
     c_iou,
@@ -25,16 +35,6 @@ from villa.video_metrics import (
     sample_iou,
     score_expression,
     target_accuracy,
-)
-from villa.video_metrics_davis import means, merged, semi_supervised, unsupervised
-from villa.video_metrics_protocols import (
-    mean_row,
-    mevis_v2_row,
-    present_row,
-    reason_vos_row,
-    ref_davis_row,
-    revos_row,
-    unscored_row,
 )
 
 Mask = NDArray[np.bool_]

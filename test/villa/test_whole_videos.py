@@ -10,9 +10,9 @@ import pytest
 import torch
 from answering_models import image, light, over_sam2
 
-from villa.grounding import ground
-from villa.segmenter import Moment
-from villa.tokenizer import RequestError
+from villa.inference.grounding import ground
+from villa.modeling.language.tokenizer import RequestError
+from villa.modeling.segmenters.interface import Moment
 
 ONE, TWO = "The mug [SEG].", "The mug [SEG] and the bowl [SEG]."
 
@@ -172,8 +172,8 @@ def test_a_follow_up_is_answered_about_a_whole_video_too():
 
 
 def test_seeds_on_several_frames_make_one_memory():
-    from villa.answering import ask
-    from villa.grounding import memory_of
+    from villa.inference.answering import ask
+    from villa.inference.grounding import memory_of
     from villa.interface import ClipFrame, finish
 
     model = over_sam2(ONE, seed_every_frame=True)

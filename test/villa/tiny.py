@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from villa.checkpoints.build import small
 from villa.config import (
     BlocksConfig,
     CausalConfig,
@@ -15,9 +16,8 @@ from villa.config import (
     ThingsConfig,
     ViLLaConfig,
 )
-from villa.model import ViLLa
-from villa.parts import small
-from villa.tokenizer import cut
+from villa.modeling.language.tokenizer import cut
+from villa.modeling.villa import ViLLa
 
 _WORDS = (
     "user assistant track the red mug and the blue bowl. There is no banana. all the mugs please "

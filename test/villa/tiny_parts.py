@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from villa.byte_tokenizer import IMAGE_TOKEN, family_tokenizer
+from villa.checkpoints.build import from_settings
+from villa.checkpoints.byte_tokenizer import IMAGE_TOKEN, family_tokenizer
 from villa.config import BlocksConfig, Sam2Config, ViLLaConfig, VisionLanguageConfig
-from villa.model import ViLLa
-from villa.parts import from_settings
+from villa.modeling.villa import ViLLa
 
 
 def _llama_like(kind: str, rows: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Request
 
 if TYPE_CHECKING:
-    from villa.data.sample import SampleFrame, SampleRequest
+    from villa.data.scenes.sample import SampleFrame, SampleRequest
 
 IMAGE_TOPIC = "/camera/image_raw/compressed"
 CAMERA_INFO_TOPIC = "/camera/camera_info"
@@ -68,7 +68,7 @@ def build_sample(out: Path, progress: Callable[[int, int], None] | None = None) 
         OpenAssetError: robosuite or metaworld is not installed.
         RenderError: the machine cannot draw off-screen.
     """
-    from villa.data.sample import FRAMES, REQUESTS, names, render_sample
+    from villa.data.scenes.sample import FRAMES, REQUESTS, names, render_sample
 
     folder = out / BAG_NAME
     if folder.exists():
@@ -94,7 +94,7 @@ def write_bag(
     folder: Path, frames: Iterable[SampleFrame], requests: Sequence[SampleRequest], names: Sequence[str]
 ) -> None:
     """Write rendered frames and timed requests as a bag; the last window ends with the last frame."""
-    from villa.data.sample import HEIGHT_PX, WIDTH_PX, focal_px
+    from villa.data.scenes.sample import HEIGHT_PX, WIDTH_PX, focal_px
 
     store = villa_typestore()
     types = rosbags_types(store)

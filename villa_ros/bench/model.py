@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from villa.checkpoints.presets import NamedConfig
     from villa.interface import ClipFrame, Rgb
-    from villa.mllm.interface import Visual
-    from villa.model import ViLLa
-    from villa.named import NamedConfig
-    from villa.segmenter import Masks, Memory, Pyramid
+    from villa.modeling.language.interface import Visual
+    from villa.modeling.segmenters.interface import Masks, Memory, Pyramid
+    from villa.modeling.villa import ViLLa
 
 HEIGHT, WIDTH = 480, 640  # px
 CLIP_FRAMES = 8  # that a request is made about
@@ -82,7 +82,7 @@ def measure(named: NamedConfig, options: Options) -> ModelBench:
     """
     import torch
 
-    from villa.out_of_memory import DeviceMemoryError
+    from villa.inference.out_of_memory import DeviceMemoryError
 
     device = device_of(options.device)
     try:
@@ -121,11 +121,11 @@ class _Run:
     def __init__(self, named: NamedConfig, options: Options, device: torch.device) -> None:
         import torch
 
-        from villa.checkpoint import channels_last
+        from villa.checkpoints.checkpoint import channels_last
+        from villa.checkpoints.presets import build
         from villa.config import CausalConfig
         from villa.interface import ClipFrame
-        from villa.model_size import gigabytes, size_of
-        from villa.named import build
+        from villa.training.model_size import gigabytes, size_of
 
         self.named, self.options, self.device = named, options, device
         if options.threads:
@@ -237,8 +237,8 @@ class _Run:
 
     def _see(self, features: Sequence[Pyramid], times: Tensor) -> tuple[Timed, Visual]:
         """One frame's visual tokens timed, and those of all frames."""
-        from villa.mllm.interface import Visual
-        from villa.segmenter import joined
+        from villa.modeling.language.interface import Visual
+        from villa.modeling.segmenters.interface import joined
 
         language = self.model.language
         if not language.needs_pixels:
@@ -253,9 +253,9 @@ class _Run:
         """A mask, and the memory that an answer begins."""
         import torch
 
-        from villa.light.focus import marks
-        from villa.light.pointer import Words
-        from villa.segmenter import Moment
+        from villa.modeling.objects.referring_head import marks
+        from villa.modeling.objects.seg_selector import Words
+        from villa.modeling.segmenters.interface import Moment
 
         model, segmenter = self.model, self.model.segmenter
         image = torch.cat([seen.tokens for seen in features[: self.frames]])
@@ -276,8 +276,8 @@ class _Run:
 
     def _fast(self, memory: Memory) -> dict[int, Timed]:
         """Encode a frame and carry objects to it, each with a full memory; masks arrive on the host."""
-        from villa.grounding import on_cpu
-        from villa.segmenter import Moment
+        from villa.inference.grounding import on_cpu
+        from villa.modeling.segmenters.interface import Moment
 
         model = self.model
         numbers: Iterator[int] = count_from(self.frames)
@@ -330,11 +330,11 @@ class _Run:
 
 
 class _Words:
-    """What the language model does with a prompt: `villa.answering.say`, piece by piece."""
+    """What the language model does with a prompt: `villa.inference.answering.say`, piece by piece."""
 
     def __init__(self, model: ViLLa, visual: Visual, times_s: Tensor) -> None:
-        from villa.answering import tail_embeds
-        from villa.mllm.interface import next_position
+        from villa.inference.answering import tail_embeds
+        from villa.modeling.language.interface import next_position
 
         self.model, self.times_s = model, times_s
         language = model.language
@@ -350,7 +350,7 @@ class _Words:
 
     def read(self, chunk: int = 0) -> None:
         """The whole prompt, at most `chunk` tokens at a time; 0: as many as the slow pass takes."""
-        from villa.answering import PREFILL_TOKENS, PREFILL_TOKENS_GPU
+        from villa.inference.answering import PREFILL_TOKENS, PREFILL_TOKENS_GPU
 
         usual = PREFILL_TOKENS if self.model.device.type == "cpu" else PREFILL_TOKENS_GPU
         self.cache = self.model.language.new_cache()
@@ -369,7 +369,7 @@ class _Words:
 
     def frame_states(self) -> Tensor:
         """The `[FRM]` tokens of one object."""
-        from villa.answering import frame_states
+        from villa.inference.answering import frame_states
 
         at, position = [self.length - 1], [self.position - 1]
         return frame_states(self.model, self.state[None], self.times_s, at, position, self.cache)

@@ -19,7 +19,7 @@ from villa_ros.evaluation.split_run import score_split
 from villa_ros.runtime.model_loading import load_model
 
 if TYPE_CHECKING:
-    from villa.evaluate import Score
+    from villa.evaluation.split_evaluation import Score
     from villa.interface import SegmentationModel
 
 HEIGHT, WIDTH = 96, 128  # px
@@ -151,7 +151,7 @@ def draw_split(root: Path, clips: int, frames: int = FRAMES) -> Path:
     """Write a split in the format of MeViS: two boxes that move over noise, each clip with noise of its own.
 
     Returns:
-        `root`, for `villa.evaluate.evaluate`.
+        `root`, for `villa.evaluation.split_evaluation.evaluate`.
     """
     videos: dict[str, Any] = {}
     masks: dict[str, Any] = {}

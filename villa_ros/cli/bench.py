@@ -10,7 +10,7 @@ import typer
 from villa_ros.cli.terminal import err, expected, fail, need_ros, open_model, out, tracked, usage
 
 if TYPE_CHECKING:
-    from villa.named import NamedConfig
+    from villa.checkpoints.presets import NamedConfig
     from villa_ros.bench.model import ModelBenchError, Options
     from villa_ros.bench.model_report import ModelBench
 
@@ -96,7 +96,7 @@ def bench(
 def _models(chosen: list[str], every: bool, options: Options, folder: Path) -> None:
     """Each configuration in a process of its own; one that cannot be measured does not keep the others from it."""
     with expected(FileNotFoundError, ValueError):
-        from villa.named import names
+        from villa.checkpoints.presets import names
         from villa_ros.cli.models import read_named
         from villa_ros.runtime.package_share import share_path
 

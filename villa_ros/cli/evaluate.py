@@ -16,7 +16,7 @@ from villa_ros.cli.score_tables import score_report
 from villa_ros.cli.terminal import expected, fail, open_model, out, playing_bar, progress_bar, usage
 
 if TYPE_CHECKING:
-    from villa.evaluate import Shown
+    from villa.evaluation.split_evaluation import Shown
     from villa_ros.evaluation.results import BagResult, ScenarioResult
     from villa_ros.evaluation.scenario import Scenario
 
@@ -263,7 +263,7 @@ def _split(
     with _needing_more("scoring"), expected(OSError, ValueError, RuntimeError):
         import pycocotools  # noqa: F401 - told before the model loads
 
-        from villa.score_table import save, table
+        from villa.evaluation.score_table import save, table
         from villa_ros.evaluation.split_run import UnscoredError, score_split
 
         shown: list[Shown] = []
@@ -316,7 +316,7 @@ def _benchmark(
     with _needing_more("scoring"), expected(OSError, ValueError, RuntimeError):
         import pycocotools  # noqa: F401 - told before the model loads
 
-        from villa.benchmarks import open_benchmark
+        from villa.evaluation.benchmarks import open_benchmark
         from villa_ros.evaluation.benchmark_run import benchmark_table, run_benchmark
 
         which = open_benchmark(name, root, split).split  # told before the model loads

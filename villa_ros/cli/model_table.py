@@ -11,8 +11,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from villa.model_size import Size
-    from villa.named import NamedConfig
+    from villa.checkpoints.presets import NamedConfig
+    from villa.training.model_size import Size
 
 _LEAST_SHOWN = 50_000  # parameters that make 0.1 M
 
@@ -48,7 +48,7 @@ def table(named: NamedConfig, size: Size) -> Table:
 
 def notes(named: NamedConfig, size: Size, folder: Path) -> list[str]:
     """What stands below the table, a line each."""
-    from villa.model_size import BYTES, FRAME_PX, gigabytes
+    from villa.training.model_size import BYTES, FRAME_PX, gigabytes
 
     lines = []
     if size.lora_assumed:

@@ -12,7 +12,7 @@ import typer
 from villa_ros.cli.terminal import err, expected, fail, out, usage
 
 if TYPE_CHECKING:
-    from villa.named import NamedConfig
+    from villa.checkpoints.presets import NamedConfig
 
 _CONVERTED = "sa2va"  # the folder of what `villa convert` makes parts of
 
@@ -20,8 +20,8 @@ _CONVERTED = "sa2va"  # the folder of what `villa convert` makes parts of
 def show(name: str) -> None:
     """Print what a named configuration amounts to."""
     with err.status("counting parameters"), expected(FileNotFoundError, ValueError):
-        from villa.model_size import size_of
-        from villa.named import PARTS
+        from villa.checkpoints.presets import PARTS
+        from villa.training.model_size import size_of
         from villa_ros.cli.model_table import notes, table
         from villa_ros.runtime.package_share import share_path
 
@@ -40,7 +40,7 @@ def read_named(name: str) -> NamedConfig:
         FileNotFoundError: the configurations are not installed.
         ConfigError: no such name, or a file that cannot be.
     """
-    from villa.named import read
+    from villa.checkpoints.presets import read
     from villa_ros.runtime.package_share import share_path
 
     return read(name, share_path("configs"))
@@ -62,7 +62,7 @@ def download(
     if not wanted:
         usage(f"{named.name} is not made of published parts: it ships with villa_ros, or is trained by `villa train`")
     _licences(named)
-    from villa.hub import LOCK, HubError, fetch, read_lock
+    from villa.checkpoints.hub import LOCK, HubError, fetch, read_lock
 
     with expected(HubError, OSError):
         _quiet()
@@ -85,10 +85,10 @@ def download(
 
 
 def _assembled(named: NamedConfig, folder: Path, changed: list[str]) -> None:
-    from villa.adapters import AdapterError
+    from villa.modeling.language.lora import AdapterError
 
     with expected(AdapterError, OSError, ValueError):
-        from villa.assemble import assemble
+        from villa.checkpoints.assemble import assemble
 
         with err.status("putting the parts together"):
             made = assemble(named, folder)

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from villa.score_table import Row
+    from villa.evaluation.score_table import Row
 
 _MEASURES = ("asked", "J&F", "95 %", "refused", "absent", "pairs", "choice", "s")  # s: to the masks
 _TRACKS = ("HOTA", "IDSW", "kept")

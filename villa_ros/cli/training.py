@@ -112,10 +112,10 @@ def average(
     share: Annotated[float, typer.Option(help="How much of the weights after; the rest is of those before.")] = 0.5,
 ) -> None:
     """Write the mean of a checkpoint and of what training made of it: often better than either."""
-    from villa.checkpoint import CheckpointError
-    from villa.model import ViLLa
-    from villa.training.averaging import AverageError
-    from villa.training.averaging import average as mean
+    from villa.checkpoints.checkpoint import CheckpointError
+    from villa.modeling.villa import ViLLa
+    from villa.training.weight_averaging import AverageError
+    from villa.training.weight_averaging import average as mean
 
     with expected(CheckpointError, AverageError, OSError):
         mean(ViLLa.from_pretrained(before), ViLLa.from_pretrained(after), share).save_pretrained(path)
@@ -142,7 +142,7 @@ def build(
     """Render a split's clips and write its requests; finished clips are kept, so an interrupted build goes on."""
     with _rendering():
         from villa.data.build import build as run
-        from villa.data.scene import SceneConfig
+        from villa.data.scenes.scene import SceneConfig
         from villa.data.splits import split_of
 
         about = split_of(split.value)

@@ -54,9 +54,9 @@ def tune(
     Several GPUs: torchrun --nproc-per-node N -m villa_ros.cli.main tune ... --device cuda
     """
     try:
-        from villa.adapters import AdapterError
-        from villa.checkpoint import CheckpointError
-        from villa.training.expressions import ExpressionsError
+        from villa.checkpoints.checkpoint import CheckpointError
+        from villa.data.referring_videos import ExpressionsError
+        from villa.modeling.language.lora import AdapterError
         from villa.training.tune import TuneConfig, TuneError
         from villa.training.tune import tune as run
     except ImportError as error:
@@ -110,10 +110,10 @@ def convert(
 
     Never run on a real published checkpoint yet; tested on tiny ones made by Sa2VA's own code.
     """
-    from villa.checkpoint import CheckpointError
-    from villa.convert.names import ConvertError
-    from villa.convert.sa2va import convert as run
-    from villa.parts import PartError
+    from villa.checkpoints.build import PartError
+    from villa.checkpoints.checkpoint import CheckpointError
+    from villa.checkpoints.convert.names import ConvertError
+    from villa.checkpoints.convert.sa2va import convert as run
     from villa_ros.runtime.package_share import share_path
 
     with expected(CheckpointError, ConvertError, PartError, OSError):

@@ -20,12 +20,12 @@ from rich import box
 from rich.table import Table
 
 from villa import masks
-from villa.benchmarks import Benchmark, BenchmarkError, Prediction, open_benchmark
-from villa.clip import Segmentation
+from villa.data.referring_videos import Expression, Video
+from villa.evaluation.benchmarks import Benchmark, BenchmarkError, Prediction, open_benchmark
+from villa.evaluation.submission import SUBMISSION, pack
+from villa.inference.video import Segmentation
 from villa.interface import Rgb
 from villa.masks import RleMask
-from villa.submission import SUBMISSION, pack
-from villa.training.expressions import Expression, Video
 from villa_ros.parallel.dispatch import Failed, spread
 
 SCHEMA, KIND = 1, "benchmark"
@@ -64,7 +64,7 @@ class VideoModel(Protocol):
     def segment(
         self, video: Sequence[Rgb], text: str, *, fps: float = ..., history: Sequence[tuple[str, str]] = ...
     ) -> Segmentation:
-        """A whole video and a request -> tracklets; see `villa.clip.segment`."""
+        """A whole video and a request -> tracklets; see `villa.inference.video.segment`."""
         ...
 
 
@@ -75,7 +75,7 @@ class RankingModel(Protocol):
     def rank(
         self, video: Sequence[Rgb], text: str, names: Sequence[str], *, fps: float = ..., history: Any = ...
     ) -> Sequence[float]:
-        """How likely each name is what a request means; see `villa.choices.rank`."""
+        """How likely each name is what a request means; see `villa.inference.multiple_choice.rank`."""
         ...
 
 
@@ -97,7 +97,7 @@ class BenchmarkReport:
     benchmark: str
     split: str
     model: str
-    row: dict[str, Any]  # see `villa.video_metrics_protocols`
+    row: dict[str, Any]  # see `villa.evaluation.protocols`
     scores: list[dict[str, Any]]
     errors: list[dict[str, Any]]  # `video`, `error`, `expressions`
     videos: int  # of the split
@@ -127,7 +127,7 @@ def run_benchmark(
     tried again by the next call.
 
     Args:
-        name: One of `villa.benchmarks.BENCHMARKS`.
+        name: One of `villa.evaluation.benchmarks.BENCHMARKS`.
         root: Its folder as published.
         model: What is run; a model with `rank` is asked multiple-choice questions as well.
         folder: Of this run.

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from villa.bootstrap import interval
+from villa.evaluation.bootstrap import interval
 from villa_ros.evaluation.results import KIND, ResultError, read_json
 
 _NOISE = 0.005  # a difference of J&F that is nobody's business
@@ -94,7 +94,7 @@ def compare_results(before: Path, after: Path, seed: int = 0) -> ResultCompariso
     """What `villa eval` wrote, twice: of scenarios, of benchmarks or of splits.
 
     Requests are partners where clip and key are the same. The interval is a paired bootstrap: the differences of whole
-    clips are drawn with replacement (`villa.bootstrap`).
+    clips are drawn with replacement (`villa.evaluation.bootstrap`).
 
     Raises:
         ResultError: a file is no result, or the two have no request in common.

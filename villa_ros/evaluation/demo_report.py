@@ -223,7 +223,7 @@ def union(masks: Iterable[RleMask]) -> Mask | None:
 
 def score(published: MasksAt, truth: MasksAt, stamps: Iterable[int]) -> Scores:
     """Mean J and F over these frames; a frame that `published` lacks counts as an empty mask."""
-    from villa.metrics import boundary_accuracy, region_similarity
+    from villa.evaluation.davis_jf import boundary_accuracy, region_similarity
 
     values = []
     for stamp in stamps:

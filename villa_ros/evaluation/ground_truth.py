@@ -193,7 +193,7 @@ def _of_expressions(folder: Path, video_name: str, asked: _Asked) -> dict[str, R
     try:
         import pycocotools  # noqa: F401 - what its masks are read with
 
-        from villa.training.expressions import Expressions, ExpressionsError
+        from villa.data.referring_videos import Expressions, ExpressionsError
     except ImportError as error:
         raise TruthError(f"{folder}: {error}; masks of this format need it: pip install pycocotools") from error
     try:

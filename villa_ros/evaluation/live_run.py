@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from villa.metrics import region_similarity
+from villa.evaluation.davis_jf import region_similarity
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import COMMAND_TOPIC, BagWriter, Run, read_run
 from villa_ros.bags.typestore import villa_typestore

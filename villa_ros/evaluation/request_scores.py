@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from villa.identity_metrics import identity_scores
+from villa.evaluation.davis_jf import boundary_accuracy, region_similarity
+from villa.evaluation.identity import identity_scores
 from villa.masks import Mask, RleMask, decode
-from villa.metrics import boundary_accuracy, region_similarity
 from villa_ros.evaluation.demo_report import union
 from villa_ros.evaluation.ground_truth import RequestTruth, TruthError
 from villa_ros.evaluation.results import Asked, Moment

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.evaluate import Score, Shown
+from villa.evaluation.split_evaluation import Score, Shown
 from villa.masks import decode, encode
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.overlay import contact_sheet, draw

@@ -13,9 +13,9 @@ from villa_ros.parallel.dispatch import Failed, spread
 from villa_ros.runtime.model_loading import limit_threads, load_model
 
 if TYPE_CHECKING:
-    from villa.evaluate import EvaluatedModel, Score, Shown
+    from villa.data.referring_videos import Expressions
+    from villa.evaluation.split_evaluation import EvaluatedModel, Score, Shown
     from villa.interface import SegmentationModel
-    from villa.training.expressions import Expressions
 
 
 class UnscoredError(RuntimeError):
@@ -68,7 +68,7 @@ def score_split(
     show: Callable[[Shown], None] | None = None,
     load: Callable[[str, str], SegmentationModel] = load_model,
 ) -> list[Score]:
-    """A split's folder -> one score an expression, in the folder's order; see `villa.evaluate.evaluate`.
+    """A split's folder -> one score an expression, in the folder's order; see `split_evaluation.evaluate`.
 
     The scores are those of a serial run with as many threads; another number of threads may round otherwise. In a
     cluster, folder and checkpoint have to be at the same path on every machine.
@@ -94,7 +94,7 @@ def score_split(
         SpreadingError: no worker can begin, as when there is no such checkpoint, or there is no cluster.
         UnscoredError: clips failed; all others are scored first.
     """
-    from villa.training.expressions import Expressions
+    from villa.data.referring_videos import Expressions
 
     videos = Expressions(root).videos[:limit]
     if checkpoint:
@@ -136,12 +136,12 @@ def score_split(
 
 
 def _begin(task: _Task) -> _Scorer:
-    from villa.training.expressions import Expressions
+    from villa.data.referring_videos import Expressions
 
     limit_threads(task.threads)
     model = task.load(task.checkpoint, task.device)
     if task.least_presence is not None:
-        from villa.model import ViLLa
+        from villa.modeling.villa import ViLLa
 
         if isinstance(model, ViLLa):
             model.config = replace(model.config, least_presence=task.least_presence)
@@ -149,7 +149,7 @@ def _begin(task: _Task) -> _Scorer:
 
 
 def _score(scorer: _Scorer, index: int) -> tuple[list[Score], list[Shown]]:
-    from villa.evaluate import evaluate_video
+    from villa.evaluation.split_evaluation import evaluate_video
 
     shown: list[Shown] = []
     task = scorer.task

@@ -19,7 +19,7 @@ def load_model(checkpoint: str, device: str) -> SegmentationModel:
         FileNotFoundError: nothing is at that path.
         ValueError: the checkpoint does not fit the model; the message names the key or shape.
     """
-    from villa.model import ViLLa  # torch takes seconds to import
+    from villa.modeling.villa import ViLLa  # torch takes seconds to import
     from villa_ros.runtime.package_share import share_path
 
     path = checkpoint or str(share_path("weights"))
@@ -38,7 +38,7 @@ def free_memory() -> None:
     """Give what nothing refers to any more back: a model that was let go lies in cycles of references."""
     gc.collect()
     if "torch" in sys.modules:
-        from villa.out_of_memory import release
+        from villa.inference.out_of_memory import release
 
         release()
 

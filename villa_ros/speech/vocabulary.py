@@ -56,8 +56,8 @@ def of_objects(names: Sequence[str]) -> Vocabulary:
 
 def shipped() -> Vocabulary:
     """The things that the shipped model knows by name."""
-    from villa.data.uses import USES
-    from villa.data.vocabulary import COLOURS, KIND
+    from villa.data.language.affordances import USES
+    from villa.data.language.vocabulary import COLOURS, KIND
 
     nouns = [noun for kind in KIND.values() for noun in kind.nouns]
     plurals = [kind.plural for kind in KIND.values()]

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
-from villa.data.naming import FrameWords, plain_name
-from villa.data.requests import REQUEST_KINDS, RequestSample, sample_requests
+from villa.data.language.naming import FrameWords, plain_name
+from villa.data.language.requests import REQUEST_KINDS, RequestSample, sample_requests
 from villa.data.splits import Split, is_unseen
 
 META, MASKS, FRAMES = "meta_expressions.json", "mask_dict.json", "JPEGImages"

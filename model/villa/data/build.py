@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.benchmark import MASKS, META, REQUESTS, annotate
-from villa.data.camera_effects import CameraEffects
 from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View, write_clip
-from villa.data.objects import ObjectModel
-from villa.data.render import RenderedFrame, render
-from villa.data.scene import Scene, SceneConfig, compose
-from villa.data.selection import choose_objects
+from villa.data.language.vocabulary import KIND
+from villa.data.scenes.camera_effects import CameraEffects
+from villa.data.scenes.objects import ObjectModel
+from villa.data.scenes.render import RenderedFrame, render
+from villa.data.scenes.scene import Scene, SceneConfig, compose
+from villa.data.scenes.selection import choose_objects
 from villa.data.splits import Split, allowed, split_of
-from villa.data.vocabulary import KIND
 
 GENERATOR = 6  # raise it when the same seed would give another picture
 _SMALLEST_SEEN_PX = 40
@@ -154,7 +154,7 @@ def make_clip(
 
 
 def _run(job: _Job) -> int:
-    from villa.data.sources import finished_models, photographed_textures
+    from villa.data.scenes.sources import finished_models, photographed_textures
 
     models = allowed(job.split, finished_models(job.assets))
     textures = photographed_textures(job.assets)
@@ -201,7 +201,7 @@ def build(
         seed0: First seed; None: the split's.
         workers: Processes; 1 renders in this one.
         config: Size, length, rate; None: the split's length and story.
-        assets: Sources of finished models, see `villa.data.sources.SOURCES`; None takes all that are installed.
+        assets: Sources of finished models, see `villa.data.scenes.sources.SOURCES`; None takes all that are installed.
         depth: Also write depth maps.
         quiet: No progress bar.
 
@@ -212,7 +212,7 @@ def build(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from villa.data.sources import resolve_sources
+    from villa.data.scenes.sources import resolve_sources
 
     about = split_of(split)
     count = about.clips if count is None else count

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from villa.data.wordings import HELD_OUT, TRAINED, Wording
-from villa.data.wordings_for_validation import VALIDATED
+from villa.data.language.wordings import HELD_OUT, TRAINED, Wording
+from villa.data.language.wordings_for_validation import VALIDATED
 
 if TYPE_CHECKING:
     from villa.data.clips import ObjectFacts
-    from villa.data.objects import ObjectModel
+    from villa.data.scenes.objects import ObjectModel
 
 # Whole objects that no training or validation clip shows, and that no model of this project has ever been trained on;
 # `test-unseen-object` asks for these alone.
@@ -52,7 +52,7 @@ class Split:
     frames: int = 16
     unseen_objects: bool = False  # half of the things are unseen objects, and only these are asked for
     wording: Wording = TRAINED
-    story: str = "any"  # of villa.data.scene.SceneConfig
+    story: str = "any"  # of villa.data.scenes.scene.SceneConfig
     # Live, the request comes at this frame and masks are carried on to the end; None: about the whole video.
     asked_at: int | None = None
 

@@ -14,16 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.interface import Rgb
-from villa.light.encoder import LightPyramid
-from villa.light.scene import Scene
-from villa.mllm.causal import CausalLLM
-from villa.mllm.interface import Visual
-from villa.model import ViLLa
-from villa.segmenter import Masks, Moment, Pyramid, frame_of
-from villa.training import packing
-from villa.training.focusing import Meant, focus_loss
+from villa.modeling import packed_forward
+from villa.modeling.language.causal import CausalLLM
+from villa.modeling.language.interface import Visual
+from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.segmenters.interface import Masks, Moment, Pyramid, frame_of
+from villa.modeling.segmenters.light.encoder import LightPyramid
+from villa.modeling.villa import ViLLa
+from villa.training.detection_loss import Places, found_at, heat_loss, point_loss, sides_loss
 from villa.training.losses import soft_iou
-from villa.training.thing_loss import Places, found_at, heat_loss, point_loss, sides_loss
+from villa.training.referring_loss import Meant, focus_loss
 
 # Weights of the sum; text is 1.
 MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, RELEVANCE, POINT, FOUND, FOCUS = 2.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.5, 0.5, 3.0
@@ -79,21 +79,21 @@ class AnswerLoss:
         with torch.set_grad_enabled(torch.is_grad_enabled() and eyes_learn):
             visual = language.see(batch.images, pyramid, times)
         questions = [
-            packing.Question(
+            packed_forward.Question(
                 language.prompt(a.text, a.history, visual, times.tolist(), model.config.max_request_tokens),
                 tuple(model.codec.answer_ids(a.answer)),
             )
             for a in batch.asked
         ]
         parts, focus, marked = self._focused(batch, visual, questions)
-        packed = packing.forward(model, visual, times, questions, focus=focus, recompute=self.config.recompute)
+        packed = packed_forward.forward(model, visual, times, questions, focus=focus, recompute=self.config.recompute)
         parts["text"] = self._text(packed)
         if len(packed.video):
             parts |= self._masks(batch, pyramid, visual, packed, marked)
         return {**parts, "total": torch.stack([value.float() for value in parts.values()]).sum()}
 
     def _focused(
-        self, batch: TuneBatch, visual: Visual, questions: Sequence[packing.Question]
+        self, batch: TuneBatch, visual: Visual, questions: Sequence[packed_forward.Question]
     ) -> tuple[dict[str, Tensor], list[Tensor] | None, Tensor | None]:
         """Is it known what requests are about? And the tokens of that, which the answers follow, and its marks."""
         model, scene = self.model, visual.scene
@@ -105,13 +105,13 @@ class AnswerLoss:
         shown, marked = meant.shown(visual.tokens, told)
         return {"focus": FOCUS * focus_loss(told, meant.things, scene)}, shown, marked
 
-    def _text(self, packed: packing.Packed) -> Tensor:
-        keep = packed.labels != packing.IGNORE
+    def _text(self, packed: packed_forward.Packed) -> Tensor:
+        keep = packed.labels != packed_forward.IGNORE
         logits = self.model.language.logits(packed.states[keep])
         return F.cross_entropy(logits.float(), packed.labels[keep])
 
     def _masks(
-        self, batch: TuneBatch, pyramid: Pyramid, visual: Visual, packed: packing.Packed, marked: Tensor | None
+        self, batch: TuneBatch, pyramid: Pyramid, visual: Visual, packed: packed_forward.Packed, marked: Tensor | None
     ) -> dict[str, Tensor]:
         model, segmenter = self.model, self.model.segmenter
         count, frames = packed.frames.shape[:2]
@@ -153,7 +153,7 @@ class AnswerLoss:
         return parts
 
     def _relevance(
-        self, batch: TuneBatch, pyramid: Pyramid, packed: packing.Packed, best: Tensor, shown: Tensor
+        self, batch: TuneBatch, pyramid: Pyramid, packed: packed_forward.Packed, best: Tensor, shown: Tensor
     ) -> Tensor:
         """The frame that shows an object best is the one its request wants to see."""
         model = self.model

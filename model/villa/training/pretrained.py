@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from villa.checkpoints.build import small
 from villa.config import CausalConfig, ViLLaConfig
-from villa.light.segmenter import LightSegmenter
-from villa.mllm.causal import CausalLLM
-from villa.model import ViLLa
-from villa.parts import small
-from villa.tokenizer import FRM, SEG, cut
+from villa.modeling.language.causal import CausalLLM
+from villa.modeling.language.tokenizer import FRM, SEG, cut
+from villa.modeling.segmenters.light.segmenter import LightSegmenter
+from villa.modeling.villa import ViLLa
 
 # The last norm of the source expects all its layers below it: behind a few, its full scale makes the head shout wrong
 # words (a loss of 20 nats); this brings it to that of a guess.

@@ -3,9 +3,9 @@
 Phases on the same clips. "things" teaches encoder, finder, mask decoder and propagator what stands on a table, without
 a word; "masks" teaches decoder and propagator better outlines and leaves everything else as it is; "focus" teaches to
 find what requests are about, without an answer; "answers" teaches scene reader, language model and pointer to answer
-them, without a mask; "joint" teaches everything together. What only training needs (`villa.training.teacher`) is
-dropped afterwards. A run is its folder: the newest state is written every few minutes and picked up again by the same
-command.
+them, without a mask; "joint" teaches everything together. What only training needs (`villa.training.auxiliary_heads`)
+is dropped afterwards. A run is its folder: the newest state is written every few minutes and picked up again by the
+same command.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from villa.checkpoint import channels_last
+from villa.checkpoints.build import small
+from villa.checkpoints.checkpoint import channels_last
 from villa.config import CausalConfig, ThingsConfig, ViLLaConfig
-from villa.data.wordings import TRAINED
-from villa.light.segmenter import LightSegmenter
-from villa.model import ViLLa
-from villa.parts import small
-from villa.training.clip_loss import ClipLoss
-from villa.training.feed import Batch, Feed, FeedConfig
-from villa.training.parallel import Workers
+from villa.data.language.wordings import TRAINED
+from villa.modeling.segmenters.light.segmenter import LightSegmenter
+from villa.modeling.villa import ViLLa
+from villa.training.auxiliary_heads import Teacher
+from villa.training.batches import Batch, Feed, FeedConfig
+from villa.training.distributed import Workers
+from villa.training.phase_losses import ClipLoss
 from villa.training.schedule import set_rates
-from villa.training.teacher import Teacher
 from villa.training.validation import Validation
 
 PHASES = ("things", "masks", "focus", "answers", "joint")

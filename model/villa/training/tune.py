@@ -22,16 +22,16 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from villa import adapters
-from villa.adapters import MARK
-from villa.checkpoint import load, save
+from villa.checkpoints.checkpoint import load, save
 from villa.config import CausalConfig, ViLLaConfig, VisionLanguageConfig
-from villa.mllm.vision_language import VisionLanguageLLM
-from villa.model import ViLLa
-from villa.segmenter import Segmenter
+from villa.data.referring_videos import Expression, Expressions, Video
+from villa.modeling.language import lora
+from villa.modeling.language.lora import MARK
+from villa.modeling.language.vision_language import VisionLanguageLLM
+from villa.modeling.segmenters.interface import Segmenter
+from villa.modeling.villa import ViLLa
 from villa.training.answer_loss import AnswerLoss, Asked, TuneBatch, TuneLosses
-from villa.training.expressions import Expression, Expressions, Video
-from villa.training.parallel import Workers
+from villa.training.distributed import Workers
 from villa.training.precision import mixed
 from villa.training.schedule import set_rates
 
@@ -196,7 +196,7 @@ def _adapted(model: ViLLa, rank: int) -> None:
             raise TuneError(f"the checkpoint has adapters of rank {language.lora_rank}, wanted {rank}")
         return
     language = replace(language, lora_rank=rank)
-    adapters.add(model.language, language)
+    lora.add(model.language, language)
     model.config = replace(model.config, language=language)
     model.language.config = language
     model.requires_grad_(False)

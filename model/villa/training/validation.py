@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from villa.data.clips import ClipReader, list_clips
-from villa.light.encoder import LightPyramid
-from villa.light.focus import MEANT, chosen, in_order, marks, tokens_of
-from villa.light.scene import Scene
-from villa.mllm.interface import Visual
-from villa.model import ViLLa
-from villa.training import packing
-from villa.training.feed import Aims, Batch, Feed, FeedConfig
+from villa.modeling import packed_forward
+from villa.modeling.language.interface import Visual
+from villa.modeling.objects.referring_head import MEANT, chosen, in_order, marks, tokens_of
+from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.segmenters.light.encoder import LightPyramid
+from villa.modeling.villa import ViLLa
+from villa.training.auxiliary_heads import LESSONS, Teacher
+from villa.training.batches import Aims, Batch, Feed, FeedConfig
+from villa.training.detection_loss import matched
 from villa.training.losses import soft_iou
 from villa.training.precision import mixed
-from villa.training.teacher import LESSONS, Teacher
-from villa.training.thing_loss import matched
 
 
 class Validation:
@@ -103,8 +103,8 @@ def _ask(
     logits = model.meant([question.prompt.tail for question in batch.questions], visual.scene)
     picked = [chosen(own, visual.scene) for own in logits]
     focus = [tokens_of(one, visual.tokens) for one in picked]
-    packed = packing.forward(model, visual, batch.times_s, batch.questions, focus=focus)
-    firsts = (packed.weights > 1) & (packed.labels != packing.IGNORE)
+    packed = packed_forward.forward(model, visual, batch.times_s, batch.questions, focus=focus)
+    firsts = (packed.weights > 1) & (packed.labels != packed_forward.IGNORE)
     guessed = model.language.logits(packed.states[firsts]).argmax(dim=-1)
     seen["first word"] += (guessed == packed.labels[firsts]).float().tolist()
     if not len(packed.video):

@@ -19,8 +19,8 @@ from rich.console import Console
 from tiny import tiny_model
 from tiny_sets import FRAMES, MAKERS, NAMES, OTHERS, WORDS, Choosing, Told, labels, make_mevis, track, truth_of
 
-from villa.benchmarks import BENCHMARKS, BenchmarkError, open_benchmark
-from villa.video_metrics_davis import merged
+from villa.evaluation.benchmarks import BENCHMARKS, BenchmarkError, open_benchmark
+from villa.evaluation.davis_objects import merged
 from villa_ros.evaluation.benchmark_run import (
     BenchmarkReport,
     BenchmarkRunError,

@@ -26,8 +26,8 @@ from tiny_sets import (
     track,
 )
 
-from villa.benchmarks import BENCHMARKS, BenchmarkError, open_benchmark
-from villa.benchmarks.ref_davis17 import ANNOTATORS
+from villa.evaluation.benchmarks import BENCHMARKS, BenchmarkError, open_benchmark
+from villa.evaluation.benchmarks.ref_davis17 import ANNOTATORS
 
 
 @pytest.fixture(params=MAKERS)

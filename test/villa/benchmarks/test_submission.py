@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiny_sets import NAMES, SIZE, labels, track
 
-from villa.submission import MaskFolders, SubmissionError, pack, palette, write_labels
+from villa.evaluation.submission import MaskFolders, SubmissionError, pack, palette, write_labels
 
 
 def test_masks_are_black_and_white_files_named_as_the_frames(tmp_path: Path) -> None:

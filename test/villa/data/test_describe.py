@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts, View
-from villa.data.describe import check, describe
+from villa.data.language.describe import check, describe
 
 
 def _facts(*things: tuple[str, str, float, int]) -> ClipFacts:

@@ -12,17 +12,17 @@ pytest.importorskip("mujoco", reason="scenes need MuJoCo")
 
 from rendering import needs_rendering
 
-from villa.data import procedural
-from villa.data.arm import ARM, arm_path
 from villa.data.build import make_clip
-from villa.data.hand import HAND, HELD
-from villa.data.happenings import happenings
-from villa.data.motion import LONGEST_S, Motion, brought_near, plan_motions
-from villa.data.objects import COLLISION_GROUP
-from villa.data.render import render
-from villa.data.scene import Scene, SceneConfig, compose
+from villa.data.language.motion_events import happenings
+from villa.data.scenes import procedural
+from villa.data.scenes.arm import ARM, arm_path
+from villa.data.scenes.hand import HAND, HELD
+from villa.data.scenes.motion import LONGEST_S, Motion, brought_near, plan_motions
+from villa.data.scenes.objects import COLLISION_GROUP
+from villa.data.scenes.render import render
+from villa.data.scenes.scene import Scene, SceneConfig, compose
+from villa.data.scenes.view import plan_camera
 from villa.data.splits import SPLITS
-from villa.data.view import plan_camera
 
 TRAIN = SPLITS["train"]
 SMALL = SceneConfig(width=160, height=120, frames=16)

@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("mujoco", reason="scenes need MuJoCo")
 
-from villa.data import phrases
-from villa.data.libero_objects import lighter
-from villa.data.objects import COLLISION_GROUP, VISIBLE_GROUP, ObjectModel, ObjectModelError, attach_surfaces
-from villa.data.palette import PATTERNS, companion, paint, shade
-from villa.data.physics import mujoco
-from villa.data.procedural import PROCEDURAL_KINDS, make, palette_of
-from villa.data.selection import choose_objects
-from villa.data.vocabulary import COLOURS, KIND, KINDS
+from villa.data.language import phrases
+from villa.data.language.vocabulary import COLOURS, KIND, KINDS
+from villa.data.scenes.libero_objects import lighter
+from villa.data.scenes.objects import COLLISION_GROUP, VISIBLE_GROUP, ObjectModel, ObjectModelError, attach_surfaces
+from villa.data.scenes.palette import PATTERNS, companion, paint, shade
+from villa.data.scenes.physics import mujoco
+from villa.data.scenes.procedural import PROCEDURAL_KINDS, make, palette_of
+from villa.data.scenes.selection import choose_objects
 
 
 @pytest.mark.parametrize("kind", PROCEDURAL_KINDS)

@@ -14,8 +14,16 @@ pytest.importorskip("mujoco")
 
 import mujoco
 
-from villa.data import open_objects
-from villa.data.open_objects import OpenAssetError, load_obj, load_stl, open_models, package_file, walled, wrapped
+from villa.data.scenes import open_objects
+from villa.data.scenes.open_objects import (
+    OpenAssetError,
+    load_obj,
+    load_stl,
+    open_models,
+    package_file,
+    walled,
+    wrapped,
+)
 
 _MISSING = [name for name in ("robosuite", "metaworld") if importlib.util.find_spec(name) is None]
 needs_meshes = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")

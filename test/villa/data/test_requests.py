@@ -11,14 +11,23 @@ import pytest
 from tables import random_table, table, thing, view
 
 from villa.data.clips import ClipFacts
-from villa.data.phrases import Speaker
-from villa.data.relations import RELATIONS, Holds, behind, between, distance_m, left_of, next_to, right_of
-from villa.data.requests import COLOURS, KINDS, MOST_TARGETS, REQUEST_KINDS, RequestSample, sample_requests
-from villa.data.uses import USES
-from villa.data.vocabulary import KIND
-from villa.data.wordings import HELD_OUT, TRAINED, Wording
-from villa.data.wordings_for_validation import VALIDATED
-from villa.data.wordings_widened import WIDENED
+from villa.data.language.affordances import USES
+from villa.data.language.phrases import Speaker
+from villa.data.language.requests import COLOURS, KINDS, MOST_TARGETS, REQUEST_KINDS, RequestSample, sample_requests
+from villa.data.language.spatial_relations import (
+    RELATIONS,
+    Holds,
+    behind,
+    between,
+    distance_m,
+    left_of,
+    next_to,
+    right_of,
+)
+from villa.data.language.vocabulary import KIND
+from villa.data.language.wordings import HELD_OUT, TRAINED, Wording
+from villa.data.language.wordings_for_validation import VALIDATED
+from villa.data.language.wordings_widened import WIDENED
 
 
 def many(facts: ClipFacts, kind: str, count: int = 40, frame: int = 0) -> list[RequestSample]:

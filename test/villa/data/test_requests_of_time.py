@@ -7,12 +7,12 @@ import pytest
 from tables import film, thing
 
 from villa.data.clips import EventFacts
-from villa.data.happenings import happenings, screen_of
-from villa.data.requests import RequestSample, sample_requests
-from villa.data.wordings import HELD_OUT, TRAINED
-from villa.data.wordings_for_validation import VALIDATED
-from villa.training.feed import lessons
-from villa.training.teacher import LESSONS
+from villa.data.language.motion_events import happenings, screen_of
+from villa.data.language.requests import RequestSample, sample_requests
+from villa.data.language.wordings import HELD_OUT, TRAINED
+from villa.data.language.wordings_for_validation import VALIDATED
+from villa.training.auxiliary_heads import LESSONS
+from villa.training.batches import lessons
 
 FRAMES = 16
 MUG, BOOK, PAN = thing(1, "mug", "red"), thing(2, "book", "blue"), thing(3, "pan", "black")

@@ -132,7 +132,7 @@ def test_commands_come_every_three_and_a_half_seconds_after_a_lead() -> None:
 
 def test_the_bag_asks_what_the_scene_lists() -> None:
     pytest.importorskip("mujoco")
-    from villa.data.sample import REQUESTS
+    from villa.data.scenes.sample import REQUESTS
 
     assert [(one.request_id, one.text) for one in commands()] == [(one.request_id, one.text) for one in REQUESTS]
     for request in REQUESTS:
@@ -219,8 +219,8 @@ def test_the_picture_can_be_drawn_again() -> None:
     """The scene in the tree is the one that was recorded, within what another OpenGL library may change."""
     for package in ("mujoco", "robosuite", "metaworld"):
         _needs(package)
-    from villa.data.render import RenderError
-    from villa.data.sample import render_sample
+    from villa.data.scenes.render import RenderError
+    from villa.data.scenes.sample import render_sample
 
     try:
         drawn = next(iter(render_sample(last=0)))

@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("mujoco")
 
 from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts, View
-from villa.data.requests import sample_requests
-from villa.data.sample import REQUESTS, focal_px
-from villa.data.vocabulary import KIND
-from villa.data.wordings_widened import WIDENED
+from villa.data.language.requests import sample_requests
+from villa.data.language.vocabulary import KIND
+from villa.data.language.wordings_widened import WIDENED
+from villa.data.scenes.sample import REQUESTS, focal_px
 
 TEXTS = 20_000
 # The sample's table as the request templates see it: key, kind, colour, further colours, further nouns, middle in px,

@@ -1,0 +1,1 @@
+"""Checkpoint files and folders: written, read strictly, migrated, fetched, and put together from published parts."""

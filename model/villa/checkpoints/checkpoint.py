@@ -1,0 +1,214 @@
+"""Checkpoints, strict in both directions, safetensors only.
+
+The small default is one file: tensors, with configuration and tokenizer in its header. A model of pretrained parts is a
+folder: `mllm/` and `sam2/` as their makers published them, and `villa/` with `config.json` and `model.safetensors`,
+which hold only what is ours (blocks, decoder copy, rows of new tokens, adapters).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from villa.checkpoints.build import MLLM, SAM2, PartError, from_folders, small
+from villa.checkpoints.migration import upgraded
+from villa.config import CausalConfig, ConfigError, ViLLaConfig
+from villa.modeling.language.lora import MARK, AdapterError
+from villa.modeling.language.tokenizer import TokenizerError
+from villa.modeling.language.vision_language import VisionLanguageLLM
+from villa.modeling.villa import ViLLa
+
+FORMAT = "villa-5"
+READABLE = (FORMAT, "villa-4", "villa-3", "villa-2", "villa-1")
+_FOLDERS = READABLE[:-1]  # the first format had no folders, and the others' are as they are today
+OWN = "villa"  # the folder of what is ours
+_PARTS = {MLLM: "language.mllm.", SAM2: "segmenter.sam2."}  # folders, and where their tensors are in the model
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, is no checkpoint of ours, or does not fit its own configuration."""
+
+
+def save(model: ViLLa, path: Path, dtype: torch.dtype | None = torch.bfloat16, *, link: bool = False) -> None:
+    """Write `model` to `path`, floating tensors as `dtype` (None: as they are); it appears whole or not at all.
+
+    The small default becomes one file; another model a folder, whose parts are copied once from where they came, or
+    linked to with `link`.
+    """
+    if isinstance(model.config.language, CausalConfig):
+        metadata = {"format": FORMAT, "config": model.config.to_json(), "tokenizer": model.codec.serialized}
+        _write(_plain(model.state_dict(), dtype), path, metadata)
+        return
+    for name in _PARTS:
+        _save_part(model, name, path / name, link=link)
+    own = {name: tensor for name, tensor in model.state_dict().items() if is_own(name)}
+    head = {"format": FORMAT, "config": json.loads(model.config.to_json()), "tokens": _new_tokens(model)}
+    (path / OWN).mkdir(parents=True, exist_ok=True)
+    _write(_plain(own, dtype), path / OWN / "model.safetensors", {"format": FORMAT})
+    partial = path / OWN / "config.json.partial"
+    partial.write_text(json.dumps(head, indent=2), "utf-8")
+    os.replace(partial, path / OWN / "config.json")  # noqa: PTH105
+
+
+def load(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> ViLLa:
+    """Read a checkpoint, ready for inference; `dtype` None is float32 on a CPU and bfloat16 elsewhere.
+
+    The small default is always float32: it is made for a CPU.
+
+    Raises:
+        CheckpointError: no such file, not a villa checkpoint, a key too many or too few, or a wrong shape.
+    """
+    if path.is_dir() and (path / OWN).is_dir():
+        dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+        model = _load_folder(path, dtype)
+    else:
+        model = _load_file(path / "villa.safetensors" if path.is_dir() else path)
+    model.requires_grad_(False).eval().to(device)
+    if isinstance(model.config.language, CausalConfig):
+        channels_last(model.segmenter.encoder)  # type: ignore[arg-type]
+    return model
+
+
+def is_own(name: str) -> bool:
+    """Is this tensor ours, not a published part's?"""
+    return not name.startswith(tuple(_PARTS.values())) or MARK in name
+
+
+def channels_last(module: torch.nn.Module) -> None:
+    """Lay convolution weights out for channels-last images: twice as fast on a CPU."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+# -- one file -------------------------------------------------------------------------------------------------------
+
+
+def _load_file(path: Path) -> ViLLa:
+    if not path.is_file():
+        raise CheckpointError(
+            f"no checkpoint at {path}: give the path of a .safetensors file written by `villa train`, or of a folder "
+            f"that holds {OWN}/, {MLLM}/ and {SAM2}/"
+        )
+    tensors, metadata = _read(path)
+    version = metadata.get("format")
+    if version not in READABLE:
+        raise CheckpointError(
+            f"{path} is not a villa checkpoint: its header has format {version!r}, wanted {' or '.join(READABLE)}"
+        )
+    try:
+        config, tensors = upgraded(version, json.loads(metadata["config"]), tensors)
+        model = small(ViLLaConfig.from_dict(config), metadata["tokenizer"])
+    except (ConfigError, TokenizerError, PartError, KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    _fill(model, tensors, set(model.state_dict()), path)
+    return model
+
+
+# -- a folder -------------------------------------------------------------------------------------------------------
+
+
+def _load_folder(path: Path, dtype: torch.dtype) -> ViLLa:
+    own = path / OWN
+    for needed in (own / "config.json", own / "model.safetensors"):
+        if not needed.is_file():
+            raise CheckpointError(f"{path} is not complete: {needed} is missing")
+    try:
+        head = json.loads((own / "config.json").read_text("utf-8"))
+        if not isinstance(head, dict) or head.get("format") not in _FOLDERS:
+            seen = head.get("format") if isinstance(head, dict) else head
+            raise CheckpointError(
+                f"{own / 'config.json'}: format is {seen!r}, wanted {' or '.join(map(repr, _FOLDERS))}"
+            )
+        config = ViLLaConfig.from_dict(head.get("config"))
+        sam2 = path / SAM2
+        model = from_folders(config, path / MLLM, sam2 if sam2.is_dir() else None, dtype)
+    except (AdapterError, ConfigError, TokenizerError, PartError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if (seen := _new_tokens(model)) != head.get("tokens"):
+        raise CheckpointError(
+            f"{path}: the tokenizer in {MLLM}/ gives new tokens the ids {seen}, the checkpoint was made with "
+            f"{head.get('tokens')}: it is another revision of the model"
+        )
+    tensors, _ = _read(own / "model.safetensors")
+    _fill(model, tensors, {name for name in model.state_dict() if is_own(name)}, own)
+    return model
+
+
+def _new_tokens(model: ViLLa) -> dict[str, int]:
+    language = model.language
+    return dict(language.added) if isinstance(language, VisionLanguageLLM) else {}
+
+
+def _save_part(model: ViLLa, name: str, folder: Path, *, link: bool) -> None:
+    """A part as its maker published it: copied from where it was loaded; made anew where it has no folder."""
+    module: Any = getattr(model.language, MLLM, None) if name == MLLM else getattr(model.segmenter, SAM2, None)
+    if module is None or (folder / "config.json").is_file():
+        return
+    source = Path(str(getattr(module, "name_or_path", "")))
+    if (source / "config.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if link:
+            folder.symlink_to(source.resolve(), target_is_directory=True)
+        else:
+            shutil.copytree(source, folder)
+        return
+    module.save_pretrained(str(folder))
+    if isinstance(model.language, VisionLanguageLLM) and name == MLLM:
+        (folder / "tokenizer.json").write_text(model.language.published_tokenizer, "utf-8")
+
+
+# -- tensors --------------------------------------------------------------------------------------------------------
+
+
+def _plain(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach().to("cpu", dtype if dtype and tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in tensors.items()
+    }
+
+
+def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, str(partial), metadata=metadata)
+    os.replace(partial, path)  # noqa: PTH105 - atomic, and the same call for files of any kind
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file, or is cut short: {error}") from error
+
+
+def _fill(model: ViLLa, tensors: dict[str, Tensor], expected: set[str], where: Path) -> None:
+    """Put `tensors` into the model: exactly the `expected` ones, in their shapes, one floating type for all."""
+    wanted = model.state_dict()
+    missing, unknown = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
+    if missing:
+        raise CheckpointError(f"{where} lacks {len(missing)} tensor(s), first {missing[0]!r}")
+    if unknown:
+        raise CheckpointError(f"{where} has {len(unknown)} unknown tensor(s), first {unknown[0]!r}")
+    kinds: dict[torch.dtype, str] = {}
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise CheckpointError(
+                f"{where}: {name!r} has shape {list(tensor.shape)}, wanted {list(wanted[name].shape)}"
+            )
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise CheckpointError(f"{where}: {name!r} is of type {tensor.dtype}, wanted {wanted[name].dtype}")
+        if tensor.is_floating_point():
+            kinds.setdefault(tensor.dtype, name)
+    if len(kinds) > 1:
+        (a, first), (b, second) = list(kinds.items())[:2]
+        raise CheckpointError(f"{where} mixes types: {first!r} is {a}, {second!r} is {b}; save it again in one of them")
+    casted = {name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}
+    model.load_state_dict(casted, strict=False)  # the names were compared above

@@ -1,0 +1,1 @@
+"""Requests in words about clips whose facts are known."""

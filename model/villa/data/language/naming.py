@@ -1,0 +1,142 @@
+"""What a word means in one frame, and whether a careful viewer could take it to mean anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from villa.data.clips import ClipFacts, ObjectFacts, View
+from villa.data.language.affordances import USES
+from villa.data.language.motion_events import Happenings, happenings
+from villa.data.language.phrases import THINGS
+from villa.data.language.vocabulary import COLOURS, KIND, MATERIALS
+
+SMALLEST_TARGET_PX = 40  # at 320x240; scaled with the image
+_CUT_OFF = 0.8  # an object of which more than this is covered is too hard to name
+# Kinds whose colour is a matter of opinion: many parts, none of them the main one.
+MANY_COLOURED = frozenset({"hammer"})
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object and how one frame shows it."""
+
+    facts: ObjectFacts
+    view: View
+
+    @property
+    def id(self) -> int:
+        """Its value in the mask."""
+        return self.facts.id
+
+    @property
+    def colour(self) -> str | None:
+        """Its colour, where it has a clear one."""
+        return None if self.facts.kind in MANY_COLOURED else self.facts.colour
+
+    def may_show(self, colour: str) -> bool:
+        """Whether the colour is one of several on it."""
+        return self.colour is None or colour in self.facts.colours
+
+
+class FrameWords:
+    """One frame sorted into what can be meant and what stands in the way of an unambiguous request."""
+
+    def __init__(self, facts: ClipFacts, index: int, since: int = 0) -> None:
+        """`since` is the first frame of what the viewer saw happen up to frame `index`."""
+        self.facts, self.index, self.since = facts, index, since
+        smallest = SMALLEST_TARGET_PX * facts.width * facts.height / (320 * 240)
+        things = [Thing(item, view) for item, view in zip(facts.objects, facts.frames[index], strict=True)]
+        ever = {view.id for frame in facts.frames for view in frame if view.visible_px > 0}
+        shown = [t for t in things if t.view.visible_px >= smallest and t.view.occluded <= _CUT_OFF]
+        self.things = sorted(shown, key=lambda thing: thing.view.centroid[0])
+        clear = {thing.id for thing in shown}
+        self.blocking = [thing for thing in things if thing.id in ever and thing.id not in clear]
+        self.all = [*self.things, *self.blocking]
+        # Many requests are drawn about one frame, and most of them name the same few things.
+        self._known: dict[tuple[str, ...], tuple[list[Thing], bool]] = {}
+
+    @cached_property
+    def happened(self) -> Happenings:
+        """What happened up to this frame."""
+        return happenings(self.facts, self.since, self.index)
+
+    def said(self, noun: str) -> tuple[list[Thing], bool]:
+        """The things that a noun means, and whether nothing else could be meant by it."""
+        return self._once(self._said, noun)
+
+    def said_coloured(self, colour: str, noun: str) -> tuple[list[Thing], bool]:
+        """The same for a noun with a colour."""
+        return self._once(self._said_coloured, colour, noun)
+
+    def _once(self, find: Callable[..., tuple[list[Thing], bool]], *words: str) -> tuple[list[Thing], bool]:
+        if words not in self._known:
+            self._known[words] = find(*words)
+        things, clear = self._known[words]
+        return list(things), clear
+
+    def _said(self, noun: str) -> tuple[list[Thing], bool]:
+        if noun in THINGS:
+            return list(self.things), not self.blocking
+        meant = [thing for thing in self.all if noun in thing.facts.names]
+        kinds = {thing.facts.kind for thing in meant} | {k.name for k in KIND.values() if noun in k.nouns}
+        near = {other for kind in kinds for other in KIND[kind].near}
+        near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
+        # A noun of one particular object ("juice") may be given to every other of its kind.
+        doubtful = [thing for thing in self.all if thing not in meant and thing.facts.kind in kinds | near]
+        if noun in COLOURS:  # "the orange" may be any orange thing
+            doubtful += [t for t in self.all if t not in meant and (t.colour == noun or t.may_show(noun))]
+        visible = [thing for thing in self.things if thing in meant]
+        return visible, not doubtful and len(visible) == len(meant)
+
+    def _said_coloured(self, colour: str, noun: str) -> tuple[list[Thing], bool]:
+        if noun in THINGS:
+            meant = [thing for thing in self.all if thing.colour == colour]
+            doubtful = [thing for thing in self.all if thing.colour != colour and thing.may_show(colour)]
+        else:
+            kinds = {k.name for k in KIND.values() if noun in k.nouns}
+            kinds |= {thing.facts.kind for thing in self.all if noun in thing.facts.names}
+            near = {other for kind in kinds for other in KIND[kind].near}
+            near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
+            candidates = [thing for thing in self.all if thing.facts.kind in kinds | near]
+            coloured = [thing for thing in candidates if thing.colour == colour]
+            meant = [thing for thing in coloured if noun in thing.facts.names]
+            doubtful = [t for t in coloured if t not in meant]
+            doubtful += [t for t in candidates if t.colour != colour and t.may_show(colour)]
+        visible = [thing for thing in self.things if thing in meant]
+        return visible, not doubtful and len(visible) == len(meant)
+
+    def serves(self, use: str) -> tuple[list[Thing], bool]:
+        """The same for what something is for."""
+        meant = [thing for thing in self.all if use in thing.facts.uses]
+        doubtful = [t for t in self.all if t not in meant and t.facts.kind in USES[use].maybe]
+        visible = [thing for thing in self.things if thing in meant]
+        return visible, not doubtful and len(visible) == len(meant)
+
+    def made_of(self, material: str) -> tuple[list[Thing], bool]:
+        """The same for what something is made of."""
+        meant = [thing for thing in self.all if thing.facts.kind in MATERIALS[material].kinds]
+        doubtful = [thing for thing in self.all if thing.facts.kind in MATERIALS[material].maybe]
+        visible = [thing for thing in self.things if thing in meant]
+        return visible, not doubtful and len(visible) == len(meant)
+
+    def names(self, things: Sequence[Thing]) -> list[str]:
+        """What the answer calls each: colour and noun, and a place where two would be called the same."""
+        plain = [plain_name(thing) for thing in things]
+        out = []
+        for thing, name in zip(things, plain, strict=True):
+            same = [t for t in self.things if plain_name(t) == name]
+            listed = [t for t in things if plain_name(t) == name]
+            if len(same) > 1 and len(listed) > 1:
+                order = [t.id for t in same]
+                place = order.index(thing.id)
+                words = {0: "left", len(order) - 1: "right"}
+                name = f"{words.get(place, 'middle')} {name}"
+            out.append(name)
+        return out
+
+
+def plain_name(thing: Thing) -> str:
+    """Colour and noun; the noun alone where the colour is a matter of opinion."""
+    return KIND[thing.facts.kind].nouns[0] if thing.colour is None else thing.facts.name

@@ -1,0 +1,118 @@
+"""Requests made from the facts of a frame, each with the objects it means and a short, regular answer.
+
+A request is only asked when no careful viewer could answer it otherwise: whatever is barely visible, hidden for the
+moment, between two names or between left and right is neither meant nor denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from villa.data.clips import ClipFacts
+from villa.data.language import requests_absent, requests_in_view, requests_of_time
+from villa.data.language.drafts import Draft, Earlier, Maker
+from villa.data.language.naming import FrameWords
+from villa.data.language.phrases import Speaker, as_spoken
+from villa.data.language.vocabulary import COLOURS, KINDS
+from villa.data.language.wordings import TRAINED, Wording
+
+__all__ = ["COLOURS", "KINDS", "REQUEST_KINDS", "RequestSample", "sample_requests"]
+
+MOST_TARGETS = 5
+
+
+@dataclass(frozen=True)
+class RequestSample:
+    """One request about one frame.
+
+    `targets` are mask ids from left to right; `answer` names them in that order, each before its `[SEG]`.
+    `text` is as it would be typed or recognised, `plain` the same before slips and changes of case.
+    `history` is what it follows up on.
+    """
+
+    kind: str
+    text: str
+    targets: tuple[int, ...]
+    answer: str
+    plain: str = ""
+    history: tuple[Earlier, ...] = ()
+    beside: tuple[int, ...] = ()  # mask ids of the other ends of a relation
+    among: tuple[int, ...] = ()  # and of those among which `targets` were chosen
+
+
+_MAKERS: dict[str, tuple[Maker, float]] = {
+    "name": (requests_in_view.by_name, 0.13),
+    "colour": (requests_in_view.by_colour, 0.16),
+    "material": (requests_in_view.by_material, 0.02),
+    "relation": (requests_in_view.by_relation, 0.13),
+    "use": (requests_in_view.by_use, 0.1),
+    "several": (requests_in_view.several, 0.08),
+    "ambiguous": (requests_in_view.ambiguous, 0.05),
+    "absent": (requests_absent.absent, 0.165),
+    "superlative": (requests_in_view.superlative, 0.04),
+    "size": (requests_in_view.by_size, 0.03),
+    "negation": (requests_in_view.negation, 0.025),
+    "time": (requests_of_time.by_time, 0.09),
+    "follow-up": (requests_in_view.follow_up, 0.05),
+}
+REQUEST_KINDS = tuple(_MAKERS)
+_TRIES = 24
+
+
+def sample_requests(
+    facts: ClipFacts,
+    frame_index: int,
+    rng: np.random.Generator,
+    count: int,
+    kinds: Sequence[str] = REQUEST_KINDS,
+    *,
+    since: int = 0,
+    also_on: Sequence[int] = (),
+    wording: Wording = TRAINED,
+) -> list[RequestSample]:
+    """Up to `count` requests about one frame; fewer only where the frame offers nothing of these kinds.
+
+    About one in five asks for what is not there. The texts of one call differ.
+
+    Args:
+        facts: The clip.
+        frame_index: Frame that the requests are about, the newest one that was seen.
+        rng: All randomness comes from here.
+        count: How many.
+        kinds: Which of `REQUEST_KINDS` to draw from, at their usual shares.
+        since: First frame that was seen: what happened is asked about from there on.
+        also_on: Further frames on which a request has to mean the same things.
+        wording: Sentences to draw from.
+    """
+    speaker = Speaker(rng, wording)
+    frame = FrameWords(facts, frame_index, since)
+    others = [FrameWords(facts, index, since) for index in also_on]
+    weights = np.array([_MAKERS[kind][1] for kind in kinds])
+    weights = weights / weights.sum()
+    samples: list[RequestSample] = []
+    seen: set[str] = set()
+    for _ in range(count * 4):
+        if len(samples) == count:
+            break
+        maker = _MAKERS[str(rng.choice(list(kinds), p=weights))][0]
+        for _ in range(_TRIES):
+            draft = maker(frame, speaker)
+            if draft is None or len(draft.targets) > MOST_TARGETS or draft.text in seen:
+                continue
+            if all(draft.holds_on(other) for other in others):
+                seen.add(draft.text)
+                samples.append(_said(draft, speaker))
+                break
+    return samples
+
+
+def _said(draft: Draft, speaker: Speaker) -> RequestSample:
+    rng = speaker.rng
+    ordered = tuple(thing.id for thing in sorted(draft.targets, key=lambda thing: thing.view.centroid[0]))
+    spoken = as_spoken(speaker.aside(draft.text), rng)
+    history = tuple(replace(turn, request=as_spoken(turn.request, rng)) for turn in draft.history)
+    beside, among = (tuple(thing.id for thing in things) for things in (draft.beside, draft.among))
+    return RequestSample(draft.kind, spoken, ordered, draft.answer, draft.text, history, beside, among)

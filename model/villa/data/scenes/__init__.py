@@ -1,0 +1,1 @@
+"""Scenes of objects, hands and robot arms: composed, moved, rendered and labelled."""

@@ -1,0 +1,1 @@
+"""Metrics as the public benchmarks define them, and models scored on splits."""

@@ -1,0 +1,133 @@
+"""From what the language model said to masks on the clip's frames and seeds for tracking: the second half of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from villa.inference.answering import Heard
+from villa.interface import Logits, SlowStep, Stage
+from villa.modeling.language import answer_text
+from villa.modeling.objects.referring_head import in_order, marks
+from villa.modeling.objects.seg_selector import Words
+from villa.modeling.segmenters.interface import Masks, Memory, Moment, Pyramid
+from villa.modeling.segmenters.mask_overlap import apart, reached
+from villa.modeling.villa import ViLLa, key_frame
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object of an answer that is there."""
+
+    number: int  # of its [SEG] in the answer
+    name: str
+    score: float  # 0..1
+    key: int  # the clip frame that shows it best
+    logits: tuple[Logits | None, ...]  # [h, w] on each clip frame; None where it is not visible
+    chances: tuple[float, ...]  # probability of being visible on each clip frame
+    seeds: dict[int, Memory]  # by clip frame
+    prompt: Tensor  # p [C]
+    look: Tensor  # mean image token [C] under its mask on the key frame
+
+    @property
+    def last_seed(self) -> int:
+        """The newest clip frame it was seeded on."""
+        return max(self.seeds)
+
+
+def gating(model: ViLLa) -> bool:
+    """Does a low object score hide a mask?"""
+    return model.config.least_presence > 0
+
+
+def visible(model: ViLLa, chance: float) -> bool:
+    """Is an object with this probability of being there taken to be visible?"""
+    return chance > 0.5 or not gating(model)
+
+
+def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[SlowStep, None, list[Found]]:
+    """Masks of each `[SEG]` on the clip's frames, and a memory seeded for each object that is there."""
+    said = heard.said
+    count, frames = said.frames.shape[:2]
+    if not count:
+        return []
+    scene = heard.looked.visual.scene
+    words = None if scene is None else Words.of([said.words] * count)
+    marked = None if scene is None else marks(in_order(said.marked, count), scene)
+    prompts = model.prompts(said.states, said.frames, heard.looked.pyramid.tokens, None, scene, words, marked)
+    looks: list[Masks] = []
+    for t in range(frames):
+        drawn = _drawn(model, prompts.frames[:, t], heard.looked.pyramid, t)
+        if scene is not None:
+            beside = scene.prompts[t][reached(scene.things, t, drawn.logits)]
+            if len(beside):
+                others = _drawn(model, beside, heard.looked.pyramid, t)
+                drawn = replace(drawn, logits=apart(drawn.logits, others.logits))
+        looks.append(drawn)
+        yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
+    present = prompts.present  # [K, T]
+    if present is None:
+        present = torch.stack([look.present for look in looks], dim=1).float()
+    best = key_frame(present, prompts.key_scores.float())
+    found = []
+    for k in range(count):
+        chances = present[k].sigmoid().tolist()
+        if gating(model) and max(chances) <= model.config.least_presence:
+            continue
+        seen = [t for t in range(frames) if visible(model, chances[t])]
+        # A key frame on which the object is not seen cannot seed.
+        key = int(best[k]) if int(best[k]) in seen else int(present[k].argmax())
+        seeds = {}
+        for t in seen if model.config.seed_every_frame and seen else [key]:
+            one, at = slice(k, k + 1), best.new_tensor([t])
+            (seeds[t],) = model.segmenter.seed(
+                looks[t][one], prompts.frames[one, t], heard.looked.pyramid, at, moments[t : t + 1]
+            )
+        found.append(
+            Found(
+                number=k,
+                name=heard.answer.names[k],
+                score=chances[key] * float(looks[key].iou[k]) * said.confidence[k],
+                key=key,
+                logits=tuple(on_cpu(looks[t].logits[k]) if t in seen else None for t in range(frames)),
+                chances=tuple(chances),
+                seeds=seeds,
+                prompt=prompts.video[k].clone(),
+                look=pooled(heard.looked.features[key], looks[key].logits[k]),
+            )
+        )
+    return found
+
+
+def _drawn(model: ViLLa, prompts: Tensor, pyramid: Pyramid, frame: int) -> Masks:
+    """Masks of prompts [N, C] on one frame of the clip."""
+    index = torch.full((len(prompts),), frame, dtype=torch.long, device=model.device)
+    return model.segmenter.decode(prompts, pyramid, index)
+
+
+def words_of(heard: Heard, found: Sequence[Found]) -> str:
+    """The answer in words; a name without an object is not an answer."""
+    return answer_text.ABSENT if len(heard.said.states) and not found else heard.answer.text
+
+
+def memory_of(model: ViLLa, found: Found) -> Memory:
+    """All seeds of an object in one memory."""
+    seeds = [found.seeds[t] for t in sorted(found.seeds)]
+    return seeds[0] if len(seeds) == 1 else model.segmenter.join(seeds)
+
+
+def pooled(features: Pyramid, logits: Tensor) -> Tensor:
+    """Mean image token [C] of one frame under a mask [H/4, W/4]."""
+    image = features.s16[0]
+    size = (image.shape[1], image.shape[2])
+    inside = torch.nn.functional.adaptive_avg_pool2d((logits > 0).to(image.dtype)[None], size)
+    return (image * inside).sum(dim=(1, 2)) / inside.sum().clamp(min=1e-3)
+
+
+def on_cpu(logits: Tensor) -> Logits:
+    """Mask logits [..., h, w] -> numpy."""
+    return np.asarray(logits.float().cpu().numpy(), np.float32)

@@ -1,0 +1,1 @@
+"""Objects of a scene: detected, described in relation to each other, referred to and selected."""

@@ -1,0 +1,165 @@
+"""The things on a frame, whatever they are: where they stand, and what is known of each.
+
+A heat map has a peak in the middle of everything that stands out (arXiv 1904.07850), and each peak knows the sides of
+its box. What lies in the box is read off the pyramid and off the colours of the picture itself. No word has a part in
+it: what is found is told to the language model, and words point at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from villa.config import EncoderConfig, ThingsConfig
+from villa.modeling.layers import Mlp, point_positions, sinusoid
+from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
+
+_FINE_POINTS, _COLOUR_POINTS = 3, 4  # in each direction of a box
+_SIZE_CODE = 32
+_SMALLEST = 1 / 128  # of the image: no side of a box is shorter
+_RARE = -4.0  # log-odds at the start: few cells are the middle of something
+
+
+@dataclass(frozen=True)
+class Things:
+    """Up to N things on each of T frames, likeliest first; less likely ones are noise."""
+
+    features: Tensor  # [T, N, F] what each looks like
+    boxes: Tensor  # [T, N, 4] middle x, y, width, height as shares of the image
+    scores: Tensor  # [T, N] logit of "here is something"
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def doubt(self) -> Tensor:
+        """How little each counts beside the others [T * N]: log-probability that it is something."""
+        return F.logsigmoid(self.scores.float()).clamp(min=-12.0).flatten()
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What each stride-8 cell of T frames says."""
+
+    heat: Tensor  # [T, H/8, W/8] logit of "the middle of something is here"
+    sides: Tensor  # [T, H/8, W/8, 4] from the middle of the cell to left, top, right, bottom, as shares of the image
+
+
+class ThingFinder(nn.Module):
+    """Features of T frames -> things."""
+
+    def __init__(self, encoder: EncoderConfig, config: ThingsConfig) -> None:
+        super().__init__()
+        channels = encoder.channels
+        self.count = config.count
+        self.spread = nn.Conv2d(channels, channels, 3, padding=1)
+        self.heat = nn.Conv2d(channels, 1, 1)
+        self.sides = nn.Conv2d(channels, 4, 1)
+        nn.init.constant_(self.heat.bias, _RARE)  # type: ignore[arg-type]
+        nn.init.constant_(self.sides.bias, -2.5)  # type: ignore[arg-type]  # a side is a twelfth of the image
+        seen = channels * (_FINE_POINTS**2 + 1) + BACKBONE_CHANNELS + 3 * _COLOUR_POINTS**2
+        self.describe = Mlp(seen, 2 * config.width, config.width)
+        self.norm = nn.LayerNorm(config.width)
+        self.prompt_look = nn.Linear(config.width, channels)
+        self.prompt_place = nn.Linear(channels, channels)
+        self.prompt_size = nn.Linear(2 * _SIZE_CODE, channels)
+        self.prompt_mix = Mlp(channels, 2 * channels, channels)
+        self.prompt_norm = nn.LayerNorm(channels)
+
+    def forward(self, pyramid: LightPyramid) -> Things:
+        """Features of T frames -> the `count` likeliest things on each."""
+        maps = self.maps(pyramid)
+        rows, columns = maps.heat.shape[1:]
+        heat = maps.heat.float()
+        # Of neighbours that say the same, the loudest speaks.
+        peak = F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0] == heat
+        heat = torch.where(peak, heat, heat - 20.0).flatten(1)
+        count = min(self.count, heat.shape[1])
+        scores, cells = heat.topk(count, dim=1)
+        sides = maps.sides.flatten(1, 2).gather(1, cells[..., None].expand(-1, -1, 4))
+        middle = torch.stack(((cells % columns + 0.5) / columns, (cells // columns + 0.5) / rows), dim=-1)
+        boxes = box_of(middle, sides.float())
+        frame = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
+        features = self.read(pyramid, boxes.flatten(0, 1), frame).reshape(len(cells), count, -1)
+        return self._padded(Things(features, boxes, scores))
+
+    def maps(self, pyramid: LightPyramid) -> Maps:
+        """Features of T frames -> what each cell says."""
+        x = F.relu(self.spread(pyramid.s8))
+        sides = self.sides(x).permute(0, 2, 3, 1).clamp(-5.0, 0.5).exp()
+        return Maps(self.heat(x)[:, 0], sides)
+
+    def read(self, pyramid: LightPyramid, boxes: Tensor, frame: Tensor) -> Tensor:
+        """What lies in boxes [N, 4] of frames [N] -> [N, F]."""
+        parts = [
+            _sampled(pyramid.s8, boxes, frame, _FINE_POINTS),
+            _sampled(pyramid.s16, boxes, frame, 1),
+            _sampled(pyramid.s32, boxes, frame, 1),
+            _sampled(pyramid.rgb, boxes, frame, _COLOUR_POINTS),
+        ]
+        seen: Tensor = self.norm(self.describe(torch.cat(parts, dim=1)))
+        return seen
+
+    def prompts(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """What things look like [..., F] and where they are [..., 4] -> prompts of the mask decoder [..., C]."""
+        # The middle in the code that the decoder's image carries, so that the two can meet.
+        place = self.prompt_place(point_positions(boxes[..., :2], self.prompt_place.in_features).to(features.dtype))
+        size = self.prompt_size(size_code(boxes).to(features.dtype))
+        x = self.prompt_look(features) + place + size
+        prompt: Tensor = self.prompt_norm(x + self.prompt_mix(x))
+        return prompt
+
+    def _padded(self, things: Things) -> Things:
+        """The same with `count` things on each frame, where the picture has fewer cells than that."""
+        lacking = self.count - things.boxes.shape[1]
+        if lacking <= 0:
+            return things
+        return Things(
+            F.pad(things.features, (0, 0, 0, lacking)),
+            F.pad(things.boxes, (0, 0, 0, lacking)),
+            F.pad(things.scores, (0, lacking), value=-24.0),
+        )
+
+
+def box_of(middle: Tensor, sides: Tensor) -> Tensor:
+    """Middles of cells [..., 2] and sides [..., 4] -> boxes [..., 4] inside the image."""
+    low = (middle - sides[..., :2]).clamp(0, 1)
+    high = (middle + sides[..., 2:]).clamp(0, 1)
+    return torch.cat(((low + high) / 2, (high - low).clamp(min=_SMALLEST)), dim=-1)
+
+
+def cells_within(boxes: Tensor, rows: int, columns: int) -> Tensor:
+    """Boxes [..., 4] -> the cells of a grid whose middles lie in each [..., rows, columns] bool."""
+    x = (torch.arange(columns, device=boxes.device) + 0.5) / columns
+    y = (torch.arange(rows, device=boxes.device) + 0.5) / rows
+    across = (x - boxes[..., 0, None]).abs() <= boxes[..., 2, None] / 2
+    down = (y - boxes[..., 1, None]).abs() <= boxes[..., 3, None] / 2
+    return down[..., None] & across[..., None, :]
+
+
+def size_code(boxes: Tensor) -> Tensor:
+    """Boxes [..., 4] -> code of their width and height [..., 64]."""
+    return sinusoid(boxes[..., 2:], _SIZE_CODE, 2.0, 0.05).flatten(-2)
+
+
+def _sampled(features: Tensor, boxes: Tensor, frame: Tensor, points: int) -> Tensor:
+    """Features [T, C, h, w] at an even grid of points in boxes [N, 4] of frames [N] -> [N, points^2 * C]."""
+    steps = (torch.arange(points, device=boxes.device) + 0.5) / points - 0.5
+    x = boxes[:, 0, None] + boxes[:, 2, None] * steps
+    y = boxes[:, 1, None] + boxes[:, 3, None] * steps
+    grid = 2 * torch.stack((x[:, None].expand(-1, points, -1), y[:, :, None].expand(-1, -1, points)), dim=-1) - 1
+    out = features.new_zeros(len(boxes), features.shape[1] * points**2)
+    for index in range(len(features)):
+        rows = (frame == index).nonzero().flatten()
+        if not len(rows):
+            continue
+        # All boxes of a frame lie below each other in one grid: features are not copied for each. In float32: a
+        # place as bfloat16 is off by a pixel.
+        at = grid[rows].flatten(0, 1)[None].float()
+        seen = F.grid_sample(features[index : index + 1].float(), at, align_corners=False, padding_mode="border")[0]
+        seen = seen.reshape(-1, len(rows), points, points).transpose(0, 1).flatten(1)
+        out = out.index_copy(0, rows, seen.to(out.dtype))
+    return out

@@ -1,0 +1,1 @@
+"""Segmenters: image features, masks from prompts, and propagation by memory."""
