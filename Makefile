@@ -72,7 +72,7 @@ bench-speech: $(STAMPS)/package $(STAMPS)/test ## errors, false commands, stops 
 .PHONY: soak
 soak: $(STAMPS)/package $(STAMPS)/test ## memory over thousands of frames: of the node's pipeline, and of each family of models
 	@$(BIN)/villa soak $(SOAK_ARGS)
-	@VILLA_SOAK=1 VILLA_SOAK_OUT=out/soak $(BIN)/python -m pytest -q test/villa/test_long_stream.py test/ros/test_stack.py
+	@VILLA_SOAK=1 VILLA_SOAK_OUT=out/soak $(BIN)/python -m pytest -q test/villa/inference/test_long_stream.py test/ros/test_stack.py
 
 .PHONY: colcon
 colcon: $(STAMPS)/package $(STAMPS)/test ## build both packages as a native workspace would, with pip's colcon on the ROS 2 wheels

@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     # The processes that tests start run the same code as the tests (pyproject.toml's pythonpath).
-    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "model")))
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "model", ROOT / "test" / "support")))
     try:
         from domain_coordinator import domain_id
     except ImportError:  # no ROS here; the tests that need it skip by name
@@ -64,6 +64,36 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
         report.outcome = "failed"
         report.longrepr = _not_allowed(collector.nodeid, report)
     return report
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """20 frames with a moving red box, and a command for it after half a second."""
+    from small_bags import stamp, write_bag
+
+    from villa_ros.pipeline.request import Request
+
+    return write_bag(tmp_path / "bag", commands=[Request("red", "the red box", stamp_ns=stamp(5))])
+
+
+@pytest.fixture
+def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """`villa` commands get the fake model; returns what they asked for."""
+    from fakes import BlobModel
+
+    import villa_ros.cli.bench
+    import villa_ros.cli.evaluate
+    import villa_ros.cli.main
+
+    asked: list[tuple[str, str]] = []
+
+    def load(checkpoint: str, device: str, threads: int = 0) -> BlobModel:
+        asked.append((checkpoint, device))
+        return BlobModel()
+
+    for module in (villa_ros.cli.main, villa_ros.cli.bench, villa_ros.cli.evaluate):
+        monkeypatch.setattr(module, "open_model", load)
+    return asked
 
 
 class LaunchEntity:

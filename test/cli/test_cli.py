@@ -47,8 +47,8 @@ def images(tmp_path: Path) -> Path:
 def test_help_comes_without_loading_what_is_heavy() -> None:
     program = (
         "import sys; sys.argv = ['villa', '--help']\n"
-        "from villa_ros import cli\n"
-        "try:\n    cli.main()\nexcept SystemExit as end:\n    code = end.code\n"
+        "from villa_ros.cli import main\n"
+        "try:\n    main.main()\nexcept SystemExit as end:\n    code = end.code\n"
         "heavy = [n for n in ('torch', 'cv2', 'rclpy', 'transformers', 'rosbags', 'numpy') if n in sys.modules]\n"
         "sys.exit(f'help loads {heavy}' if heavy or code else 0)"
     )

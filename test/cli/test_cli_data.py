@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 import torch
+from drawn_clips import HEIGHT, WIDTH, draw_clip
+from mevis import draw
 from test_cli import villa
+from tiny import tiny_model
 
 from villa.checkpoints.checkpoint import save
 from villa.data.benchmark import annotate
@@ -18,12 +20,6 @@ from villa.data.splits import SPLITS
 from villa.evaluation.split_evaluation import Score, evaluate_video
 from villa.modeling.villa import ViLLa
 from villa_ros.cli.training import SplitName
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "villa"))
-
-from drawn_clips import HEIGHT, WIDTH, draw_clip
-from mevis import draw
-from tiny import tiny_model
 
 
 @pytest.fixture

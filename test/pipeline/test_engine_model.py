@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from fakes import Told, frame
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install -r requirements/runtime.txt")
-sys.path.append(str(Path(__file__).parents[1] / "villa"))
 
 from answering_models import over_sam2  # noqa: E402
 

@@ -30,7 +30,6 @@ from villa_ros.runtime.process import tied_to_this_process
 pytest.importorskip("starlette", reason="needs Starlette (pip: villa-ros[console])")
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "console"))
 
 from console_page import PATIENCE_S, ConsolePage, chromium
 

@@ -23,7 +23,6 @@ from villa_ros.runtime.process import tied_to_this_process
 
 pytest.importorskip("rerun.chunk", reason="needs Rerun's reader (pip: villa-ros[rerun], on Python 3.11 and later)")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
 
 from rrd_file import RrdFile
 

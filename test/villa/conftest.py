@@ -1,14 +1,8 @@
-"""Makes the tiny model importable by the tests beside it, and draws clips to train on."""
+"""Clips to train on."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from drawn_clips import draw_clip
 
 

@@ -19,7 +19,7 @@ from villa_ros.evaluation.scenario_eval import evaluate_scenario
 from villa_ros.pipeline.request import Request
 from villa_ros.replay.live_graph import LiveError, have_ros
 
-FAKE_NODE = Path(__file__).parents[1] / "ros" / "fake_node.py"
+FAKE_NODE = Path(__file__).resolve().parents[1] / "support" / "fake_node.py"
 FRAMES = 40
 
 needs_ros = pytest.mark.skipif(not have_ros(), reason="needs ROS 2 (pip: ros-rclpy) and villa_msgs")

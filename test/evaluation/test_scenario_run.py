@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from blob_loading import load_blobs
 from fakes import BlobModel
+from mevis import rle
 from PIL import Image
 from small_bags import (
     COMPRESSED_TOPIC,
@@ -36,9 +37,6 @@ from villa_ros.evaluation.results import Asked, BagResult, ScenarioResult, read_
 from villa_ros.evaluation.scenario import Scenario, read_scenario
 from villa_ros.evaluation.scenario_eval import evaluate_scenario
 from villa_ros.pipeline.request import Request
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "villa"))
-from mevis import rle
 
 FRAMES = 20
 TRUTH = "/ground_truth/tracklets"
@@ -428,7 +426,7 @@ def test_what_was_interrupted_goes_on_with_the_bags_that_are_missing(truth_bag: 
 
 
 def test_two_processes_give_what_one_gives(truth_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", ":".join([*sys.path, str(Path(__file__).parents[1])]))
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
     for name in ("one", "two"):
         shutil.copytree(truth_bag, tmp_path / name)
     (tmp_path / "bad").mkdir()

@@ -16,7 +16,7 @@ from villa.config import CausalConfig, ConfigError, ViLLaConfig, VisionLanguageC
 from villa.modeling.language.tokenizer import SEG, TokenizerError
 from villa.training import model_size
 
-CONFIGS = Path(__file__).resolve().parents[2] / "model" / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "model" / "configs"
 NAMES = presets.names(CONFIGS)
 LARGE = [name for name in NAMES if name != "villa_small"]
 

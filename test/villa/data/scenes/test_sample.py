@@ -26,7 +26,7 @@ from villa_ros.conversions.events import mask_from_message, nanoseconds
 from villa_ros.pipeline.frame import Frame
 from villa_ros.pipeline.request import Request
 
-SAMPLE = Path(__file__).resolve().parents[3] / "sample"
+SAMPLE = Path(__file__).resolve().parents[4] / "sample"
 BAG = SAMPLE / "tabletop"
 IMAGE_PX = 640 * 480
 MOST_BYTES = 10_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -70,10 +69,8 @@ def test_a_replay_with_a_console_says_where_it_is_and_ends_by_ctrl_c() -> None:
         "from villa_ros.runtime.package_share import share_path;"
         "console_on_replay(share_path('sample', 'tabletop'), [], BlobModel(), port=0)"
     )
-    tests = Path(__file__).resolve().parents[1]
-    environment = {**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}{os.pathsep}{tests}"}
     program = [sys.executable, "-c", script]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         words, link = run.stdout.readline().split()
         assert words == "console:"

@@ -30,7 +30,6 @@ from villa_ros.viewers.rerun.viewer import (
 
 pytest.importorskip("rerun.chunk", reason="needs Rerun's reader (pip: villa-ros[rerun], on Python 3.11 and later)")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "console"))
 
 from rrd_file import RrdFile
 from told import instance, picture, tracks

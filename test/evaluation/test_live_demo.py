@@ -19,7 +19,7 @@ from villa_ros.pipeline.request import Action, Request
 from villa_ros.replay.bag_replay import replay_like
 from villa_ros.replay.live_graph import LiveError, have_ros
 
-FAKE_NODE = Path(__file__).parents[1] / "ros" / "fake_node.py"
+FAKE_NODE = Path(__file__).resolve().parents[1] / "support" / "fake_node.py"
 FRAMES = 44
 
 pytestmark = [

@@ -103,5 +103,5 @@ def test_every_request_of_the_sample_joins_words_as_no_training_text_does() -> N
 
 
 def test_the_description_lists_every_request() -> None:
-    description = (Path(__file__).resolve().parents[3] / "sample" / "README.md").read_text(encoding="utf-8")
+    description = (Path(__file__).resolve().parents[4] / "sample" / "README.md").read_text(encoding="utf-8")
     assert [one.text for one in REQUESTS if f"| {one.time_s} | {one.text} |" not in description] == []

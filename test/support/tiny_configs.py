@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "villa"))  # where the tiny parts are
 
 from tiny_parts import mllm_settings, parts_config, sam2_settings, save_parts
 

@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_metrics import blob, box, pairs
+from test_davis_jf import blob, box, pairs
 from vos_benchmark.evaluator import Evaluator
 
 from villa.evaluation.davis_jf import MetricError, boundary_accuracy, region_similarity

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 from colour_model import load_colours, load_fragile
-from spread_work import Begin, load_nothing, marks, square, threads, trouble
+from parallel_work import Begin, load_nothing, marks, square, threads, trouble
 
 from villa.evaluation.split_evaluation import Shown, evaluate
 from villa_ros.bench.parallel import SpreadingBenchError, draw_split, measure
 from villa_ros.evaluation.split_run import UnscoredError, score_split
 from villa_ros.parallel.dispatch import WORKER_DIED, Failed, SpreadingError, share_of_cores, spread
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "villa"))
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 from mevis import draw  # noqa: E402
 
 
@@ -30,7 +29,7 @@ def cluster() -> Iterator[str]:
     """A real Ray on this machine, that all tests of this file share; its workers import what these tests do."""
     ray = pytest.importorskip("ray", reason="no Ray here: pip install -r requirements/ray.txt")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join((os.environ["PYTHONPATH"], str(HERE))))
+        patch.setenv("PYTHONPATH", os.pathsep.join((os.environ["PYTHONPATH"], str(SUPPORT))))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
         yield ray.get_runtime_context().gcs_address
@@ -165,13 +164,13 @@ def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals, ray
         pytest.importorskip("ray", reason="no Ray here: pip install -r requirements/ray.txt")
     script = (
         "from pathlib import Path\n"
-        "from spread_work import Begin, sleep\n"
+        "from parallel_work import Begin, sleep\n"
         "from villa_ros.parallel.dispatch import spread\n"
         "if __name__ == '__main__':\n"
         f"    list(spread(sleep, range(4), begin=Begin(Path({str(tmp_path)!r})), workers=2, ray={ray!r}))\n"
     )
     (tmp_path / "command.py").write_text(script)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(HERE)))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(SUPPORT)))}
     command = subprocess.Popen(
         [sys.executable, tmp_path / "command.py"],
         env=environment,
@@ -215,7 +214,7 @@ def test_an_address_without_a_cluster_is_told(
 
 def run_command(script: str, *arguments: object) -> list[str]:
     """Lines that a script prints in a process of its own, which is connected to no Ray yet."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(HERE)))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(SUPPORT)))}
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         env=environment,
@@ -230,7 +229,7 @@ def run_command(script: str, *arguments: object) -> list[str]:
 SQUARES = """
 import os, sys
 from pathlib import Path
-from spread_work import Begin, square
+from parallel_work import Begin, square
 from villa_ros.parallel.dispatch import spread
 folder, address, os.environ["PYTHONPATH"] = sys.argv[1:]
 done = dict(spread(square, range(4), begin=Begin(Path(folder)), ray=address, workers=2))
@@ -241,14 +240,14 @@ print(ray.is_initialized())
 
 
 def test_a_running_cluster_is_joined_and_left(tmp_path: Path, cluster: str) -> None:
-    assert run_command(SQUARES, tmp_path, cluster, HERE) == ["[0, 1, 4, 9]", "False"]
+    assert run_command(SQUARES, tmp_path, cluster, SUPPORT) == ["[0, 1, 4, 9]", "False"]
 
 
 def test_a_cluster_with_other_code_gets_ours(tmp_path: Path) -> None:
     """`local` starts a Ray of its own, whose workers would find an old, empty villa_ros."""
     (tmp_path / "old" / "villa_ros").mkdir(parents=True)
     (tmp_path / "old" / "villa_ros" / "__init__.py").touch()
-    paths = os.pathsep.join((str(tmp_path / "old"), str(HERE)))
+    paths = os.pathsep.join((str(tmp_path / "old"), str(SUPPORT)))
     assert run_command(SQUARES, tmp_path, "local", paths) == ["[0, 1, 4, 9]", "False"]
 
 
@@ -256,7 +255,7 @@ TWO_MACHINES = """
 import sys
 from pathlib import Path
 from ray.cluster_utils import Cluster
-from spread_work import Begin, square
+from parallel_work import Begin, square
 from villa_ros.parallel.dispatch import spread
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 second = cluster.add_node(num_cpus=1)

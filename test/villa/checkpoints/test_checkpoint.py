@@ -95,7 +95,7 @@ def test_a_configuration_survives_json():
 
 
 def test_the_named_configuration_is_the_default():
-    text = (Path(__file__).parents[2] / "model" / "configs" / "villa_small.json").read_text()
+    text = (Path(__file__).parents[3] / "model" / "configs" / "villa_small.json").read_text()
     assert ViLLaConfig.from_json(text) == ViLLaConfig()
 
 
