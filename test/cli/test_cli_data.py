@@ -14,11 +14,11 @@ from mevis import draw
 from test_cli import villa
 from tiny import tiny_model
 
+from villa import ViLLa
 from villa.checkpoints.checkpoint import save
 from villa.data.benchmark import annotate
 from villa.data.splits import SPLITS
 from villa.evaluation.split_evaluation import Score, evaluate_video
-from villa.modeling.villa import ViLLa
 from villa_ros.cli.training import SplitName
 
 

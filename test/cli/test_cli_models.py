@@ -86,7 +86,7 @@ def test_info_of_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_download_becomes_a_checkpoint_that_loads_and_says_that_it_is_untrained(
     hub: LocalHub, config: Path, tmp_path: Path, published: dict[str, dict[str, bytes]]
 ) -> None:
-    from villa.modeling.villa import ViLLa
+    from villa import ViLLa
 
     out = tmp_path / "out"
     code, told, complained = villa("download", config, "--out", out)

@@ -19,6 +19,7 @@ from rich.console import Console
 from tiny import tiny_model
 from tiny_sets import FRAMES, MAKERS, NAMES, OTHERS, WORDS, Choosing, Told, labels, make_mevis, track, truth_of
 
+from villa import ViLLa
 from villa.evaluation.benchmarks import BENCHMARKS, BenchmarkError, open_benchmark
 from villa.evaluation.davis_objects import merged
 from villa_ros.evaluation.benchmark_run import (
@@ -292,11 +293,11 @@ def test_a_video_can_be_run_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_fingerprints_tell_models_apart_by_weights_and_configuration() -> None:
-    model = tiny_model()
+    model = ViLLa(tiny_model())
     before = model_fingerprint(model)
-    assert model_fingerprint(tiny_model()) == before
-    with_other = tiny_model()
-    weight = next(iter(with_other.state_dict().values()))
+    assert model_fingerprint(ViLLa(tiny_model())) == before
+    with_other = ViLLa(tiny_model())
+    weight = next(iter(with_other.network.state_dict().values()))
     weight.view(-1)[0] += 1
     assert model_fingerprint(with_other) != before
     assert model_fingerprint(Told({})) == model_fingerprint(Told({"a": []}))
@@ -304,6 +305,6 @@ def test_fingerprints_tell_models_apart_by_weights_and_configuration() -> None:
 
 def test_a_real_model_runs(tmp_path: Path) -> None:
     root = make_mevis(tmp_path / "set", videos=1)
-    report = run_benchmark("mevis", root, tiny_model(), tmp_path / "run")
+    report = run_benchmark("mevis", root, ViLLa(tiny_model()), tmp_path / "run")
     assert report.errors == []
     assert all(0 <= score["jf"] <= 1 for score in report.scores)

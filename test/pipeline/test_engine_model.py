@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install -r require
 
 from answering_models import over_sam2  # noqa: E402
 
+from villa import ViLLa  # noqa: E402
 from villa_ros.pipeline.config import PipelineConfig  # noqa: E402
 from villa_ros.pipeline.engine import Engine  # noqa: E402
 from villa_ros.pipeline.events import TracksEvent  # noqa: E402
@@ -20,7 +21,7 @@ TWO, ONE = "The red box [SEG] and the green box [SEG].", "The red box [SEG]."
 @pytest.mark.parametrize("family", ["qwen3_vl", "internvl", "smolvlm"])
 def test_a_request_is_answered_and_tracked_and_followed_up(family: str) -> None:
     told = Told()
-    made = Engine(over_sam2(TWO, ONE, family=family), PipelineConfig(policy="queue"), told, "n")
+    made = Engine(ViLLa(over_sam2(TWO, ONE, family=family)), PipelineConfig(policy="queue"), told, "n")
     for index in range(6):
         made.ingest(frame(index, red=(4, 4, 10, 10), green=(30, 20, 8, 8)))
     made.submit(Request("a", "the red and the green box", conversation_id="c"))
@@ -45,7 +46,7 @@ def test_a_request_is_answered_and_tracked_and_followed_up(family: str) -> None:
 
 def test_a_request_that_is_too_long_fails_with_both_numbers_and_the_next_one_works() -> None:
     told = Told()
-    made = Engine(over_sam2(ONE), PipelineConfig(max_command_chars=50_000), told, "n")
+    made = Engine(ViLLa(over_sam2(ONE)), PipelineConfig(max_command_chars=50_000), told, "n")
     for index in range(4):
         made.ingest(frame(index))
     made.submit(Request("long", "mug " * 9000))

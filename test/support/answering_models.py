@@ -10,7 +10,7 @@ from tiny import tiny_model
 from tiny_parts import parts_model
 
 from villa.interface import ClipFrame, Rgb
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 
 def image(seed: int, height: int = 48, width: int = 64) -> Rgb:
@@ -23,7 +23,7 @@ def clip(count: int, start_s: float = 1_700_000_000.0) -> list[ClipFrame]:
     return [ClipFrame(start_s + 0.1 * i, lambda i=i: image(i)) for i in range(count)]
 
 
-def says(model: ViLLa, *answers: str) -> ViLLa:
+def says(model: ViLLaModel, *answers: str) -> ViLLaModel:
     """The model's next answers, word for word; after the last one it goes on with that."""
     plain = model.language.logits
     queue = [list(model.codec.answer_ids(answer)) for answer in answers]
@@ -40,7 +40,7 @@ def says(model: ViLLa, *answers: str) -> ViLLa:
     return model
 
 
-def light(*answers: str) -> ViLLa:
+def light(*answers: str) -> ViLLaModel:
     """The small family; every object is seen everywhere, its mask covers most of the image."""
     model = tiny_model()
     model.pointer.none.layers[-1].bias.fill_(-20.0)
@@ -51,7 +51,7 @@ def light(*answers: str) -> ViLLa:
     return says(model, *answers)
 
 
-def over_sam2(*answers: str, family: str = "qwen3_vl", sam: str = "sam2_video", **changes: object) -> ViLLa:
+def over_sam2(*answers: str, family: str = "qwen3_vl", sam: str = "sam2_video", **changes: object) -> ViLLaModel:
     """SAM 2 parts; every object is seen everywhere."""
     model = parts_model(family, sam=sam, **({"max_new_tokens": 60} | changes))
     decoders = [model.segmenter.sam2.mask_decoder]

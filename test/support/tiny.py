@@ -17,7 +17,7 @@ from villa.config import (
     ViLLaConfig,
 )
 from villa.modeling.language.tokenizer import cut
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 _WORDS = (
     "user assistant track the red mug and the blue bowl. There is no banana. all the mugs please "
@@ -68,7 +68,7 @@ def tiny_config() -> ViLLaConfig:
     )
 
 
-def tiny_model(seed: int = 0, config: ViLLaConfig | None = None) -> ViLLa:
+def tiny_model(seed: int = 0, config: ViLLaConfig | None = None) -> ViLLaModel:
     """A model with random weights, ready for inference."""
     torch.manual_seed(seed)
     model = small(config or tiny_config(), cut(tokenizer_json(), VOCABULARY))

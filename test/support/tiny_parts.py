@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from villa.checkpoints.build import from_settings
 from villa.checkpoints.byte_tokenizer import IMAGE_TOKEN, family_tokenizer
 from villa.config import BlocksConfig, Sam2Config, ViLLaConfig, VisionLanguageConfig
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 
 def _llama_like(kind: str, rows: int) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def parts_config(family: str = "qwen3_vl", **changes: Any) -> ViLLaConfig:
     return ViLLaConfig(**(values | changes))
 
 
-def parts_model(family: str = "qwen3_vl", seed: int = 0, sam: str = "sam2_video", **changes: Any) -> ViLLa:
+def parts_model(family: str = "qwen3_vl", seed: int = 0, sam: str = "sam2_video", **changes: Any) -> ViLLaModel:
     """A ViLLa of tiny parts with random weights, ready for inference."""
     torch.manual_seed(seed)
     config = parts_config(family, **changes)

@@ -9,6 +9,7 @@ from tiny_parts import parts_config, save_parts
 
 from villa.checkpoints.build import from_folders
 from villa.checkpoints.checkpoint import load, save
+from villa.inference.stream_session import StreamSession
 from villa.interface import finish
 
 pytestmark = [
@@ -23,7 +24,7 @@ def test_a_gpu_gives_the_masks_of_the_cpu(begin):
     results = []
     for device in ("cpu", "cuda"):
         model = begin(ANSWER).to(device)
-        session = model.open_session()
+        session = StreamSession(model)
         finish(session.request("both", clip(3)))
         results.append(session.step(image(9), 1_700_000_001.0))
     for mine, theirs in zip(*results, strict=True):
@@ -36,7 +37,7 @@ def test_a_checkpoint_of_parts_runs_in_bfloat16(tmp_path):
     save(from_folders(parts_config(max_new_tokens=60), mllm, sam2, torch.float32), tmp_path / "checkpoint", None)
     model = load(tmp_path / "checkpoint", "cuda")
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
-    session = says(model, ANSWER).open_session()
+    session = StreamSession(says(model, ANSWER))
     finish(session.request("both", clip(6)))
     for t in range(30):
         session.step(image(t), 1_700_000_001.0 + 0.1 * t)
@@ -44,7 +45,7 @@ def test_a_checkpoint_of_parts_runs_in_bfloat16(tmp_path):
 
 def test_device_memory_is_flat_over_a_stream():
     model = over_sam2(ANSWER).to("cuda")
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("both", clip(3)))
     held = []
     for t in range(200):
@@ -61,7 +62,7 @@ def test_memory_that_runs_out_is_let_go_and_said():
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
     try:
         with pytest.raises(DeviceMemoryError):
-            finish(model.open_session().request("both", clip(3)))
+            finish(StreamSession(model).request("both", clip(3)))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert len(finish(model.open_session().request("both", clip(3))).objects) == 2
+    assert len(finish(StreamSession(model).request("both", clip(3))).objects) == 2

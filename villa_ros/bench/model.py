@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from villa.interface import ClipFrame, Rgb
     from villa.modeling.language.interface import Visual
     from villa.modeling.segmenters.interface import Masks, Memory, Pyramid
-    from villa.modeling.villa import ViLLa
+    from villa.modeling.villa import ViLLaModel
 
 HEIGHT, WIDTH = 480, 640  # px
 CLIP_FRAMES = 8  # that a request is made about
@@ -121,6 +121,7 @@ class _Run:
     def __init__(self, named: NamedConfig, options: Options, device: torch.device) -> None:
         import torch
 
+        from villa import ViLLa
         from villa.checkpoints.checkpoint import channels_last
         from villa.checkpoints.presets import build
         from villa.config import CausalConfig
@@ -143,7 +144,7 @@ class _Run:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         torch.manual_seed(0)
-        self.model: ViLLa = build(named, None, device, getattr(torch, self.dtype))
+        self.model = build(named, None, device, getattr(torch, self.dtype))
         self.model.config = replace(
             self.model.config,
             least_presence=0.0,  # random weights see nothing: every object counts as visible
@@ -152,7 +153,7 @@ class _Run:
         if isinstance(named.config.language, CausalConfig):  # as a checkpoint of it is loaded
             channels_last(self.model.segmenter.encoder)  # type: ignore[arg-type]
         if options.compile:
-            self.model.compile_fast_pass()
+            ViLLa(self.model).compile_fast_pass()
         rng = np.random.default_rng(0)
         self.images: list[Rgb] = [rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(CLIP_FRAMES)]
         self.clip: list[ClipFrame] = [
@@ -319,9 +320,10 @@ class _Run:
 
     def _request(self, clip: Sequence[ClipFrame]) -> None:
         """A whole slow pass in a new session."""
+        from villa.inference.stream_session import StreamSession
         from villa.interface import finish
 
-        result = finish(self.model.open_session().request(REQUEST, clip))
+        result = finish(StreamSession(self.model).request(REQUEST, clip))
         seen = len(result.clip_index)
         if seen < self.frames:
             raise ModelBenchError(f"{self.named.name}: memory is enough for {seen} of {self.frames} frames only")
@@ -332,7 +334,7 @@ class _Run:
 class _Words:
     """What the language model does with a prompt: `villa.inference.answering.say`, piece by piece."""
 
-    def __init__(self, model: ViLLa, visual: Visual, times_s: Tensor) -> None:
+    def __init__(self, model: ViLLaModel, visual: Visual, times_s: Tensor) -> None:
         from villa.inference.answering import tail_embeds
         from villa.modeling.language.interface import next_position
 

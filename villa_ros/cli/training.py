@@ -112,13 +112,12 @@ def average(
     share: Annotated[float, typer.Option(help="How much of the weights after; the rest is of those before.")] = 0.5,
 ) -> None:
     """Write the mean of a checkpoint and of what training made of it: often better than either."""
-    from villa.checkpoints.checkpoint import CheckpointError
-    from villa.modeling.villa import ViLLa
+    from villa.checkpoints.checkpoint import CheckpointError, load, save
     from villa.training.weight_averaging import AverageError
     from villa.training.weight_averaging import average as mean
 
     with expected(CheckpointError, AverageError, OSError):
-        mean(ViLLa.from_pretrained(before), ViLLa.from_pretrained(after), share).save_pretrained(path)
+        save(mean(load(before), load(after), share), path)
     out.print(f"checkpoint: {path}", highlight=False, soft_wrap=True)
 
 

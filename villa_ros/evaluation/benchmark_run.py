@@ -251,7 +251,7 @@ def model_fingerprint(model: object) -> str:
     config = getattr(model, "config", None)
     if is_dataclass(config) and not isinstance(config, type):
         digest.update(json.dumps(asdict(config), sort_keys=True, default=str).encode())
-    state = getattr(model, "state_dict", None)
+    state = getattr(getattr(model, "network", model), "state_dict", None)
     if callable(state):
         for name, tensor in sorted(state().items()):
             flat = tensor.detach().reshape(-1)

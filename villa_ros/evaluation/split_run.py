@@ -141,10 +141,10 @@ def _begin(task: _Task) -> _Scorer:
     limit_threads(task.threads)
     model = task.load(task.checkpoint, task.device)
     if task.least_presence is not None:
-        from villa.modeling.villa import ViLLa
+        from villa import ViLLa
 
         if isinstance(model, ViLLa):
-            model.config = replace(model.config, least_presence=task.least_presence)
+            model.network.config = replace(model.config, least_presence=task.least_presence)
     return _Scorer(task, cast("EvaluatedModel", model), Expressions(task.root))
 
 

@@ -19,7 +19,7 @@ def load_model(checkpoint: str, device: str) -> SegmentationModel:
         FileNotFoundError: nothing is at that path.
         ValueError: the checkpoint does not fit the model; the message names the key or shape.
     """
-    from villa.modeling.villa import ViLLa  # torch takes seconds to import
+    from villa import ViLLa  # torch takes seconds to import
     from villa_ros.runtime.package_share import share_path
 
     path = checkpoint or str(share_path("weights"))

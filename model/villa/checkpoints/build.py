@@ -20,7 +20,7 @@ from villa.modeling.language.tokenizer import TextCodec
 from villa.modeling.segmenters.interface import Segmenter
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.segmenters.pixel_norm import PixelNorm
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 if TYPE_CHECKING:
     from villa.modeling.language.vision_language import VisionLanguageLLM
@@ -33,7 +33,7 @@ class PartError(ValueError):
     """A folder of a pretrained part is missing, incomplete, or of another kind than the configuration says."""
 
 
-def small(config: ViLLaConfig, tokenizer: str) -> ViLLa:
+def small(config: ViLLaConfig, tokenizer: str) -> ViLLaModel:
     """The default's shape, with random weights; `tokenizer` is a tokenizer.json that holds [SEG] and [FRM]."""
     if not isinstance(config.segmenter, LightConfig) or not isinstance(config.language, CausalConfig):
         raise PartError(
@@ -41,12 +41,12 @@ def small(config: ViLLaConfig, tokenizer: str) -> ViLLa:
             "pretrained parts: give their folders"
         )
     language = CausalLLM(config.language, config.segmenter.encoder, TextCodec(tokenizer))
-    return ViLLa(config, LightSegmenter(config.segmenter), language)
+    return ViLLaModel(config, LightSegmenter(config.segmenter), language)
 
 
 def from_folders(
     config: ViLLaConfig, mllm: Path, sam2: Path | None, dtype: torch.dtype, attention: str = "sdpa"
-) -> ViLLa:
+) -> ViLLaModel:
     """Pretrained parts and new, untrained blocks between them.
 
     Raises:
@@ -62,12 +62,12 @@ def from_folders(
         segmenter = segmenter_of(config.segmenter, sam2, dtype, attention)
     else:
         segmenter = LightSegmenter(config.segmenter)
-    model = ViLLa(config, segmenter, language)
+    model = ViLLaModel(config, segmenter, language)
     to_type(model, dtype)
     return model
 
 
-def to_type(model: ViLLa, dtype: torch.dtype) -> None:
+def to_type(model: ViLLaModel, dtype: torch.dtype) -> None:
     """Parameters and stored buffers become `dtype`; tables that are computed, not stored, stay as exact as they are.
 
     Rotary frequencies in bfloat16 would be wrong by a radian a thousand tokens on.
@@ -114,7 +114,7 @@ def from_settings(
     sam2: dict[str, Any] | None,
     tokenizer: str,
     dtype: torch.dtype | None = None,
-) -> ViLLa:
+) -> ViLLaModel:
     """Random weights in the shape of pretrained parts: their configurations as plain data, without any folder.
 
     The weights come into being on torch's default device. With `dtype`, those of the parts never exist in another type.
@@ -138,7 +138,7 @@ def from_settings(
         else:
             segmenter = LightSegmenter(config.segmenter)
     # The blocks begin in float32: what they start from is not computed in bfloat16.
-    model = ViLLa(config, segmenter, language)
+    model = ViLLaModel(config, segmenter, language)
     if dtype is not None:
         to_type(model, dtype)
     return model

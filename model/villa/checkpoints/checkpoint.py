@@ -24,7 +24,7 @@ from villa.config import CausalConfig, ConfigError, ViLLaConfig
 from villa.modeling.language.lora import MARK, AdapterError
 from villa.modeling.language.tokenizer import TokenizerError
 from villa.modeling.language.vision_language import VisionLanguageLLM
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 FORMAT = "villa-5"
 READABLE = (FORMAT, "villa-4", "villa-3", "villa-2", "villa-1")
@@ -37,7 +37,7 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, is no checkpoint of ours, or does not fit its own configuration."""
 
 
-def save(model: ViLLa, path: Path, dtype: torch.dtype | None = torch.bfloat16, *, link: bool = False) -> None:
+def save(model: ViLLaModel, path: Path, dtype: torch.dtype | None = torch.bfloat16, *, link: bool = False) -> None:
     """Write `model` to `path`, floating tensors as `dtype` (None: as they are); it appears whole or not at all.
 
     The small default becomes one file; another model a folder, whose parts are copied once from where they came, or
@@ -58,7 +58,7 @@ def save(model: ViLLa, path: Path, dtype: torch.dtype | None = torch.bfloat16, *
     os.replace(partial, path / OWN / "config.json")  # noqa: PTH105
 
 
-def load(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> ViLLa:
+def load(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> ViLLaModel:
     """Read a checkpoint, ready for inference; `dtype` None is float32 on a CPU and bfloat16 elsewhere.
 
     The small default is always float32: it is made for a CPU.
@@ -90,7 +90,7 @@ def channels_last(module: torch.nn.Module) -> None:
 # -- one file -------------------------------------------------------------------------------------------------------
 
 
-def _load_file(path: Path) -> ViLLa:
+def _load_file(path: Path) -> ViLLaModel:
     if not path.is_file():
         raise CheckpointError(
             f"no checkpoint at {path}: give the path of a .safetensors file written by `villa train`, or of a folder "
@@ -114,7 +114,7 @@ def _load_file(path: Path) -> ViLLa:
 # -- a folder -------------------------------------------------------------------------------------------------------
 
 
-def _load_folder(path: Path, dtype: torch.dtype) -> ViLLa:
+def _load_folder(path: Path, dtype: torch.dtype) -> ViLLaModel:
     own = path / OWN
     for needed in (own / "config.json", own / "model.safetensors"):
         if not needed.is_file():
@@ -141,12 +141,12 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLa:
     return model
 
 
-def _new_tokens(model: ViLLa) -> dict[str, int]:
+def _new_tokens(model: ViLLaModel) -> dict[str, int]:
     language = model.language
     return dict(language.added) if isinstance(language, VisionLanguageLLM) else {}
 
 
-def _save_part(model: ViLLa, name: str, folder: Path, *, link: bool) -> None:
+def _save_part(model: ViLLaModel, name: str, folder: Path, *, link: bool) -> None:
     """A part as its maker published it: copied from where it was loaded; made anew where it has no folder."""
     module: Any = getattr(model.language, MLLM, None) if name == MLLM else getattr(model.segmenter, SAM2, None)
     if module is None or (folder / "config.json").is_file():
@@ -189,7 +189,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} is not a safetensors file, or is cut short: {error}") from error
 
 
-def _fill(model: ViLLa, tensors: dict[str, Tensor], expected: set[str], where: Path) -> None:
+def _fill(model: ViLLaModel, tensors: dict[str, Tensor], expected: set[str], where: Path) -> None:
     """Put `tensors` into the model: exactly the `expected` ones, in their shapes, one floating type for all."""
     wanted = model.state_dict()
     missing, unknown = sorted(expected - set(tensors)), sorted(set(tensors) - expected)

@@ -19,7 +19,7 @@ import torch
 from villa.checkpoints.build import MLLM, SAM2, from_settings, small
 from villa.checkpoints.byte_tokenizer import byte_tokenizer, with_ids_of
 from villa.config import CausalConfig, ConfigError, Sam2Config, ViLLaConfig, VisionLanguageConfig
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 PARTS = "parts"  # the folder of part files beside the configurations
 _SAM2_KINDS = ("sam2_video", "sam3_tracker_video")
@@ -94,7 +94,7 @@ def build(
     tokenizer: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> ViLLa:
+) -> ViLLaModel:
     """The model with random weights at its real size, made on `device` and in `dtype` at once, ready for inference.
 
     On device "meta" it takes no memory. `tokenizer` is a tokenizer.json; without one, words are spelt byte by byte.

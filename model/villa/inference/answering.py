@@ -19,7 +19,7 @@ from villa.modeling.language.interface import Inputs, Visual, next_position
 from villa.modeling.language.tokenizer import Prompt
 from villa.modeling.objects.referring_head import Sighting, chosen, tokens_of
 from villa.modeling.segmenters.interface import Pyramid, joined
-from villa.modeling.villa import ViLLa, clip_times
+from villa.modeling.villa import ViLLaModel, clip_times
 
 PREFILL_TOKENS = 64  # read in one step on a CPU, so that a fast pass need not wait longer than 100 ms
 PREFILL_TOKENS_GPU = 512
@@ -62,7 +62,7 @@ class Heard:
 
 
 def ask(
-    model: ViLLa,
+    model: ViLLaModel,
     text: str,
     clip: Sequence[ClipFrame],
     frames: int,
@@ -86,14 +86,14 @@ def ask(
     return Heard(said, answer_text.read(said.raw), looked)
 
 
-def prompt_about(model: ViLLa, looked: Looked, text: str, history: Sequence[tuple[str, str]]) -> Prompt:
+def prompt_about(model: ViLLaModel, looked: Looked, text: str, history: Sequence[tuple[str, str]]) -> Prompt:
     """What is to be read of a request about these frames; raises RequestError where it is too long."""
     ages, limit = clip_times(looked.stamps_s), model.config.max_request_tokens
     return model.language.prompt(text, history, looked.visual, ages, limit)
 
 
 def look(
-    model: ViLLa, text: str, clip: Sequence[ClipFrame], frames: int, *, newest: bool
+    model: ViLLaModel, text: str, clip: Sequence[ClipFrame], frames: int, *, newest: bool
 ) -> Generator[SlowStep, None, Looked]:
     """Choose the frames of a clip, encode them and see them.
 
@@ -118,7 +118,7 @@ def look(
 
 
 def choose(
-    model: ViLLa, text: str, clip: Sequence[ClipFrame], wanted: int, *, newest: bool
+    model: ViLLaModel, text: str, clip: Sequence[ClipFrame], wanted: int, *, newest: bool
 ) -> Generator[SlowStep, None, tuple[list[int], dict[int, Rgb]]]:
     """Indices of the clip frames to use, ascending, and the images already decoded on the way."""
     images: dict[int, Rgb] = {}
@@ -148,7 +148,9 @@ def choose(
     return picked, {index: images[index] for index in picked if index in images}
 
 
-def see(model: ViLLa, images: Sequence[Rgb], pyramid: Pyramid, times_s: Tensor) -> Generator[SlowStep, None, Visual]:
+def see(
+    model: ViLLaModel, images: Sequence[Rgb], pyramid: Pyramid, times_s: Tensor
+) -> Generator[SlowStep, None, Visual]:
     """T frames -> visual tokens, a frame a step where the language model has its own eyes."""
     language = model.language
     if not language.needs_pixels:
@@ -163,7 +165,7 @@ def see(model: ViLLa, images: Sequence[Rgb], pyramid: Pyramid, times_s: Tensor) 
 
 
 def say(
-    model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()
+    model: ViLLaModel, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()
 ) -> Generator[SlowStep, None, Said]:
     """Read the prompt, write the answer greedily, then run the `[FRM]` tokens of each `[SEG]`.
 
@@ -220,7 +222,7 @@ def say(
     return Said(raw, finish, h_v, tuple(confidence), h_f, words, tuple(marked))
 
 
-def focused(model: ViLLa, prompt: Prompt, visual: Visual) -> list[Sighting]:
+def focused(model: ViLLaModel, prompt: Prompt, visual: Visual) -> list[Sighting]:
     """What a request is about; nothing where the model is not told of things."""
     if visual.scene is None:
         return []
@@ -228,7 +230,9 @@ def focused(model: ViLLa, prompt: Prompt, visual: Visual) -> list[Sighting]:
     return chosen(logits, visual.scene)
 
 
-def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()) -> Tensor:
+def tail_embeds(
+    model: ViLLaModel, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()
+) -> Tensor:
     """The words after the video [L, D]: the request's own have looked at the frames, tracks show themselves."""
     tail = model.language.embed(model.language.ids(prompt.tail))
     start, stop = prompt.request
@@ -242,7 +246,7 @@ def tail_embeds(model: ViLLa, prompt: Prompt, visual: Visual, times_s: Tensor, l
 
 
 def frame_states(
-    model: ViLLa,
+    model: ViLLaModel,
     states: Tensor,
     times_s: Tensor,
     seg_at: Sequence[int],

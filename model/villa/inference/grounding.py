@@ -16,7 +16,7 @@ from villa.modeling.objects.referring_head import in_order, marks
 from villa.modeling.objects.seg_selector import Words
 from villa.modeling.segmenters.interface import Masks, Memory, Moment, Pyramid
 from villa.modeling.segmenters.mask_overlap import apart, reached
-from villa.modeling.villa import ViLLa, key_frame
+from villa.modeling.villa import ViLLaModel, key_frame
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Found:
         return max(self.seeds)
 
 
-def gating(model: ViLLa) -> bool:
+def gating(model: ViLLaModel) -> bool:
     """Does a low object score hide a mask?"""
     return model.config.least_presence > 0
 
 
-def visible(model: ViLLa, chance: float) -> bool:
+def visible(model: ViLLaModel, chance: float) -> bool:
     """Is an object with this probability of being there taken to be visible?"""
     return chance > 0.5 or not gating(model)
 
 
-def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[SlowStep, None, list[Found]]:
+def ground(model: ViLLaModel, heard: Heard, moments: Sequence[Moment]) -> Generator[SlowStep, None, list[Found]]:
     """Masks of each `[SEG]` on the clip's frames, and a memory seeded for each object that is there."""
     said = heard.said
     count, frames = said.frames.shape[:2]
@@ -103,7 +103,7 @@ def ground(model: ViLLa, heard: Heard, moments: Sequence[Moment]) -> Generator[S
     return found
 
 
-def _drawn(model: ViLLa, prompts: Tensor, pyramid: Pyramid, frame: int) -> Masks:
+def _drawn(model: ViLLaModel, prompts: Tensor, pyramid: Pyramid, frame: int) -> Masks:
     """Masks of prompts [N, C] on one frame of the clip."""
     index = torch.full((len(prompts),), frame, dtype=torch.long, device=model.device)
     return model.segmenter.decode(prompts, pyramid, index)
@@ -114,7 +114,7 @@ def words_of(heard: Heard, found: Sequence[Found]) -> str:
     return answer_text.ABSENT if len(heard.said.states) and not found else heard.answer.text
 
 
-def memory_of(model: ViLLa, found: Found) -> Memory:
+def memory_of(model: ViLLaModel, found: Found) -> Memory:
     """All seeds of an object in one memory."""
     seeds = [found.seeds[t] for t in sorted(found.seeds)]
     return seeds[0] if len(seeds) == 1 else model.segmenter.join(seeds)

@@ -12,12 +12,12 @@ from villa.interface import ClipFrame, Rgb, finish
 from villa.modeling import packed_forward
 from villa.modeling.language.tokenizer import SEG
 from villa.modeling.objects.referring_head import tokens_of
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 
 @torch.inference_mode()
 def rank(
-    model: ViLLa,
+    model: ViLLaModel,
     video: Sequence[Rgb],
     text: str,
     names: Sequence[str],

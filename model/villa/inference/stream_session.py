@@ -28,7 +28,7 @@ from villa.interface import (
 )
 from villa.modeling.language.tokenizer import SEG
 from villa.modeling.segmenters.interface import Masks, Memory, Moment, Pyramid
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 RING_FRAMES = 32  # that a session keeps itself, where the caller keeps none
 EXPIRE_MISSES = 3  # answers to the same request in a row without the object
@@ -57,7 +57,7 @@ class Track:
 class StreamSession:
     """The tracks of one camera's stream; see `villa.interface.Session`. Streams may be of any length."""
 
-    def __init__(self, model: ViLLa) -> None:
+    def __init__(self, model: ViLLaModel) -> None:
         self._model = model
         self._tracks: dict[int, Track] = {}
         self._next_key = 1

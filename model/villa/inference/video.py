@@ -15,7 +15,7 @@ from villa.inference.out_of_memory import in_steps
 from villa.interface import ClipFrame, Logits, Rgb, SlowStep, finish
 from villa.masks import RleMask
 from villa.modeling.segmenters.interface import Moment
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 Progress = Callable[[int, int], None]
 
@@ -43,7 +43,7 @@ class Segmentation:
 
 
 def segment(
-    model: ViLLa,
+    model: ViLLaModel,
     video: Sequence[Rgb],
     text: str,
     *,
@@ -74,7 +74,7 @@ def segment(
 
 
 def _found(
-    model: ViLLa, text: str, clip: Sequence[ClipFrame], frames: int, history: Sequence[tuple[str, str]]
+    model: ViLLaModel, text: str, clip: Sequence[ClipFrame], frames: int, history: Sequence[tuple[str, str]]
 ) -> Generator[SlowStep, None, tuple[Heard, list[Found]]]:
     heard = yield from ask(model, text, clip, frames, history, newest=False)
     moments = [Moment(index, clip[index].stamp_s) for index in heard.looked.chosen]
@@ -83,7 +83,7 @@ def _found(
 
 
 def _carried(
-    model: ViLLa, clip: Sequence[ClipFrame], heard: Heard, found: list[Found], progress: Progress | None
+    model: ViLLaModel, clip: Sequence[ClipFrame], heard: Heard, found: list[Found], progress: Progress | None
 ) -> list[Tracklet]:
     """Forward and back from each object's oldest seed, in memories of their own."""
     length = len(clip)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from villa.modeling.language.interface import Inputs, Visual, next_position
 from villa.modeling.language.tokenizer import Prompt
 from villa.modeling.objects.seg_selector import Words
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 IGNORE = -100
 # The first word of an answer says whether the thing is there at all.
@@ -51,7 +51,7 @@ class Packed:
 
 
 def forward(
-    model: ViLLa,
+    model: ViLLaModel,
     visual: Visual,
     times_s: Tensor,
     questions: Sequence[Question],

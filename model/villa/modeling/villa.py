@@ -1,14 +1,12 @@
 """ViLLa assembled: a segmenter, a multimodal language model, and ViLLa's own blocks between the two.
 
-The methods here are the stages of one answer, each small enough to be one step of the slow pass; `answering` and
-`session` string them together for streams, `clip` for whole videos, `training` for learning.
+The methods here are the stages of one answer, each small enough to be one step of the slow pass. `villa.inference`
+strings them together for streams and whole videos, `villa.training` for learning; users take `villa.ViLLa`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,14 +27,10 @@ from villa.modeling.objects.seg_selector import ObjectPointer, Words
 from villa.modeling.segmenters.interface import Pyramid, Segmenter
 from villa.modeling.temporal_synchronizer import HierarchicalTemporalSynchronizer, Prompts
 
-if TYPE_CHECKING:
-    from villa.inference.stream_session import StreamSession
-    from villa.inference.video import Segmentation
-
 _TIME_CHANNELS = 128
 
 
-class ViLLa(nn.Module):
+class ViLLaModel(nn.Module):
     """The model. Objects are K, clip frames T, an image has S tokens, a prompt C channels, the LM is D wide."""
 
     def __init__(self, config: ViLLaConfig, segmenter: Segmenter, language: MultimodalLLM) -> None:
@@ -79,45 +73,6 @@ class ViLLa(nn.Module):
     def meant(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
         """Token ids of R requests, likewise -> logits [R, T, N] of what each means in a scene."""
         return self.aspects(tails, scene)[..., MEANT]
-
-    # -- doors ---------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> ViLLa:
-        """Load a checkpoint, file or folder, strictly; see `villa.checkpoints.checkpoint.load`."""
-        from villa.checkpoints.checkpoint import load
-
-        return load(Path(path), device, dtype)
-
-    def save_pretrained(self, path: str | Path) -> None:
-        """Write a checkpoint; see `villa.checkpoints.checkpoint.save`."""
-        from villa.checkpoints.checkpoint import save
-
-        save(self, Path(path))
-
-    def open_session(self) -> StreamSession:
-        """A new, empty streaming session."""
-        from villa.inference.stream_session import StreamSession
-
-        return StreamSession(self)
-
-    def segment(self, video: Sequence[Rgb], text: str, **options: Any) -> Segmentation:
-        """A whole video and a request -> tracklets; see `villa.inference.video.segment`."""
-        from villa.inference.video import segment
-
-        return segment(self, video, text, **options)
-
-    def rank(self, video: Sequence[Rgb], text: str, names: Sequence[str], **options: Any) -> tuple[float, ...]:
-        """A whole video, a request, names -> how likely each is meant; see `villa.inference.multiple_choice.rank`."""
-        from villa.inference.multiple_choice import rank
-
-        return rank(self, video, text, names, **options)
-
-    def compile_fast_pass(self) -> None:
-        """torch.compile what sees every frame. The first frames then take as long as the compiler does."""
-        for name, module in self.segmenter.named_modules():
-            if name in self.segmenter.every_frame:
-                module.compile()
 
     @property
     def codec(self) -> TextCodec:

@@ -20,7 +20,7 @@ from villa.modeling.language.interface import Visual
 from villa.modeling.objects.relation_encoder import Scene
 from villa.modeling.segmenters.interface import Masks, Moment, Pyramid, frame_of
 from villa.modeling.segmenters.light.encoder import LightPyramid
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 from villa.training.detection_loss import Places, found_at, heat_loss, point_loss, sides_loss
 from villa.training.losses import soft_iou
 from villa.training.referring_loss import Meant, focus_loss
@@ -64,7 +64,7 @@ class TuneLosses:
 class AnswerLoss:
     """Batch -> named losses, each already weighted; "total" is what to minimise."""
 
-    def __init__(self, model: ViLLa, config: TuneLosses) -> None:
+    def __init__(self, model: ViLLaModel, config: TuneLosses) -> None:
         self.model = model
         self.config = config
 

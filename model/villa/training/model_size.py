@@ -19,7 +19,7 @@ from villa.modeling.language.lora import MARK
 from villa.modeling.language.qwen_vl import Qwen3VL
 from villa.modeling.language.smolvlm import SmolVLM
 from villa.modeling.language.vision_language import VisionLanguageLLM
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 BYTES = {"float32": 4, "bfloat16": 2}
 LORA_RANK = 16  # of the adapters that are counted where the configuration has none yet
@@ -139,7 +139,7 @@ def size_of(named: NamedConfig) -> Size:
     )
 
 
-def _rows(model: ViLLa) -> Iterator[Row]:
+def _rows(model: ViLLaModel) -> Iterator[Row]:
     """Parts in the order in which they are used; a tied weight counts once."""
     from villa.training.tune import learns
 

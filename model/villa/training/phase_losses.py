@@ -15,7 +15,7 @@ from villa.modeling.objects.referring_head import MEANT
 from villa.modeling.objects.relation_encoder import Scene, or_none
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import Teacher
 from villa.training.batches import Batch
 from villa.training.detection_loss import MaskTerms, Places, ThingLoss, matched, point_loss
@@ -40,7 +40,7 @@ class ClipLoss:
         TypeError: the model is not of the light family with things.
     """
 
-    def __init__(self, model: ViLLa, head: Teacher, freeze_backbone: bool) -> None:
+    def __init__(self, model: ViLLaModel, head: Teacher, freeze_backbone: bool) -> None:
         if not isinstance(model.segmenter, LightSegmenter) or not isinstance(model.language, CausalLLM):
             raise TypeError("these losses are of the light segmenter and a causal language model")
         if model.language.config.things is None:

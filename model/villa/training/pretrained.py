@@ -17,7 +17,7 @@ from villa.config import CausalConfig, ViLLaConfig
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.tokenizer import FRM, SEG, cut
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 # The last norm of the source expects all its layers below it: behind a few, its full scale makes the head shout wrong
 # words (a loss of 20 nats); this brings it to that of a guess.
@@ -40,7 +40,7 @@ def _file(package: str, distribution: str, pattern: str) -> Path:
     return found[0]
 
 
-def build(config: ViLLaConfig, seed: int) -> ViLLa:
+def build(config: ViLLaConfig, seed: int) -> ViLLaModel:
     """Configuration -> a model with pretrained parts in place and every new block freshly initialised.
 
     Raises:

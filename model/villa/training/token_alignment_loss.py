@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.data.language.vocabulary import COLOURS, KINDS
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 _SHARPNESS = 3.0  # of products with unit word vectors
 
@@ -19,7 +19,7 @@ _SHARPNESS = 3.0  # of products with unit word vectors
 class Reading:
     """The task on one clip."""
 
-    def __init__(self, model: ViLLa) -> None:
+    def __init__(self, model: ViLLaModel) -> None:
         self.model = model
         self.kinds = [tuple(model.codec.request_ids(word)) for word in KINDS]
         self.colours = [tuple(model.codec.request_ids(word)) for word in COLOURS]

@@ -24,11 +24,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from villa.checkpoints.build import small
-from villa.checkpoints.checkpoint import channels_last
+from villa.checkpoints.checkpoint import channels_last, load, save
 from villa.config import CausalConfig, ThingsConfig, ViLLaConfig
 from villa.data.language.wordings import TRAINED
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import Teacher
 from villa.training.batches import Batch, Feed, FeedConfig
 from villa.training.distributed import Workers
@@ -165,7 +165,7 @@ def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
         workers.close()
 
 
-def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: ViLLaModel, head: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Parameters by how fast they may move; gates and norms carry no weight decay."""
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     rates = {
@@ -202,7 +202,7 @@ def parameter_groups(model: ViLLa, head: nn.Module, config: TrainConfig) -> list
     ]
 
 
-def start_from(given: ViLLa, config: ViLLaConfig, console: Console) -> ViLLa:
+def start_from(given: ViLLaModel, config: ViLLaConfig, console: Console) -> ViLLaModel:
     """A model of `config` that begins with the weights of another one, as far as the two have parts in common."""
     if given.config == config:
         return given
@@ -223,14 +223,14 @@ def _fits(tensor: Tensor, wanted: Tensor | None) -> bool:
     return wanted is not None and wanted.shape == tensor.shape
 
 
-def _language(model: ViLLa) -> CausalConfig:
+def _language(model: ViLLaModel) -> CausalConfig:
     language = model.config.language
     if not isinstance(language, CausalConfig):
         raise TrainError("these phases train a causal language model with a projector; tune others with `villa tune`")
     return language
 
 
-def _things(model: ViLLa) -> ThingsConfig:
+def _things(model: ViLLaModel) -> ThingsConfig:
     things = _language(model).things
     if things is None:
         raise TrainError("these phases train a model that is told of things: set language.things in its configuration")
@@ -262,11 +262,11 @@ class _Run:
         self._resume()
         workers.share((self.model, self.head))
 
-    def _model(self, model_config: ViLLaConfig | None) -> ViLLa:
+    def _model(self, model_config: ViLLaConfig | None) -> ViLLaModel:
         if self.state_path.exists() or self.config.init is not None:
             init = self.config.init or self.config.out / "villa.safetensors"
             if init.exists():
-                given = ViLLa.from_pretrained(init)
+                given = load(init)
                 return start_from(given, model_config or given.config, self.console)
         from villa.training.pretrained import build
 
@@ -310,7 +310,7 @@ class _Run:
         torch.save(state, partial)
         os.replace(partial, self.state_path)  # noqa: PTH105
         torch.save(self.head.state_dict(), self.config.out / "head.pt")
-        self.model.save_pretrained(self.config.out / "villa.safetensors")
+        save(self.model, self.config.out / "villa.safetensors")
         described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
         (self.config.out / "config.json").write_text(json.dumps(described, indent=2))
 

@@ -29,7 +29,7 @@ from villa.modeling.language import lora
 from villa.modeling.language.lora import MARK
 from villa.modeling.language.vision_language import VisionLanguageLLM
 from villa.modeling.segmenters.interface import Segmenter
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 from villa.training.answer_loss import AnswerLoss, Asked, TuneBatch, TuneLosses
 from villa.training.distributed import Workers
 from villa.training.precision import mixed
@@ -160,7 +160,7 @@ def _shrunk(mask: np.ndarray[Any, Any], grid: tuple[int, int]) -> np.ndarray[Any
     return np.asarray(cv2.resize(mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA), np.float32)
 
 
-def prepared(config: TuneConfig) -> ViLLa:
+def prepared(config: TuneConfig) -> ViLLaModel:
     """The model to train: what learns is float32 and has gradients, what is frozen is as small as it may be."""
     frozen = torch.bfloat16 if config.mixed and config.device != "cpu" else torch.float32
     last = config.out / "checkpoint"
@@ -182,7 +182,7 @@ def learns(name: str, config: ViLLaConfig) -> bool:
     return any(name.startswith(part) or (part == MARK and MARK in name) for part in parts)
 
 
-def _adapted(model: ViLLa, rank: int) -> None:
+def _adapted(model: ViLLaModel, rank: int) -> None:
     """Give the language model adapters, unless it has some.
 
     Raises:
@@ -203,7 +203,7 @@ def _adapted(model: ViLLa, rank: int) -> None:
     model.language.to(model.device)
 
 
-def groups_of(model: ViLLa, config: TuneConfig) -> list[dict[str, Any]]:
+def groups_of(model: ViLLaModel, config: TuneConfig) -> list[dict[str, Any]]:
     """Trainable parameters by how fast they move; vectors carry no weight decay.
 
     Raises:

@@ -14,7 +14,7 @@ from villa.modeling.language.interface import Visual
 from villa.modeling.objects.referring_head import MEANT, chosen, in_order, marks, tokens_of
 from villa.modeling.objects.relation_encoder import Scene
 from villa.modeling.segmenters.light.encoder import LightPyramid
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import LESSONS, Teacher
 from villa.training.batches import Aims, Batch, Feed, FeedConfig
 from villa.training.detection_loss import matched
@@ -30,7 +30,7 @@ class Validation:
         self.folders = list_clips(config.root)[:clips]
 
     @torch.inference_mode()
-    def __call__(self, model: ViLLa, teacher: Teacher) -> dict[str, float]:
+    def __call__(self, model: ViLLaModel, teacher: Teacher) -> dict[str, float]:
         """Shares of 1: "found", "kind", "colour", "iou" of things; with requests also "right" of [SEG] by their kind.
 
         Of what happened to things, the share that is known to have ("moved seen"), and known not to ("moved not seen").
@@ -60,7 +60,7 @@ class Validation:
 
 
 def _look(
-    model: ViLLa,
+    model: ViLLaModel,
     teacher: Teacher,
     batch: Batch,
     pyramid: LightPyramid,
@@ -87,7 +87,7 @@ def _look(
     seen["iou"] += soft_iou(masks.logits, batch.masks[which[found], frame]).tolist()
 
 
-def _aim(model: ViLLa, aims: Aims, scene: Scene, which: Tensor, seen: dict[str, list[float]]) -> None:
+def _aim(model: ViLLaModel, aims: Aims, scene: Scene, which: Tensor, seen: dict[str, list[float]]) -> None:
     logits = model.meant(aims.tails, scene)
     for own, kind, about in zip(logits, aims.kinds, aims.about[..., MEANT], strict=True):
         picked = [int(which[at]) for at in chosen(own, scene)]
@@ -97,7 +97,7 @@ def _aim(model: ViLLa, aims: Aims, scene: Scene, which: Tensor, seen: dict[str, 
 
 
 def _ask(
-    model: ViLLa, batch: Batch, pyramid: LightPyramid, visual: Visual, which: Tensor, seen: dict[str, list[float]]
+    model: ViLLaModel, batch: Batch, pyramid: LightPyramid, visual: Visual, which: Tensor, seen: dict[str, list[float]]
 ) -> None:
     assert visual.scene is not None
     logits = model.meant([question.prompt.tail for question in batch.questions], visual.scene)

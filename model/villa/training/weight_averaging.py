@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 
 class AverageError(ValueError):
@@ -16,7 +16,7 @@ class AverageError(ValueError):
 
 
 @torch.no_grad()
-def average(before: ViLLa, after: ViLLa, share: float) -> ViLLa:
+def average(before: ViLLaModel, after: ViLLaModel, share: float) -> ViLLaModel:
     """`after`, changed in place to (1 - share) of the weights before and `share` of its own.
 
     Parts that `before` lacks stay as they are.

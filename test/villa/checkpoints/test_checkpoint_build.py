@@ -17,8 +17,8 @@ from villa.checkpoints.build import PartError, from_folders
 from villa.checkpoints.byte_tokenizer import FAMILIES, family_tokenizer
 from villa.checkpoints.checkpoint import CheckpointError, load, save
 from villa.config import ConfigError, ViLLaConfig, VisionLanguageConfig
+from villa.inference.stream_session import StreamSession
 from villa.interface import finish
-from villa.modeling.villa import ViLLa
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +76,12 @@ def test_every_family_answers_the_same_before_and_after(family, tmp_path):
     mllm, sam2 = save_parts(tmp_path / "hub", family)
     torch.manual_seed(5)
     model = from_folders(parts_config(family, max_new_tokens=60), mllm, sam2, torch.float32).eval()
-    model.save_pretrained(tmp_path / "checkpoint")
+    save(model, tmp_path / "checkpoint")
     # What is ours was rounded to bfloat16 on the way.
     save(model, tmp_path / "exact", None)
-    again = ViLLa.from_pretrained(tmp_path / "exact")
+    again = load(tmp_path / "exact")
     results = [
-        finish(says(each, "The mug [SEG].").open_session().request("the mug", clip(3))) for each in (model, again)
+        finish(StreamSession(says(each, "The mug [SEG].")).request("the mug", clip(3))) for each in (model, again)
     ]
     assert results[0].text == results[1].text
     for a, b in zip(results[0].objects, results[1].objects, strict=True):
@@ -94,7 +94,7 @@ def test_it_loads_in_the_type_that_is_asked_for(made):
     model = load(made, dtype=torch.bfloat16)
     kinds = {p.dtype for p in model.parameters()}
     assert kinds == {torch.bfloat16}
-    result = finish(says(model, "ok").open_session().request("the mug", clip(3)))
+    result = finish(StreamSession(says(model, "ok")).request("the mug", clip(3)))
     assert result.text == "ok"
 
 
@@ -102,7 +102,7 @@ def test_bfloat16_answers_and_tracks(made):
     model = load(made, dtype=torch.bfloat16)
     for decoder in (model.segmenter.own_decoder, model.segmenter.sam2.mask_decoder):
         decoder.pred_obj_score_head.proj_out.bias.fill_(5.0)
-    session = says(model, "mug [SEG]").open_session()
+    session = StreamSession(says(model, "mug [SEG]"))
     assert len(finish(session.request("the mug", clip(3))).objects) == 1
     features = model.encode(np.zeros((48, 64, 3), np.uint8))
     for t in range(20):

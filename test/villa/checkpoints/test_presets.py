@@ -13,6 +13,7 @@ from tiny_parts import mllm_settings, parts_config, parts_model, sam2_settings
 from villa.checkpoints import presets
 from villa.checkpoints.byte_tokenizer import FAMILIES, family_tokenizer
 from villa.config import CausalConfig, ConfigError, ViLLaConfig, VisionLanguageConfig
+from villa.inference.video import segment
 from villa.modeling.language.tokenizer import SEG, TokenizerError
 from villa.training import model_size
 
@@ -161,7 +162,7 @@ def test_a_model_is_built_in_its_type_and_answers(family: str, dtype: torch.dtyp
     # What rotates positions is exact in every type.
     assert {b.dtype for n, b in model.named_buffers() if "inv_freq" in n} == {torch.float32}
     video = [torch.full((48, 64, 3), 60 * t, dtype=torch.uint8).numpy() for t in range(3)]
-    assert len(model.segment(video, "the mug").frames) == 3
+    assert len(segment(model, video, "the mug").frames) == 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -13,7 +13,7 @@ import pytest
 from drawn_clips import draw_clip
 from tiny import tiny_model
 
-from villa import masks
+from villa import ViLLa, masks
 from villa.data.benchmark import OPENING, annotate
 from villa.data.referring_videos import Expression, Expressions, ExpressionsError, Video
 from villa.data.splits import SPLITS
@@ -164,7 +164,7 @@ def test_masks_lost_on_the_way_cost_the_frames_after_it(live: Path) -> None:
 
 def test_a_real_model_is_scored_the_same_each_time(whole: Path, live: Path) -> None:
     for root in (whole, live):
-        model: EvaluatedModel = tiny_model()
+        model: EvaluatedModel = ViLLa(tiny_model())
         scores = evaluate(model, root, limit=1, requests=3)
         assert scores == evaluate(model, root, limit=1, requests=3)
         assert len(scores) == 3
@@ -253,7 +253,7 @@ def test_a_pair_is_right_where_both_are(whole: Path) -> None:
 
 
 def test_a_model_ranks_each_name_by_itself() -> None:
-    model = tiny_model()
+    model = ViLLa(tiny_model())
     frames = [np.random.default_rng(t).integers(0, 255, (48, 64, 3), np.uint8) for t in range(4)]
     likely = model.rank(frames, "the mug", ["red mug", "blue bowl"], fps=5.0)
     assert len(likely) == 2

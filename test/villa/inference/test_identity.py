@@ -12,7 +12,7 @@ from answering_models import clip, image, light, over_sam2
 from villa.inference.answering import PREFILL_TOKENS
 from villa.inference.association import Candidate, link
 from villa.inference.out_of_memory import DeviceMemoryError
-from villa.inference.stream_session import EXPIRE_MISSES, RequestCanceledError
+from villa.inference.stream_session import EXPIRE_MISSES, RequestCanceledError, StreamSession
 from villa.interface import Turn, finish
 from villa.modeling.language.tokenizer import RequestError
 
@@ -59,7 +59,7 @@ def test_a_second_request_about_the_same_object_keeps_its_key(begin):
     # Random weights draw other masks than they carry: every frame is drawn.
     model = begin(ONE)
     model.config = replace(model.config, seed_every_frame=True)
-    session = model.open_session()
+    session = StreamSession(model)
     (first,) = finish(session.request("track the mug", clip(4))).objects
     (second,) = finish(session.request("the mug, please", clip(4))).objects
     assert second.key == first.key
@@ -69,7 +69,7 @@ def test_a_second_request_about_the_same_object_keeps_its_key(begin):
 def test_what_is_tracked_well_keeps_its_memory_and_what_is_not_begins_anew(begin):
     model = begin(ONE)
     model.config = replace(model.config, seed_every_frame=True)
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("track the mug", clip(4), []))
     (track,) = session._tracks.values()
     memory = track.memory
@@ -81,7 +81,7 @@ def test_what_is_tracked_well_keeps_its_memory_and_what_is_not_begins_anew(begin
 
 
 def test_keys_are_never_given_twice(begin):
-    session = begin(ONE).open_session()
+    session = StreamSession(begin(ONE))
     seen = []
     for number in range(4):
         (thing,) = finish(session.request(f"request {number}", clip(3))).objects
@@ -92,7 +92,7 @@ def test_keys_are_never_given_twice(begin):
 
 def test_a_track_that_its_own_words_no_longer_find_expires(begin):
     model = begin(ONE, *["There is no mug."] * (EXPIRE_MISSES + 1))
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("the mug", clip(3)))
     for _ in range(EXPIRE_MISSES - 1):
         finish(session.request("the mug", clip(3)))
@@ -102,7 +102,7 @@ def test_a_track_that_its_own_words_no_longer_find_expires(begin):
 
 
 def test_other_words_do_not_make_a_track_expire(begin):
-    session = begin(ONE, "There is no bowl.").open_session()
+    session = StreamSession(begin(ONE, "There is no bowl."))
     finish(session.request("the mug", clip(3)))
     for _ in range(EXPIRE_MISSES + 2):
         finish(session.request("the bowl", clip(3)))
@@ -110,7 +110,7 @@ def test_other_words_do_not_make_a_track_expire(begin):
 
 
 def test_a_session_answers_about_the_images_it_was_given(begin):
-    session = begin(ONE).open_session()
+    session = StreamSession(begin(ONE))
     for index in range(40):
         assert session.step(image(index), 0.1 * index) == []
     result = finish(session.request("the mug"))
@@ -122,11 +122,11 @@ def test_a_session_answers_about_the_images_it_was_given(begin):
 
 def test_without_a_frame_there_is_nothing_to_answer_about(begin):
     with pytest.raises(ValueError, match="wanted at least one"):
-        next(begin(ONE).open_session().request("the mug"))
+        next(StreamSession(begin(ONE)).request("the mug"))
 
 
 def test_a_canceled_request_ends_at_its_next_step_and_leaves_the_tracks(begin):
-    session = begin(ONE).open_session()
+    session = StreamSession(begin(ONE))
     finish(session.request("the mug", clip(3)))
     steps = session.request("the bowl", clip(3))
     next(steps)
@@ -139,21 +139,21 @@ def test_a_canceled_request_ends_at_its_next_step_and_leaves_the_tracks(begin):
 
 def test_a_request_of_ten_thousand_words_is_refused_with_both_numbers(begin):
     with pytest.raises(RequestError, match=r"tokens, at most"):
-        finish(begin(ONE).open_session().request("mug " * 10_000, clip(3)))
+        finish(StreamSession(begin(ONE)).request("mug " * 10_000, clip(3)))
 
 
 def test_a_clip_of_one_frame_is_enough_and_objects_may_be_many(begin):
     many = " ".join(f"mug {n} [SEG]" for n in range(50))
     model = begin(many)
     model.config = replace(model.config, max_new_tokens=1000)
-    session = model.open_session()
+    session = StreamSession(model)
     result = finish(session.request("every mug", clip(1)))
     assert len(result.objects) == 50
     assert len(session.step(image(9), 1_700_000_001.0)) == len(session.keys) == 50
 
 
 def test_no_objects_are_no_work(begin):
-    session = begin("There is no mug.").open_session()
+    session = StreamSession(begin("There is no mug."))
     assert finish(session.request("the mug", clip(3))).objects == ()
     assert session.step(image(0), 0.0) == []
 
@@ -176,7 +176,7 @@ def _prompt_seen(model, monkeypatch) -> list[str]:
 def test_a_follow_up_reads_what_was_said_and_sees_the_tracks_it_names(monkeypatch):
     model = over_sam2(TWO, ONE)
     read = _prompt_seen(model, monkeypatch)
-    session = model.open_session()
+    session = StreamSession(model)
     result = finish(session.request("mug and bowl", clip(3)))
     session.step(image(4), 1_700_000_000.4)
     finish(session.request("now the one behind it", clip(3)))
@@ -189,7 +189,7 @@ def test_the_look_of_a_track_reaches_the_language_model():
     model.track_gate.fill_(0.5)
 
     def states_of(look: float) -> torch.Tensor:
-        session = model.open_session()
+        session = StreamSession(model)
         (thing,) = finish(session.request("the mug", clip(3), [])).objects
         session._tracks[thing.key].look = torch.full((model.segmenter.channels,), look)
         heard: list[torch.Tensor] = []
@@ -215,7 +215,7 @@ def test_the_look_of_a_track_reaches_the_language_model():
 def test_a_track_that_is_gone_is_only_words(monkeypatch):
     model = over_sam2(ONE)
     read = _prompt_seen(model, monkeypatch)
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("the mug", clip(3)))
     session.drop(session.keys)
     finish(session.request("the one behind it", clip(3)))
@@ -225,7 +225,7 @@ def test_a_track_that_is_gone_is_only_words(monkeypatch):
 def test_an_empty_history_begins_anew(monkeypatch):
     model = over_sam2(ONE)
     read = _prompt_seen(model, monkeypatch)
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("the mug", clip(3)))
     finish(session.request("the bowl", clip(3), []))
     assert read == ["", ""]
@@ -250,7 +250,7 @@ def _fails(function, times: int):
 def test_a_request_that_does_not_fit_is_answered_with_half_of_the_frames(begin, monkeypatch):
     model = begin(ONE)
     monkeypatch.setattr(model.language, "read", _fails(model.language.read, 1))
-    result = finish(model.open_session().request("the mug", clip(6)))
+    result = finish(StreamSession(model).request("the mug", clip(6)))
     assert len(result.clip_index) == max(1, model.config.clip_frames // 2)
     assert result.clip_index[-1] == 5
     assert len(result.objects) == 1
@@ -258,7 +258,7 @@ def test_a_request_that_does_not_fit_is_answered_with_half_of_the_frames(begin, 
 
 def test_a_request_that_does_not_fit_twice_is_reported_and_the_session_goes_on(begin, monkeypatch):
     model = begin(ONE)
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("the mug", clip(3)))
     plain = model.language.read
     monkeypatch.setattr(model.language, "read", _fails(plain, 2))
@@ -269,7 +269,7 @@ def test_a_request_that_does_not_fit_twice_is_reported_and_the_session_goes_on(b
 
 def test_objects_that_do_not_fit_together_are_carried_in_two_halves(begin, monkeypatch):
     model = begin(TWO)
-    session, other = model.open_session(), model.open_session()
+    session, other = StreamSession(model), StreamSession(model)
     for each in (session, other):
         finish(each.request("both", clip(3)))
     expected = other.step(image(7), 1_700_000_001.0)
@@ -282,7 +282,7 @@ def test_objects_that_do_not_fit_together_are_carried_in_two_halves(begin, monke
 
 def test_one_object_that_does_not_fit_is_reported(begin, monkeypatch):
     model = begin(ONE)
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("the mug", clip(3)))
     monkeypatch.setattr(model.segmenter, "carry", _fails(model.segmenter.carry, 1))
     with pytest.raises(DeviceMemoryError, match="one object"):
@@ -290,7 +290,7 @@ def test_one_object_that_does_not_fit_is_reported(begin, monkeypatch):
 
 
 def test_a_long_prompt_is_read_in_steps_between_which_others_may_run(begin):
-    steps = begin(ONE).open_session().request("the mug", clip(4))
+    steps = StreamSession(begin(ONE)).request("the mug", clip(4))
     decoding = 0
     try:
         while True:
@@ -304,7 +304,7 @@ def test_a_long_prompt_is_read_in_steps_between_which_others_may_run(begin):
 
 def test_a_compiled_fast_pass_gives_the_same_masks(begin):
     model = begin(TWO)
-    session, other = model.open_session(), model.open_session()
+    session, other = StreamSession(model), StreamSession(model)
     for each in (session, other):
         finish(each.request("both", clip(3)))
     expected = other.step(image(7), 1_700_000_001.0)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from answering_models import image, light, over_sam2
 
+from villa.inference.stream_session import StreamSession
 from villa.interface import ClipFrame, finish
 from villa_ros.bench.memory_soak import WANTED_MB_PER_1000, draw_curve, slope
 from villa_ros.runtime.allocator import resident_mb
@@ -32,7 +33,7 @@ def _clip(t: int):
 def test_memory_is_flat_while_objects_come_and_go(family, tmp_path):
     begin = {"light": light, "sam2": over_sam2, "sam3": lambda *a: over_sam2(*a, sam="sam3_tracker_video")}[family]
     model = begin(ANSWER, FIFTH)
-    session = model.open_session()
+    session = StreamSession(model)
     four = [thing.key for thing in finish(session.request("four mugs", _clip(0), [])).objects]
     assert len(four) == 4
     fifth: list[int] = []
@@ -66,7 +67,7 @@ def test_memory_is_flat_while_objects_come_and_go(family, tmp_path):
 def test_what_a_session_holds_does_not_grow(begin):
     """The same without the noise of an allocator: bytes of all tensors that a session keeps."""
     model = begin(ANSWER)
-    session = model.open_session()
+    session = StreamSession(model)
     finish(session.request("four mugs", _clip(0), []))
     held = []
     for t in range(60):

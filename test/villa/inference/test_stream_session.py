@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
+from villa.inference.stream_session import StreamSession
 from villa.interface import ClipFrame, RequestResult, Stage, Turn
 from villa.modeling.segmenters.light.memory import SPREAD_S, Track
 from villa.modeling.segmenters.light.propagator import Look
@@ -57,7 +58,7 @@ def eager_model():
 
 
 def test_a_request_goes_through_its_stages_in_order_and_seeds_a_track(eager_model):
-    session = eager_model.open_session()
+    session = StreamSession(eager_model)
     result, steps = _finish(session.request("track the red mug", _clip(5)))
     assert isinstance(result, RequestResult)
     stages = [step.stage for step in steps]
@@ -71,7 +72,7 @@ def test_a_request_goes_through_its_stages_in_order_and_seeds_a_track(eager_mode
 
 
 def test_closing_a_pass_leaves_the_session_as_it_was(eager_model):
-    session = eager_model.open_session()
+    session = StreamSession(eager_model)
     steps = session.request("track the red mug", _clip(4))
     while next(steps).stage != Stage.SEGMENTING:
         pass
@@ -80,26 +81,26 @@ def test_closing_a_pass_leaves_the_session_as_it_was(eager_model):
 
 
 def test_inference_mode_does_not_leak_between_steps(eager_model):
-    steps = eager_model.open_session().request("track the red mug", _clip(4))
+    steps = StreamSession(eager_model).request("track the red mug", _clip(4))
     next(steps)
     assert not torch.is_inference_mode_enabled()
     steps.close()
 
 
 def test_a_clip_of_one_frame_is_enough(eager_model):
-    result, _ = _finish(eager_model.open_session().request("mug", _clip(1)))
+    result, _ = _finish(StreamSession(eager_model).request("mug", _clip(1)))
     assert result.clip_index == (0,)
     assert len(result.objects) == 1
 
 
 def test_an_empty_clip_is_refused():
     with pytest.raises(ValueError, match="wanted at least one"):
-        next(tiny_model().open_session().request("mug", []))
+        next(StreamSession(tiny_model()).request("mug", []))
 
 
 def test_the_same_request_gives_the_same_answer_twice(eager_model):
-    first, _ = _finish(eager_model.open_session().request("track the red mug", _clip(5)))
-    second, _ = _finish(eager_model.open_session().request("track the red mug", _clip(5)))
+    first, _ = _finish(StreamSession(eager_model).request("track the red mug", _clip(5)))
+    second, _ = _finish(StreamSession(eager_model).request("track the red mug", _clip(5)))
     assert first.text == second.text
     for a, b in zip(first.objects[0].logits, second.objects[0].logits, strict=True):
         assert np.array_equal(a, b)
@@ -107,7 +108,7 @@ def test_the_same_request_gives_the_same_answer_twice(eager_model):
 
 def test_absent_by_score_is_said_in_words(eager_model):
     eager_model.pointer.none.layers[-1].bias.fill_(50.0)
-    session = eager_model.open_session()
+    session = StreamSession(eager_model)
     result, _ = _finish(session.request("track the red mug", _clip(3)))
     assert result.objects == ()
     assert result.text == "I do not see that here."
@@ -126,14 +127,14 @@ def test_an_object_that_is_not_likely_enough_to_be_there_is_not_reported(eager_m
     finder.heat.bias.fill_(20.0)
     for least, reported in ((0.8, 1), (0.9, 0)):
         eager_model.config = replace(eager_model.config, least_presence=least)
-        session = eager_model.open_session()
+        session = StreamSession(eager_model)
         result, _ = _finish(session.request("track the red mug", _clip(3)))
         assert len(result.objects) == len(session.keys) == reported
     assert result.text == "I do not see that here."
 
 
 def test_tracks_go_on_and_are_dropped(eager_model):
-    session = eager_model.open_session()
+    session = StreamSession(eager_model)
     _finish(session.request("mug", _clip(3)))
     _finish(session.request("bowl", _clip(3)))
     features = eager_model.encode(_image(9))
@@ -147,7 +148,7 @@ def test_tracks_go_on_and_are_dropped(eager_model):
 
 
 def test_memory_stays_bounded_over_a_long_stream(eager_model):
-    session = eager_model.open_session()
+    session = StreamSession(eager_model)
     _finish(session.request("mug", _clip(3)))
     for index in range(200):
         session.step(eager_model.encode(_image(index)), 1_700_000_001.0 + 0.1 * index)
@@ -157,7 +158,7 @@ def test_memory_stays_bounded_over_a_long_stream(eager_model):
 
 def test_earlier_turns_are_read(eager_model):
     turn = Turn("track the red mug", "The red mug.")
-    result, _ = _finish(eager_model.open_session().request("now the blue one", _clip(3), [turn]))
+    result, _ = _finish(StreamSession(eager_model).request("now the blue one", _clip(3), [turn]))
     assert len(result.objects) == 1
 
 

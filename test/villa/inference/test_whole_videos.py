@@ -11,6 +11,7 @@ import torch
 from answering_models import image, light, over_sam2
 
 from villa.inference.grounding import ground
+from villa.inference.video import segment
 from villa.modeling.language.tokenizer import RequestError
 from villa.modeling.segmenters.interface import Moment
 
@@ -36,7 +37,7 @@ class Video:
 @pytest.mark.parametrize("length", [1, 2, 15])
 def test_every_frame_of_a_video_gets_its_mask_at_its_own_size(model, length):
     video = Video(length, ((48, 64), (30, 50)))
-    seen = model(TWO).segment(video, "mug and bowl")
+    seen = segment(model(TWO), video, "mug and bowl")
     assert [t.name for t in seen.tracklets] == ["mug", "bowl"]
     assert seen.text == "The mug and the bowl."
     for tracklet in seen.tracklets:
@@ -51,7 +52,7 @@ def test_every_frame_of_a_video_gets_its_mask_at_its_own_size(model, length):
 def test_frames_are_decoded_when_they_are_needed_and_a_few_times_at_most():
     video = Video(40)
     model = over_sam2(ONE)
-    model.segment(video, "the mug")
+    segment(model, video, "the mug")
     assert max(video.asked.count(t) for t in range(40)) <= 3
     assert set(video.asked) == set(range(40))
 
@@ -61,37 +62,37 @@ def test_a_frame_that_was_looked_at_is_not_encoded_again(monkeypatch):
     encoded = []
     encode = model.encode
     monkeypatch.setattr(model, "encode", lambda rgb: encoded.append(1) or encode(rgb))
-    seen = model.segment(Video(15), "the mug")
+    seen = segment(model, Video(15), "the mug")
     assert len(seen.frames) > 1
     assert len(encoded) <= 15
 
 
 def test_progress_is_told_to_the_end():
     told = []
-    light(TWO).segment(Video(9), "both", progress=lambda done, total: told.append((done, total)))
+    segment(light(TWO), Video(9), "both", progress=lambda done, total: told.append((done, total)))
     assert told[-1][0] == told[-1][1]
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
 
 
 def test_nothing_named_is_an_answer_without_tracklets():
-    seen = light("There is no mug.").segment(Video(5), "the mug")
+    seen = segment(light("There is no mug."), Video(5), "the mug")
     assert (seen.text, seen.tracklets) == ("There is no mug.", ())
 
 
 @pytest.mark.parametrize(("video", "fps", "match"), [([], 10.0, "wanted at least one"), ([image(0)], 0.0, "fps is 0")])
 def test_a_video_that_cannot_be_is_refused(video, fps, match):
     with pytest.raises(ValueError, match=match):
-        light(ONE).segment(video, "the mug", fps=fps)
+        segment(light(ONE), video, "the mug", fps=fps)
 
 
 def test_an_image_of_another_type_is_refused_by_shape_and_type():
     with pytest.raises(ValueError, match=r"\[48, 64\] and type float32: wanted \[H, W, 3\] uint8"):
-        light(ONE).segment([np.zeros((48, 64), np.float32)], "the mug")
+        segment(light(ONE), [np.zeros((48, 64), np.float32)], "the mug")
 
 
 def test_a_request_that_is_too_long_is_refused():
     with pytest.raises(RequestError):
-        light(ONE).segment(Video(3), "mug " * 5000)
+        segment(light(ONE), Video(3), "mug " * 5000)
 
 
 # -- what Sa2VA's own inference gets wrong ---------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def test_the_language_model_sees_frames_from_all_of_the_video(model):
     """Sa2VA: the first five frames only."""
     made = model(ONE)
     made.config = replace(made.config, clip_frames=8)
-    seen = made.segment(Video(60), "the mug").frames
+    seen = segment(made, Video(60), "the mug").frames
     assert len(seen) > 5
     assert max(seen) == 59
     assert max(b - a for a, b in itertools.pairwise(seen)) < 40
@@ -114,7 +115,7 @@ def test_all_objects_share_one_pass_over_the_video():
     encoded = []
     plain = model.segmenter.encode
     model.segmenter.encode = lambda images: (encoded.append(len(images)), plain(images))[1]
-    model.segment(Video(12), "both")
+    segment(model, Video(12), "both")
     two = sum(encoded)
     encoded.clear()
     over_sam2(ONE)
@@ -128,7 +129,7 @@ def test_frames_are_never_stacked_up_front():
     sizes = []
     plain = model.segmenter.preprocess
     model.segmenter.preprocess = lambda images: (sizes.append(len(images)), plain(images))[1]
-    model.segment(Video(30), "the mug")
+    segment(model, Video(30), "the mug")
     assert max(sizes) == 1
 
 
@@ -146,11 +147,11 @@ def test_no_code_of_the_model_names_a_device():
 def test_confidence_and_absence_are_reported():
     """Sa2VA: neither; an object that is named is drawn, wherever."""
     model = over_sam2(ONE)
-    (there,) = model.segment(Video(6), "the mug").tracklets
+    (there,) = segment(model, Video(6), "the mug").tracklets
     assert 0 < there.score <= 1
     for decoder in (model.segmenter.own_decoder, model.segmenter.sam2.mask_decoder):
         decoder.pred_obj_score_head.proj_out.bias.fill_(-50.0)
-    seen = model.segment(Video(6), "the mug")
+    seen = segment(model, Video(6), "the mug")
     assert seen.tracklets == ()
     assert seen.text == "I do not see that here."
 
@@ -159,7 +160,7 @@ def test_presence_never_gates_where_compatibility_is_wanted():
     model = over_sam2(ONE, least_presence=0.0, seed_every_frame=True, clip_choice="first")
     for decoder in (model.segmenter.own_decoder, model.segmenter.sam2.mask_decoder):
         decoder.pred_obj_score_head.proj_out.bias.fill_(-50.0)
-    seen = model.segment(Video(9), "the mug")
+    seen = segment(model, Video(9), "the mug")
     assert seen.frames == (0, 1, 2)
     (there,) = seen.tracklets
     assert max(there.present) < 0.5
@@ -167,7 +168,7 @@ def test_presence_never_gates_where_compatibility_is_wanted():
 
 def test_a_follow_up_is_answered_about_a_whole_video_too():
     model = over_sam2(ONE)
-    seen = model.segment(Video(6), "the one behind it", history=[("the mug", "The mug.")])
+    seen = segment(model, Video(6), "the one behind it", history=[("the mug", "The mug.")])
     assert len(seen.tracklets) == 1
 
 

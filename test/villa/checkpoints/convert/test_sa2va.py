@@ -20,6 +20,7 @@ from villa.checkpoints.convert.names import ConvertError
 from villa.checkpoints.convert.sa2va import convert
 from villa.inference.answering import ask
 from villa.inference.grounding import ground, memory_of
+from villa.inference.video import segment
 from villa.interface import ClipFrame, finish
 from villa.modeling.segmenters.interface import Moment, joined
 
@@ -290,7 +291,7 @@ def test_masks_of_every_frame_and_of_the_whole_video_are_theirs(model, fixture):
 def test_a_whole_video_gets_their_masks(model, fixture):
     says(model, fixture.meta["answer"].removesuffix("<|im_end|>"))
     frames = [fixture.inputs["frames"][t].numpy() for t in range(7)]
-    seen = model.segment(frames, fixture.meta["request"].removeprefix("<image>\n"))
+    seen = segment(model, frames, fixture.meta["request"].removeprefix("<image>\n"))
     height, width = frames[0].shape[:2]
     theirs = np.unpackbits(fixture.outputs["masks"].numpy(), axis=-1)[..., :width].astype(bool)
     from villa import masks

@@ -13,11 +13,12 @@ from transformers import Qwen2VLImageProcessorPil
 
 from villa.checkpoints.byte_tokenizer import FAMILIES, IMAGE_TOKEN, family_tokenizer
 from villa.inference.answering import frame_states, say, tail_embeds
+from villa.inference.stream_session import StreamSession
 from villa.interface import ClipFrame, finish
 from villa.modeling.language.interface import Inputs, Visual, next_position
 from villa.modeling.language.qwen_vl import patched
 from villa.modeling.language.tokenizer import SEG
-from villa.modeling.villa import ViLLa
+from villa.modeling.villa import ViLLaModel
 
 KINDS = ("causal", *FAMILIES)
 TIMES = [0.4, 0.2, 0.0]
@@ -27,7 +28,7 @@ def _image(seed: int, height: int = 32, width: int = 48):
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
 
 
-def _model(kind: str, **changes) -> ViLLa:
+def _model(kind: str, **changes) -> ViLLaModel:
     if kind != "causal":
         return parts_model(kind, **changes)
     model = tiny_model()
@@ -35,13 +36,13 @@ def _model(kind: str, **changes) -> ViLLa:
     return model
 
 
-def _seen(model: ViLLa) -> Visual:
+def _seen(model: ViLLaModel) -> Visual:
     images = [_image(i) for i in range(3)]
     pyramid = model.segmenter.encode(model.segmenter.preprocess(images))
     return model.language.see(images, pyramid, torch.tensor(TIMES))
 
 
-def _whole(model: ViLLa, visual: Visual, text: str = "the red mug") -> tuple[Inputs, list[int]]:
+def _whole(model: ViLLaModel, visual: Visual, text: str = "the red mug") -> tuple[Inputs, list[int]]:
     """Prompt as one stretch of inputs, and its ids with the image token at visual places."""
     prompt = model.language.prompt(text, (), visual, TIMES, 400)
     video = model.language.video_inputs(prompt, visual)
@@ -66,7 +67,7 @@ def _run(steps):
         return done.value
 
 
-def _theirs(model: ViLLa, ids: list[int]) -> dict:
+def _theirs(model: ViLLaModel, ids: list[int]) -> dict:
     """Arguments of the family's own forward for the same prompt."""
     language = model.language
     image = language.codec.id_of(IMAGE_TOKEN[model.config.language.family])
@@ -150,7 +151,7 @@ def kind(request):
     return request.param
 
 
-def _with_plan(model: ViLLa, plan: dict[int, int]) -> ViLLa:
+def _with_plan(model: ViLLaModel, plan: dict[int, int]) -> ViLLaModel:
     """At these steps of an answer the model says these tokens; at all others what it would say."""
     plain, step = model.language.logits, {"at": 0}
 
@@ -316,7 +317,7 @@ def test_a_user_cannot_write_control_tokens(family):
 def test_a_request_in_another_language_is_read(kind, request_text):
     model = _model(kind, max_new_tokens=2)
     clip = [ClipFrame(0.1 * i, lambda i=i: _image(i)) for i in range(3)]
-    assert finish(model.open_session().request(request_text, clip)).clip_index == (0, 1, 2)
+    assert finish(StreamSession(model).request(request_text, clip)).clip_index == (0, 1, 2)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (200, 17)])
