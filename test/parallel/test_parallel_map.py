@@ -16,9 +16,10 @@ from colour_model import load_colours, load_fragile
 from parallel_work import Begin, load_nothing, marks, square, threads, trouble
 
 from villa.evaluation.split_evaluation import Shown, evaluate
-from villa_ros.bench.parallel import SpreadingBenchError, draw_split, measure
+from villa_ros.bench.parallel import ParallelBenchError, draw_split, measure
 from villa_ros.evaluation.split_run import UnscoredError, score_split
-from villa_ros.parallel.dispatch import WORKER_DIED, Failed, SpreadingError, share_of_cores, spread
+from villa_ros.parallel.dispatch import WORKER_DIED, Failed, ParallelError, share_of_cores
+from villa_ros.parallel.map import parallel_map
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 from mevis import draw  # noqa: E402
@@ -44,7 +45,7 @@ def spreading(request: pytest.FixtureRequest) -> dict[str, object]:
 
 
 def test_one_worker_is_this_process_and_works_as_it_is_asked(tmp_path: Path) -> None:
-    given = spread(square, [3, 4], begin=Begin(tmp_path))
+    given = parallel_map(square, [3, 4], begin=Begin(tmp_path))
     assert marks(tmp_path, "began") == 0
     assert next(given) == (0, (9, os.getpid()))
     assert list(given) == [(1, (16, os.getpid()))]
@@ -52,7 +53,7 @@ def test_one_worker_is_this_process_and_works_as_it_is_asked(tmp_path: Path) -> 
 
 
 def test_two_workers_give_each_item_its_result(tmp_path: Path, spreading: dict) -> None:
-    done = dict(spread(square, range(8), begin=Begin(tmp_path), **spreading))
+    done = dict(parallel_map(square, range(8), begin=Begin(tmp_path), **spreading))
     assert {index: value for index, (value, _) in done.items()} == {n: n * n for n in range(8)}
     assert os.getpid() not in {pid for _, pid in done.values()}
     assert 1 <= marks(tmp_path, "began") <= 2
@@ -60,7 +61,7 @@ def test_two_workers_give_each_item_its_result(tmp_path: Path, spreading: dict) 
 
 def test_the_item_of_a_killed_worker_is_tried_again(tmp_path: Path, spreading: dict) -> None:
     items = ["a", "die once", "b", "c"]
-    done = dict(spread(trouble, items, begin=Begin(tmp_path), **spreading))
+    done = dict(parallel_map(trouble, items, begin=Begin(tmp_path), **spreading))
     assert done == {n: f"{item}, done" for n, item in enumerate(items)}
     assert marks(tmp_path, "once") == 2
     assert marks(tmp_path, "began") >= 2
@@ -68,7 +69,7 @@ def test_the_item_of_a_killed_worker_is_tried_again(tmp_path: Path, spreading: d
 
 def test_an_item_that_always_kills_its_worker_costs_no_other(tmp_path: Path, spreading: dict) -> None:
     items = ["die", "a", "b", "c", "d"]
-    done = dict(spread(trouble, items, begin=Begin(tmp_path), retries=1, **spreading))
+    done = dict(parallel_map(trouble, items, begin=Begin(tmp_path), retries=1, **spreading))
     failed = done.pop(0)
     assert done == {n: f"{items[n]}, done" for n in range(1, 5)}
     assert isinstance(failed, Failed)
@@ -79,20 +80,20 @@ def test_an_item_that_always_kills_its_worker_costs_no_other(tmp_path: Path, spr
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_item_that_raises_costs_no_other(tmp_path: Path, workers: int) -> None:
-    done = dict(spread(trouble, ["a", "raise", "b"], begin=Begin(tmp_path), workers=workers))
+    done = dict(parallel_map(trouble, ["a", "raise", "b"], begin=Begin(tmp_path), workers=workers))
     failed = done[1]
     assert (done[0], done[2]) == ("a, done", "b, done")
     assert isinstance(failed, Failed)
     assert str(failed) == "ValueError: this item is no good"
-    assert "spread_work.py" in failed.traceback
+    assert "parallel_work.py" in failed.traceback
 
 
 def test_a_result_that_cannot_be_sent_is_a_failure(tmp_path: Path, spreading: dict) -> None:
-    done = dict(spread(trouble, ["raise", "a", "exit", "b"], begin=Begin(tmp_path), retries=0, **spreading))
+    done = dict(parallel_map(trouble, ["raise", "a", "exit", "b"], begin=Begin(tmp_path), retries=0, **spreading))
     assert (done[1], done[3]) == ("a, done", "b, done")
     assert str(done[0]) == "ValueError: this item is no good"
     assert isinstance(done[2], Failed)
-    unsent = dict(spread(trouble, ["a", "cannot be sent"], begin=Begin(tmp_path), workers=2))
+    unsent = dict(parallel_map(trouble, ["a", "cannot be sent"], begin=Begin(tmp_path), workers=2))
     assert unsent[0] == "a, done"
     assert isinstance(unsent[1], Failed)
     assert "lambda" in unsent[1].message
@@ -100,35 +101,35 @@ def test_a_result_that_cannot_be_sent_is_a_failure(tmp_path: Path, spreading: di
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_that_cannot_begin_says_why(tmp_path: Path, workers: int) -> None:
-    with pytest.raises(SpreadingError, match="cannot begin: FileNotFoundError: no weights there"):
-        list(spread(square, range(4), begin=Begin(tmp_path, refuse="no weights there"), workers=workers))
+    with pytest.raises(ParallelError, match="cannot begin: FileNotFoundError: no weights there"):
+        list(parallel_map(square, range(4), begin=Begin(tmp_path, refuse="no weights there"), workers=workers))
 
 
 def test_an_actor_that_cannot_begin_says_why(tmp_path: Path, cluster: str) -> None:
-    with pytest.raises(SpreadingError, match="cannot begin: FileNotFoundError: no weights there"):
-        list(spread(square, range(4), begin=Begin(tmp_path, refuse="no weights there"), ray=cluster))
+    with pytest.raises(ParallelError, match="cannot begin: FileNotFoundError: no weights there"):
+        list(parallel_map(square, range(4), begin=Begin(tmp_path, refuse="no weights there"), ray=cluster))
 
 
 def test_workers_that_are_killed_as_they_begin_are_given_up(tmp_path: Path) -> None:
-    with pytest.raises(SpreadingError, match=r"each of [23] workers was killed by SIGKILL; where memory runs out"):
-        list(spread(square, range(4), begin=Begin(tmp_path, die=True), workers=2, retries=1))
+    with pytest.raises(ParallelError, match=r"each of [23] workers was killed by SIGKILL; where memory runs out"):
+        list(parallel_map(square, range(4), begin=Begin(tmp_path, die=True), workers=2, retries=1))
 
 
 def test_workers_share_the_cores(tmp_path: Path) -> None:
-    done = dict(spread(threads, range(2), begin=Begin(tmp_path), workers=2))
+    done = dict(parallel_map(threads, range(2), begin=Begin(tmp_path), workers=2))
     share = share_of_cores(2)
     assert set(done.values()) == {(share, str(share))}
 
 
 def test_no_item_needs_no_worker(tmp_path: Path) -> None:
     for workers in (1, 2):
-        assert list(spread(square, [], begin=Begin(tmp_path), workers=workers)) == []
+        assert list(parallel_map(square, [], begin=Begin(tmp_path), workers=workers)) == []
     assert marks(tmp_path, "began") == 0
 
 
 def test_numbers_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpreadingError, match="workers is 0"):
-        spread(square, [1], begin=Begin(tmp_path), workers=0)
+    with pytest.raises(ParallelError, match="workers is 0"):
+        parallel_map(square, [1], begin=Begin(tmp_path), workers=0)
 
 
 # -- the end of workers ----------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def wait_for(condition, seconds: float = 60.0) -> bool:
 
 
 def test_who_stops_listening_ends_the_workers(tmp_path: Path) -> None:
-    given = spread(square, range(100), begin=Begin(tmp_path), workers=2)
+    given = parallel_map(square, range(100), begin=Begin(tmp_path), workers=2)
     _, (_, pid) = next(given)
     given.close()
     assert not alive(pid)
@@ -165,9 +166,9 @@ def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals, ray
     script = (
         "from pathlib import Path\n"
         "from parallel_work import Begin, sleep\n"
-        "from villa_ros.parallel.dispatch import spread\n"
+        "from villa_ros.parallel.map import parallel_map\n"
         "if __name__ == '__main__':\n"
-        f"    list(spread(sleep, range(4), begin=Begin(Path({str(tmp_path)!r})), workers=2, ray={ray!r}))\n"
+        f"    list(parallel_map(sleep, range(4), begin=Begin(Path({str(tmp_path)!r})), workers=2, ray={ray!r}))\n"
     )
     (tmp_path / "command.py").write_text(script)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(SUPPORT)))}
@@ -191,8 +192,8 @@ def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals, ray
 
 def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SpreadingError, match=r"Ray is not installed: pip install villa-ros\[ray\]"):
-        spread(square, [1], begin=Begin(tmp_path), ray="local")
+    with pytest.raises(ParallelError, match=r"Ray is not installed: pip install villa-ros\[ray\]"):
+        parallel_map(square, [1], begin=Begin(tmp_path), ray="local")
 
 
 @pytest.mark.parametrize(
@@ -208,8 +209,8 @@ def test_an_address_without_a_cluster_is_told(
 ) -> None:
     ray = pytest.importorskip("ray", reason="no Ray here: pip install -r requirements/ray.txt")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(SpreadingError, match=message):
-        spread(square, [1], begin=Begin(tmp_path), ray=address)
+    with pytest.raises(ParallelError, match=message):
+        parallel_map(square, [1], begin=Begin(tmp_path), ray=address)
 
 
 def run_command(script: str, *arguments: object) -> list[str]:
@@ -230,9 +231,9 @@ SQUARES = """
 import os, sys
 from pathlib import Path
 from parallel_work import Begin, square
-from villa_ros.parallel.dispatch import spread
+from villa_ros.parallel.map import parallel_map
 folder, address, os.environ["PYTHONPATH"] = sys.argv[1:]
-done = dict(spread(square, range(4), begin=Begin(Path(folder)), ray=address, workers=2))
+done = dict(parallel_map(square, range(4), begin=Begin(Path(folder)), ray=address, workers=2))
 print(sorted(value for value, _ in done.values()))
 import ray
 print(ray.is_initialized())
@@ -256,11 +257,11 @@ import sys
 from pathlib import Path
 from ray.cluster_utils import Cluster
 from parallel_work import Begin, square
-from villa_ros.parallel.dispatch import spread
+from villa_ros.parallel.map import parallel_map
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 second = cluster.add_node(num_cpus=1)
 done = {}
-for index, result in spread(square, range(40), begin=Begin(Path(sys.argv[1])), workers=2, ray=cluster.address):
+for index, result in parallel_map(square, range(40), begin=Begin(Path(sys.argv[1])), workers=2, ray=cluster.address):
     done[index] = result
     if len({pid for _, pid in done.values()}) == 2 and second is not None:
         cluster.remove_node(second, allow_graceful=False)
@@ -321,7 +322,7 @@ def test_clips_that_fail_are_named_once_the_others_are_scored(tmp_path: Path) ->
 
 
 def test_a_checkpoint_that_is_not_there_is_told(split: Path) -> None:
-    with pytest.raises(SpreadingError, match=r"cannot begin: FileNotFoundError: nothing at /.*/missing"):
+    with pytest.raises(ParallelError, match=r"cannot begin: FileNotFoundError: nothing at /.*/missing"):
         score_split(split, checkpoint="missing", load=load_nothing, workers=2)
 
 
@@ -336,5 +337,5 @@ def test_the_benchmark_measures_the_same_scores_with_each_number_of_workers(tmp_
     scores = evaluate(load_colours("", "cpu"), draw_split(tmp_path, 2))
     assert [score.right for score in scores] == [True] * 4
     assert min(score.j for score in scores) > 0.9
-    with pytest.raises(SpreadingBenchError, match="1 clips"):
+    with pytest.raises(ParallelBenchError, match="1 clips"):
         measure(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -240,12 +239,3 @@ def request_in(run: Run, request_id: str, carried: Request | None) -> Request:
         f"the run's journal names request {request_id!r}, but neither it nor the command topic holds "
         "its words; record ~/command too"
     )
-
-
-def spread(count: int, wanted: int) -> Sequence[int]:
-    """At most `wanted` indices spread evenly over `count` items, first and last included."""
-    if count <= wanted:
-        return range(count)
-    if wanted == 1:
-        return (count // 2,)
-    return [math.floor(i * (count - 1) / (wanted - 1) + 0.5) for i in range(wanted)]

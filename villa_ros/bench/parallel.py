@@ -30,7 +30,7 @@ _NOISE = (90, 160)
 _BOXES = {"red": ((200, 40, 40), (6, 8), (8, 0)), "blue": ((40, 60, 210), (70, 52), (0, -6))}
 
 
-class SpreadingBenchError(RuntimeError):
+class ParallelBenchError(RuntimeError):
     """Something cannot be measured."""
 
 
@@ -52,7 +52,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class SpreadingBench:
+class ParallelBench:
     """What was measured; the first timing is what the others are compared with."""
 
     clips: int
@@ -89,7 +89,7 @@ def measure(
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     load: Callable[[str, str], SegmentationModel] = load_model,
-) -> SpreadingBench:
+) -> ParallelBench:
     """Score a split of small drawn clips with each number of workers, one run after the other.
 
     Args:
@@ -105,11 +105,11 @@ def measure(
         load: As of `villa_ros.evaluation.split_run.score_split`.
 
     Raises:
-        SpreadingBenchError: too few clips, or no number of workers.
-        SpreadingError: no worker can begin, or there is no cluster.
+        ParallelBenchError: too few clips, or no number of workers.
+        ParallelError: no worker can begin, or there is no cluster.
     """
     if clips < 2 or not workers:
-        raise SpreadingBenchError(f"{clips} clips, {len(workers)} numbers of workers: wanted at least 2 and at least 1")
+        raise ParallelBenchError(f"{clips} clips, {len(workers)} numbers of workers: wanted at least 2 and at least 1")
     with tempfile.TemporaryDirectory() as scratch:
         root = draw_split(Path(scratch) if folder is None else folder, clips)
         runs = []
@@ -129,7 +129,7 @@ def measure(
             runs.append(_timed(run, count, told))
     where = "processes of this machine" if ray is None else f"Ray at {ray}"
     equal = all(scores == runs[0][1] for _, scores in runs)
-    return SpreadingBench(clips, threads, where, tuple(timing for timing, _ in runs), equal)
+    return ParallelBench(clips, threads, where, tuple(timing for timing, _ in runs), equal)
 
 
 def _timed(
@@ -184,7 +184,7 @@ def draw_split(root: Path, clips: int, frames: int = FRAMES) -> Path:
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:
     if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise SpreadingBenchError(f"OpenCV cannot write {path}; is the folder writable?")
+        raise ParallelBenchError(f"OpenCV cannot write {path}; is the folder writable?")
 
 
 def _coco(mask: NDArray[np.bool_]) -> dict[str, Any]:

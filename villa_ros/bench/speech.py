@@ -110,8 +110,8 @@ class SpeechBench:
                 f"{line.executed} of {line.others}",
                 f"{line.stops_heard} of {line.stops}",
                 str(line.false_stops),
-                _spread(line.latency_s, 0.95),
-                _spread(line.stop_latency_s, 1.0),
+                _range(line.latency_s, 0.95),
+                _range(line.stop_latency_s, 1.0),
             )
         return table
 
@@ -299,5 +299,5 @@ def _rate(errors: Sequence[tuple[int, int]]) -> float:
     return sum(wrong for wrong, _ in errors) / max(1, sum(count for _, count in errors))
 
 
-def _spread(values: tuple[float, ...], high: float) -> str:
+def _range(values: tuple[float, ...], high: float) -> str:
     return f"{quantile(values, 0.5):.2f} / {quantile(values, high):.2f}" if values else "-"

@@ -41,14 +41,14 @@ class Stops:
         if not self.told_ms:
             return "every request was answered before its stop: nothing to tell"
         reached = "reached" if max(self.told_ms) <= AIM_MS else "not reached"
-        ended = f"the computation ended after {_spread(self.ended_ms)}" if self.ended_ms else "none hit a computation"
+        ended = f"the computation ended after {_range(self.ended_ms)}" if self.ended_ms else "none hit a computation"
         return (
-            f"{len(self.told_ms)} stops: CANCELED out after {_spread(self.told_ms)} "
+            f"{len(self.told_ms)} stops: CANCELED out after {_range(self.told_ms)} "
             f"(aim at most {AIM_MS:g} ms: {reached}); {ended}"
         )
 
 
-def _spread(values: tuple[float, ...]) -> str:
+def _range(values: tuple[float, ...]) -> str:
     return f"{quantile(values, 0.5):.1f} ms median, {max(values):.1f} ms worst"
 
 

@@ -51,15 +51,16 @@ def bench(
     ] = "",
     threads: Annotated[int, typer.Option(min=0, max=256)] = 0,
     stops: Annotated[int, typer.Option(min=0, help="Requests to stop while the model computes; 0: none.")] = 20,
-    spreading: Annotated[
-        bool, typer.Option("--spreading", help="Instead: clips scored a second with one worker and with two.")
+    parallel: Annotated[
+        bool,
+        typer.Option("--parallel", "--spreading", help="Instead: clips scored a second with one worker and with two."),
     ] = False,
-    clips: Annotated[int, typer.Option(min=2, help="With --spreading: clips to score.")] = 200,
-    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --spreading: over a Ray cluster.")] = None,
+    clips: Annotated[int, typer.Option(min=2, help="With --parallel: clips to score.")] = 200,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --parallel: over a Ray cluster.")] = None,
 ) -> None:
     """Frames per second of the fast pass, the time to a first mask, and how soon a stop is answered."""
-    if spreading:
-        _bench_spreading(clips, ray, checkpoint, device or "cpu")
+    if parallel:
+        _bench_parallel(clips, ray, checkpoint, device or "cpu")
         return
     if models or all_models:
         from villa_ros.bench.model import ModelBenchError, Options
@@ -132,12 +133,12 @@ def _measured(config: NamedConfig, options: Options) -> ModelBench | ModelBenchE
         return error
 
 
-def _bench_spreading(clips: int, ray: str | None, checkpoint: str, device: str) -> None:
-    from villa_ros.bench.parallel import SpreadingBenchError, measure
+def _bench_parallel(clips: int, ray: str | None, checkpoint: str, device: str) -> None:
+    from villa_ros.bench.parallel import ParallelBenchError, measure
     from villa_ros.cli.terminal import progress_bar
-    from villa_ros.parallel.dispatch import SpreadingError
+    from villa_ros.parallel.dispatch import ParallelError
 
-    with expected(SpreadingBenchError, SpreadingError, OSError, ValueError), progress_bar() as bar:
+    with expected(ParallelBenchError, ParallelError, OSError, ValueError), progress_bar() as bar:
         tasks: dict[str, Any] = {}
 
         def progress(run: str, done: int, count: int) -> None:

@@ -158,9 +158,9 @@ def _scenario(
 ) -> bool:
     from villa_ros.cli.scenario_tables import request_table, verdict_table
     from villa_ros.evaluation.scenario_eval import evaluate_scenario
-    from villa_ros.parallel.dispatch import SpreadingError
+    from villa_ros.parallel.dispatch import ParallelError
 
-    with expected(SpreadingError, OSError), _bag_bars(len(scenario.bags)) as (progress, told):
+    with expected(ParallelError, OSError), _bag_bars(len(scenario.bags)) as (progress, told):
         result = evaluate_scenario(
             scenario,
             folder,

@@ -26,7 +26,8 @@ from villa.evaluation.submission import SUBMISSION, pack
 from villa.inference.video import Segmentation
 from villa.interface import Rgb
 from villa.masks import RleMask
-from villa_ros.parallel.dispatch import Failed, spread
+from villa_ros.parallel.dispatch import Failed
+from villa_ros.parallel.map import parallel_map
 
 SCHEMA, KIND = 1, "benchmark"
 RESULT = "result.json"
@@ -137,11 +138,11 @@ def run_benchmark(
         model_name: As it is called in the result; default: its class. What tells two models apart is a fingerprint.
         submit: Write masks? Large: a PNG file for each frame of each expression.
         workers: Processes, or actors in the cluster, that share the videos.
-        ray: Address of a Ray cluster; see `villa_ros.parallel.dispatch.spread`.
+        ray: Address of a Ray cluster; see `villa_ros.parallel.map.parallel_map`.
         begin: Loads the model in each of them, of a module that they can import; needed for more than one.
 
     Raises:
-        SpreadingError: the workers cannot begin.
+        ParallelError: the workers cannot begin.
         BenchmarkError: the folder is not as published, or there is no such benchmark or split.
         BenchmarkRunError: `folder` holds a run of something else.
         OSError: a file cannot be written.
@@ -168,7 +169,7 @@ def run_benchmark(
     kept = len(videos) - len(todo)
     if progress is not None and kept:
         progress(kept, len(videos))
-    outcomes = spread(work, tasks, workers=workers, ray=ray, begin=begin)
+    outcomes = parallel_map(work, tasks, workers=workers, ray=ray, begin=begin)
     for count, (index, outcome) in enumerate(outcomes, kept + 1):
         if isinstance(outcome, Failed):  # one bad video must not lose the others, whatever is wrong with it
             state.fail(todo[index], outcome)

@@ -22,7 +22,8 @@ from villa_ros.evaluation.results import (
     read_json,
     to_json,
 )
-from villa_ros.parallel.dispatch import Failed, spread
+from villa_ros.parallel.dispatch import Failed
+from villa_ros.parallel.map import parallel_map
 from villa_ros.runtime.package_share import share_path
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def evaluate_scenario(
         told: Given each recording's result, and whether it was kept.
 
     Raises:
-        SpreadingError: the workers cannot be started.
+        ParallelError: the workers cannot be started.
         OSError: nothing can be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ def evaluate_scenario(
     todo = [task for task in tasks if task.spec.name not in results]
     begin = partial(opening, scenario.checkpoint, scenario.device, scenario.threads)
     work = partial(_run, progress=progress) if workers == 1 and ray is None else _run
-    for index, outcome in spread(work, todo, workers=workers, ray=ray, begin=begin):
+    for index, outcome in parallel_map(work, todo, workers=workers, ray=ray, begin=begin):
         task = todo[index]
         got = failed_bag(task.spec, outcome.message) if isinstance(outcome, Failed) else bag_from_json(outcome)
         results[task.spec.name] = got

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from villa_ros.parallel.dispatch import Failed, spread
+from villa_ros.parallel.dispatch import Failed
+from villa_ros.parallel.map import parallel_map
 from villa_ros.runtime.model_loading import limit_threads, load_model
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def score_split(
         device: Torch device of each worker.
         threads: Of one torch operation in a worker; 0: the cores are shared out, a single worker has torch's choice.
         workers: Processes, or actors in the cluster.
-        ray: Address of a Ray cluster; see `villa_ros.parallel.dispatch.spread`.
+        ray: Address of a Ray cluster; see `villa_ros.parallel.map.parallel_map`.
         limit: Only the first so many videos.
         requests: Only the first so many expressions of a video.
         seed: Of the baseline that chooses at random.
@@ -91,7 +92,7 @@ def score_split(
 
     Raises:
         ExpressionsError: the folder is not in the format.
-        SpreadingError: no worker can begin, as when there is no such checkpoint, or there is no cluster.
+        ParallelError: no worker can begin, as when there is no such checkpoint, or there is no cluster.
         UnscoredError: clips failed; all others are scored first.
     """
     from villa.data.referring_videos import Expressions
@@ -107,7 +108,7 @@ def score_split(
     scores: dict[int, list[Score]] = {}
     shown: dict[int, list[Shown]] = {}
     failed: dict[int, Failed] = {}
-    given = spread(
+    given = parallel_map(
         _score,
         range(len(videos)),
         workers=workers,

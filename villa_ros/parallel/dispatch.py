@@ -1,4 +1,4 @@
-"""The same work on many items, spread over processes of this machine or over a Ray cluster.
+"""Items handed to workers, one at a time to each; the workers are of any engine.
 
 Each worker holds one item at a time, so that of a worker that dies it is known which item it had: only that one is
 tried again, by whoever is free, and only that worker is replaced.
@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class SpreadingError(RuntimeError):
+class ParallelError(RuntimeError):
     """Work cannot be spread: no worker can begin, or the engine is not there."""
 
 
@@ -49,51 +49,6 @@ class CannotBegin:
     """`begin` raised in a worker, or what was sent there cannot be loaded."""
 
     reason: str
-
-
-def spread(
-    work: Callable[[Ctx, Item], Result],
-    items: Sequence[Item],
-    *,
-    workers: int = 1,
-    ray: str | None = None,
-    begin: Callable[[], Ctx],
-    retries: int = 2,
-    threads: int = 0,
-    gpus: float = 0.0,
-) -> Generator[tuple[int, Result | Failed], None, None]:
-    """Items -> (index, result) as each is done. One worker without Ray is this process, and works as it is asked.
-
-    An exception in `work` becomes a `Failed` and costs nothing else. A worker that is killed is replaced and its item
-    tried again. Closing the iterator, and an exception such as Ctrl-C, end all workers.
-
-    Args:
-        work: Of a module that the workers can import; given what `begin` made, and an item.
-        items: To pickle, like the results.
-        workers: Processes, or actors in the cluster.
-        ray: Address of a Ray cluster: HOST:PORT of its head, `auto`, or `local` for one that is started here.
-        begin: Runs once in each worker, and once more in its replacement.
-        retries: How often an item is tried again whose worker was killed.
-        threads: Of one torch or OpenCV operation in a worker; 0: the machine's cores by `workers`, one in a cluster.
-            In this process 0 leaves them as they are.
-        gpus: Of one worker in a cluster.
-
-    Raises:
-        SpreadingError: a number that cannot be, `begin` failed, Ray is not installed or does not answer.
-    """
-    if workers < 1 or retries < 0 or threads < 0:
-        raise SpreadingError(
-            f"workers is {workers}, retries {retries}, threads {threads}: wanted at least 1, at least 0, at least 0"
-        )
-    if ray is not None:
-        from villa_ros.parallel.ray_actors import spread_over_ray
-
-        return spread_over_ray(work, items, workers, ray, begin, retries, threads, gpus)
-    if workers == 1:
-        return _here(work, items, begin, threads)
-    from villa_ros.parallel.processes import Processes
-
-    return employ(Processes(work, begin, threads or share_of_cores(workers)), items, workers, retries)
 
 
 def share_of_cores(workers: int) -> int:
@@ -129,20 +84,6 @@ def use_threads(count: int) -> None:
         cv2.setNumThreads(count)
 
 
-def _here(
-    work: Callable[[Ctx, Item], Result], items: Sequence[Item], begin: Callable[[], Ctx], threads: int
-) -> Generator[tuple[int, Result | Failed], None, None]:
-    if not items:
-        return
-    try:
-        context = begin()
-    except Exception as error:
-        raise SpreadingError(no_beginning(in_one_line(error))) from error
-    use_threads(threads)
-    for index, item in enumerate(items):
-        yield index, attempt(work, context, index, item)
-
-
 def in_one_line(error: BaseException) -> str:
     """Type and message of an exception."""
     return f"{type(error).__qualname__}: {error}"
@@ -166,7 +107,7 @@ class Worker(Protocol):
         """
         ...
 
-    def told(self) -> Any:
+    def receive(self) -> Any:
         """What it says, once the engine has heard of it: `Begun` or `CannotBegin`, then a result or `Failed` an item.
 
         Raises:
@@ -174,7 +115,7 @@ class Worker(Protocol):
         """
         ...
 
-    def dismiss(self) -> None:
+    def terminate(self) -> None:
         """End it, whatever it does."""
         ...
 
@@ -185,26 +126,26 @@ W = TypeVar("W", bound=Worker)
 class Engine(Protocol[W]):
     """What workers come from."""
 
-    def hire(self) -> W:
+    def spawn(self) -> W:
         """A new worker."""
         ...
 
-    def hear(self, workers: Sequence[W], any_began: bool) -> Sequence[W]:
+    def wait(self, workers: Sequence[W], any_began: bool) -> Sequence[W]:
         """Wait for one or more of these workers to say something, or to die.
 
         Raises:
-            SpreadingError: none will.
+            ParallelError: none will.
         """
         ...
 
 
-def employ(
+def dispatch(
     engine: Engine[W], items: Sequence[Item], workers: int, retries: int
 ) -> Generator[tuple[int, Any | Failed], None, None]:
     """Hand items to workers, one at a time to each, until all are done; who dies is replaced, and its item waits again.
 
     Raises:
-        SpreadingError: no worker can begin.
+        ParallelError: no worker can begin.
     """
     waiting = deque(range(len(items)))
     deaths = [0] * len(items)
@@ -214,14 +155,14 @@ def employ(
     crew: dict[W, int | None] = {}  # worker -> index of its item
     try:
         for _ in range(min(workers, len(items))):
-            crew[engine.hire()] = None
+            crew[engine.spawn()] = None
         while left:
-            for worker in engine.hear(list(crew), any_began):
+            for worker in engine.wait(list(crew), any_began):
                 done: tuple[int, Any] | None = None
                 try:
-                    told = worker.told()
+                    told = worker.receive()
                     if isinstance(told, CannotBegin):
-                        raise SpreadingError(no_beginning(told.reason))
+                        raise ParallelError(no_beginning(told.reason))
                     index, crew[worker] = crew[worker], None
                     if index is not None:
                         done = index, told
@@ -230,10 +171,10 @@ def employ(
                         worker.give(waiting[0], items[waiting[0]])
                         crew[worker] = waiting.popleft()
                     else:
-                        worker.dismiss()
+                        worker.terminate()
                         del crew[worker]
                 except DiedError as death:
-                    worker.dismiss()
+                    worker.terminate()
                     index = crew.pop(worker)
                     if index is None:
                         idle_deaths += 1
@@ -245,15 +186,15 @@ def employ(
                             done = index, Failed(index, WORKER_DIED, _died(death, deaths[index]), "")
                     if idle_deaths <= retries:
                         if waiting:
-                            crew[engine.hire()] = None
+                            crew[engine.spawn()] = None
                     elif not crew:
-                        raise SpreadingError(no_beginning(_died(death, idle_deaths))) from None
+                        raise ParallelError(no_beginning(_died(death, idle_deaths))) from None
                 if done is not None:
                     left -= 1
                     yield done
     finally:
         for worker in crew:
-            worker.dismiss()
+            worker.terminate()
 
 
 def _died(death: DiedError, times: int) -> str:

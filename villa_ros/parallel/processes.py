@@ -31,16 +31,16 @@ _JOIN_S = 5.0  # for a process to end that was asked to
 
 
 class Processes:
-    """Engine of `villa_ros.parallel.dispatch.employ`."""
+    """Engine of `villa_ros.parallel.dispatch.dispatch`."""
 
     def __init__(self, work: Callable[[Ctx, Item], object], begin: Callable[[], Ctx], threads: int) -> None:
         self._payload, self._threads = pickle.dumps((work, begin)), threads
 
-    def hire(self) -> Process:
+    def spawn(self) -> Process:
         """A new process; it begins at once."""
         return Process(self._payload, self._threads)
 
-    def hear(self, workers: Sequence[Process], any_began: bool) -> Sequence[Process]:
+    def wait(self, workers: Sequence[Process], any_began: bool) -> Sequence[Process]:
         """The processes that said something or ended."""
         lines = wait([worker.line for worker in workers])
         return [worker for worker in workers if worker.line in lines]
@@ -63,14 +63,14 @@ class Process:
         except OSError as error:
             raise DiedError(self._ending()) from error
 
-    def told(self) -> Any:
+    def receive(self) -> Any:
         """See `villa_ros.parallel.dispatch.Worker`."""
         try:
             return self.line.recv()
         except (EOFError, OSError) as error:
             raise DiedError(self._ending()) from error
 
-    def dismiss(self) -> None:
+    def terminate(self) -> None:
         """See `villa_ros.parallel.dispatch.Worker`."""
         self._process.terminate()
         self._process.join(_JOIN_S)

@@ -17,10 +17,10 @@ from villa_ros.parallel.dispatch import (
     DiedError,
     Failed,
     Item,
+    ParallelError,
     Result,
-    SpreadingError,
     attempt,
-    employ,
+    dispatch,
     failure,
     in_one_line,
     share_of_cores,
@@ -36,7 +36,7 @@ _ANSWER_S = 5.0  # for the head of a cluster to take a connection
 _BEGIN_S = 900.0  # for the first worker: a cluster may have to start a machine for it
 
 
-def spread_over_ray(
+def map_over_ray(
     work: Callable[[Ctx, Item], Result],
     items: Sequence[Item],
     workers: int,
@@ -46,48 +46,48 @@ def spread_over_ray(
     threads: int,
     gpus: float,
 ) -> Generator[tuple[int, Result | Failed], None, None]:
-    """See `villa_ros.parallel.dispatch.spread`. A process that is connected to Ray stays so, whatever the address.
+    """See `villa_ros.parallel.map.parallel_map`. A process that is connected to Ray stays so, whatever the address.
 
     Raises:
-        SpreadingError: Ray is not installed, or the address cannot be one; later, that nobody answers there.
+        ParallelError: Ray is not installed, or the address cannot be one; later, that nobody answers there.
     """
     try:
         import ray
     except ImportError as error:
-        raise SpreadingError(
+        raise ParallelError(
             "Ray is not installed: pip install villa-ros[ray], or leave the address out to use processes here"
         ) from error
     if not ray.is_initialized():
         _check(address)
     if not threads:
         threads = share_of_cores(workers) if address == LOCAL else 1
-    return _spread(ray, work, items, workers, address, begin, retries, threads, gpus)
+    return _map(ray, work, items, workers, address, begin, retries, threads, gpus)
 
 
 def _check(address: str) -> None:
     """Refuse an address where nobody answers: Ray itself tries for two minutes, and then ends this process.
 
     Raises:
-        SpreadingError: so it is, or it is no address.
+        ParallelError: so it is, or it is no address.
     """
     if address in (LOCAL, AUTO):
         return
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
-        raise SpreadingError(
+        raise ParallelError(
             f"{address!r} is no address of a Ray cluster; wanted HOST:PORT of its head (ray start --head prints it), "
             f"{AUTO} on a machine of the cluster, or {LOCAL} to start one here"
         )
     try:
         socket.create_connection((host, int(port)), _ANSWER_S).close()
     except (OSError, OverflowError) as error:
-        raise SpreadingError(
+        raise ParallelError(
             f"no Ray cluster answers at {address} ({error}): start its head there with `ray start --head`, or leave "
             "the address out to use processes here"
         ) from error
 
 
-def _spread(
+def _map(
     ray: ModuleType,
     work: Callable[[Ctx, Item], Result],
     items: Sequence[Item],
@@ -101,11 +101,11 @@ def _spread(
     if not items:
         return
     with _connected(ray, address, cpus=min(workers, len(items)) * threads):
-        yield from employ(_Actors(ray, work, begin, threads, gpus), items, workers, retries)
+        yield from dispatch(_Actors(ray, work, begin, threads, gpus), items, workers, retries)
 
 
 class _Actors:
-    """Engine of `villa_ros.parallel.dispatch.employ`.
+    """Engine of `villa_ros.parallel.dispatch.dispatch`.
 
     Ray would restart actors and their tasks by itself (max_restarts, max_task_retries). Of a machine that is lost it
     notices late, though, and until then uses up an item's tries on it within a second.
@@ -118,18 +118,18 @@ class _Actors:
         self._payload = pickle.dumps((work, begin))
         self._kind = ray.remote(_Inside).options(num_cpus=threads, num_gpus=gpus, max_restarts=0, max_task_retries=0)
 
-    def hire(self) -> _Actor:
+    def spawn(self) -> _Actor:
         """A new actor, once and where the cluster has room for it; it begins at once."""
         return _Actor(self._ray, self._kind.remote(self._payload, self._threads))
 
-    def hear(self, workers: Sequence[_Actor], any_began: bool) -> Sequence[_Actor]:
+    def wait(self, workers: Sequence[_Actor], any_began: bool) -> Sequence[_Actor]:
         """The actors that answered or died; for the first one there is a time to wait."""
         # An actor that the cluster has no room for answers nothing, and so gets no item.
         answers = [worker.answer for worker in workers]
         done, _ = self._ray.wait(answers, num_returns=1, timeout=None if any_began else _BEGIN_S)
         if not done:
             has = self._ray.cluster_resources()
-            raise SpreadingError(
+            raise ParallelError(
                 f"no worker began within {_BEGIN_S:g} s: each wants {self._threads} CPUs and {self._gpus:g} GPUs, the "
                 f"cluster has {has.get('CPU', 0):g} and {has.get('GPU', 0):g} in all; see `ray status`"
             )
@@ -148,7 +148,7 @@ class _Actor:
         """See `villa_ros.parallel.dispatch.Worker`; an actor that is gone says so by its answer."""
         self._index, self.answer = index, self._handle.do.remote(index, item)
 
-    def told(self) -> Any:
+    def receive(self) -> Any:
         """See `villa_ros.parallel.dispatch.Worker`."""
         try:
             return self._ray.get(self.answer)
@@ -157,7 +157,7 @@ class _Actor:
         except self._ray.exceptions.RayError as error:
             raise DiedError(f"was killed ({type(error).__name__})") from error
 
-    def dismiss(self) -> None:
+    def terminate(self) -> None:
         """See `villa_ros.parallel.dispatch.Worker`."""
         self._ray.kill(self._handle)
 
@@ -216,7 +216,7 @@ def _connect(ray: ModuleType, address: str, cpus: int, runtime_env: dict[str, An
         advice = (
             "the machine needs free memory in /dev/shm and /tmp" if here else "start its head with `ray start --head`"
         )
-        raise SpreadingError(f"no Ray cluster at {address!r} ({in_one_line(error)}): {advice}") from error
+        raise ParallelError(f"no Ray cluster at {address!r} ({in_one_line(error)}): {advice}") from error
 
 
 def _folders() -> dict[str, Path]:

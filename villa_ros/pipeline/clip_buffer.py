@@ -134,14 +134,14 @@ class ClipBuffer:
             for entry in self._entries.values()
             if entry.stamp_ns >= begin_ns and (entry.frame.height, entry.frame.width) == size
         ]
-        return spread(fitting, candidates)
+        return evenly_spaced(fitting, candidates)
 
     def between(self, after_ns: int, before_ns: int) -> list[RingEntry]:
         """Frames strictly between two stamps, oldest first."""
         return [entry for entry in self._entries.values() if after_ns < entry.stamp_ns < before_ns]
 
 
-def spread(entries: list[RingEntry], count: int) -> list[RingEntry]:
+def evenly_spaced(entries: list[RingEntry], count: int) -> list[RingEntry]:
     """At most `count` of `entries`, evenly spaced, the last always among them."""
     if len(entries) <= count:
         return entries

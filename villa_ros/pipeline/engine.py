@@ -12,7 +12,7 @@ from villa.masks import RleMask
 from villa_ros.pipeline import command_validation
 from villa_ros.pipeline.answer_events import told_in_full, told_so_far, tracklets_of
 from villa_ros.pipeline.camera_state import ActiveRequest, Stream
-from villa_ros.pipeline.clip_buffer import Ingested, RingEntry, spread
+from villa_ros.pipeline.clip_buffer import Ingested, RingEntry, evenly_spaced
 from villa_ros.pipeline.events import Event, TrackState
 from villa_ros.pipeline.model_calls import Answered, Failure, Looked, SlowOutcome, SlowPass, look
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
@@ -404,7 +404,7 @@ class Engine(Books):
         stream.stepped_ns = newest.stamp_ns
         missed = stream.ring.between(newest.stamp_ns, ring_newest.stamp_ns)
         if self._config.catch_up_frames and missed:
-            stream.catch_up.extend(entry.stamp_ns for entry in spread(missed, self._config.catch_up_frames))
+            stream.catch_up.extend(entry.stamp_ns for entry in evenly_spaced(missed, self._config.catch_up_frames))
 
     # -- the fast pass ---
 

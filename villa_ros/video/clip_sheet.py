@@ -10,10 +10,10 @@ from rich.table import Table
 
 from villa.data.clips import ClipReader
 from villa.masks import encode
-from villa_ros.bags.run import spread
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.overlay import contact_sheet, draw
 from villa_ros.video.overlay_video import PictureError
+from villa_ros.video.sampling import evenly_spaced
 
 _TILES = 8
 
@@ -42,7 +42,7 @@ def write_sheet(folder: Path, path: Path) -> Path:
     """
     clip = ClipReader(folder)
     tiles = []
-    for index in spread(len(clip), _TILES):
+    for index in evenly_spaced(len(clip), _TILES):
         ids = clip.mask(index)
         instances = [
             TrackedInstance(

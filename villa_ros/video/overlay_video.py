@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from villa_ros.bags.run import Run, spread
+from villa_ros.bags.run import Run
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.overlay import contact_sheet, draw
+from villa_ros.video.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.frame import Frame
@@ -140,7 +141,7 @@ class _Tiles:
         return len(self._kept)
 
     def chosen(self, wanted: int) -> list[Rgb]:
-        return [self._kept[index] for index in spread(len(self._kept), wanted)]
+        return [self._kept[index] for index in evenly_spaced(len(self._kept), wanted)]
 
 
 def even(picture: Rgb) -> Rgb:

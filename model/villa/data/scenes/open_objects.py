@@ -356,15 +356,11 @@ def _training_model(shape: Shape, colour: str) -> ObjectModel:
     return model(shape, colour, f"{shape.key}/{colour}", attach)
 
 
-def open_models(for_training: bool) -> tuple[ObjectModel, ...]:
-    """The object models: for training every shape in many colours, else the very objects of the sample scene.
+def training_models() -> tuple[ObjectModel, ...]:
+    """Every shape in many colours, under surfaces that the sample scene never shows.
 
     Raises:
         OpenAssetError: robosuite or metaworld is not installed.
     """
-    if not for_training:
-        from villa.data.scenes.sample_art import sample_models
-
-        return sample_models()
     shapes = [build() for build in SHAPES.values()]
     return tuple(_training_model(shape, colour) for shape in shapes for colour in shape.colours or COLOURS)

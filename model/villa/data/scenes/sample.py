@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.scenes.objects import ObjectModel
-from villa.data.scenes.open_objects import open_models
 from villa.data.scenes.render import open_renderer
-from villa.data.scenes.sample_art import add_stage
+from villa.data.scenes.sample_art import add_stage, sample_models
 from villa.data.scenes.scene import hidden_groups
 from villa.data.scenes.view import CameraPath, look_at
 
@@ -160,7 +159,7 @@ def compose_sample() -> tuple[Any, tuple[ObjectModel, ...]]:
     Raises:
         OpenAssetError: robosuite or metaworld is not installed.
     """
-    models = {item.key.removeprefix("sample/"): item for item in open_models(for_training=False)}
+    models = {item.key.removeprefix("sample/"): item for item in sample_models()}
     rng = np.random.default_rng(SEED)
     spec = mujoco.MjSpec()
     spec.option.timestep = _TIMESTEP_S

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from villa.data.scenes.libero_objects import libero_models, libero_textures
 from villa.data.scenes.objects import ObjectModel
-from villa.data.scenes.open_objects import open_models
+from villa.data.scenes.open_objects import training_models
 
 # Source -> the modules that carry it and what to install.
 SOURCES = {
@@ -58,7 +58,7 @@ def finished_models(sources: tuple[str, ...]) -> tuple[ObjectModel, ...]:
     if "libero" in sources:
         models += libero_models()
     if "open" in sources:
-        models += open_models(for_training=True)
+        models += training_models()
     return tuple(models)
 
 

@@ -19,11 +19,12 @@ from villa.data.scenes.open_objects import (
     OpenAssetError,
     load_obj,
     load_stl,
-    open_models,
     package_file,
+    training_models,
     walled,
     wrapped,
 )
+from villa.data.scenes.sample_art import sample_models
 
 _MISSING = [name for name in ("robosuite", "metaworld") if importlib.util.find_spec(name) is None]
 needs_meshes = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")
@@ -147,7 +148,7 @@ def _half_height(solid: Any) -> float:
 
 @needs_meshes
 def test_there_is_something_to_train_on_in_many_colours() -> None:
-    models = open_models(for_training=True)
+    models = training_models()
     assert len({item.kind for item in models}) >= 8
     assert len({item.colour for item in models}) >= 9
     assert len({item.key for item in models}) == len(models)
@@ -156,15 +157,15 @@ def test_there_is_something_to_train_on_in_many_colours() -> None:
 
 @needs_meshes
 def test_a_training_object_is_painted_anew_each_time_and_the_same_for_the_same_seed() -> None:
-    item = next(item for item in open_models(for_training=True) if item.key == "robosuite/can/blue")
+    item = next(item for item in training_models() if item.key == "robosuite/can/blue")
     assert textures(compiled(item, 1)) == textures(compiled(item, 1))
     assert not textures(compiled(item, 1)) & textures(compiled(item, 2))
 
 
 @needs_meshes
 def test_the_surfaces_of_the_sample_never_occur_in_training() -> None:
-    sample = open_models(for_training=False)
-    training = open_models(for_training=True)
+    sample = sample_models()
+    training = training_models()
     assert not {item.key for item in sample} & {item.key for item in training}
     kept_out = set().union(*(textures(compiled(item)) for item in sample))
     assert len(kept_out) >= 9
@@ -174,7 +175,7 @@ def test_the_surfaces_of_the_sample_never_occur_in_training() -> None:
 
 @needs_meshes
 def test_an_object_left_alone_stays_upright() -> None:
-    for item in open_models(for_training=False):
+    for item in sample_models():
         spec = mujoco.MjSpec()
         spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1, 1, 0.1])
         body = item.attach(spec, "object0", np.random.default_rng(0))
