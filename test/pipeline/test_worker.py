@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from fakes import BlobModel, Told, carries, frame
 
-from villa_ros.evaluation.scenario import Pace
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.engine import Engine
 from villa_ros.pipeline.events import Event, JournalEvent, StatusEvent
@@ -21,7 +20,7 @@ from villa_ros.pipeline.journal import JournalError, repeat
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.stats import quantile
 from villa_ros.pipeline.worker import Worker
-from villa_ros.replay.virtual_clock import PacedModel, VirtualClock
+from villa_ros.replay.virtual_clock import Pace, PacedModel, VirtualClock
 
 
 def until(condition: Callable[[], object], what: str) -> None:

@@ -15,7 +15,8 @@ from fakes import BlobModel
 from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, stamp, write_bag
 
 from villa_ros.bags.reader import Bag, BagError
-from villa_ros.bags.run import BagWriter, EventBag, Run, Timed, read_run
+from villa_ros.bags.run import Run, Timed, read_run
+from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.conversions.events import journal_line
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent, TrackState

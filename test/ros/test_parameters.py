@@ -16,19 +16,9 @@ from rclpy.parameter import Parameter
 
 from villa_msgs.msg import RequestStatus, TrackedInstance
 from villa_ros.node.parameter_page import page
-from villa_ros.node.parameters import (
-    CAMERA_TABLE,
-    CONFIGURE,
-    LIVE,
-    START,
-    TABLE,
-    CameraParameters,
-    ParameterError,
-    Parameters,
-    declare,
-    read,
-)
+from villa_ros.node.parameters import CAMERA_TABLE, TABLE, CameraParameters, Parameters, declare, read
 from villa_ros.pipeline.config import ConfigError, PipelineConfig
+from villa_ros.runtime.parameter_table import CONFIGURE, LIVE, START, ParameterError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

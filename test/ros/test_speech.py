@@ -24,7 +24,7 @@ from villa.masks import decode
 from villa_msgs.msg import Command, RequestStatus, TrackedInstanceArray
 from villa_ros.bags.reader import Bag
 from villa_ros.conversions.events import mask_from_message, nanoseconds
-from villa_ros.node.parameters import ParameterError
+from villa_ros.runtime.parameter_table import ParameterError
 from villa_ros.runtime.process import tied_to_this_process
 from villa_ros.speech import synthesis
 from villa_ros.speech.audio import BLOCK, BLOCK_S, silence, to_pcm16, write_wav

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from fakes import painted
 
-from villa_ros.bags.run import BagWriter
 from villa_ros.bags.typestore import villa_typestore
+from villa_ros.bags.writer import BagWriter
 from villa_ros.conversions.events import command_message, header_message, mask_message, rosbags_types, time_message
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Request

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from villa_ros.bags.player import message_class
-from villa_ros.bags.run import BagWriter
+from villa_ros.bags.writer import BagWriter
 
 if TYPE_CHECKING:
     from rclpy.context import Context

@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from villa.masks import Mask, RleMask, decode
+from villa.masks import RleMask
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import MasksAt, Run, Timed, masks_at
 from villa_ros.conversions.events import nanoseconds
+from villa_ros.evaluation.ground_truth import TRACKLETS, TRUTH_TOPIC
+from villa_ros.evaluation.request_scores import first_mask_s, union
 from villa_ros.pipeline.events import TracksEvent, TrackState
 from villa_ros.pipeline.request import Action
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.request import Request
-
-TRUTH_TOPIC = "/ground_truth/tracklets"
-TRACKLETS = "villa_msgs/msg/TrackletArray"
 
 
 @dataclass(frozen=True)
@@ -212,15 +211,6 @@ def published_masks(run: Run, window: TruthWindow) -> dict[int, list[RleMask]]:
     return found
 
 
-def union(masks: Iterable[RleMask]) -> Mask | None:
-    """Union of masks [H, W]; None of none."""
-    result: Mask | None = None
-    for mask in masks:
-        one = decode(mask)
-        result = one if result is None else result | one
-    return result
-
-
 def score(published: MasksAt, truth: MasksAt, stamps: Iterable[int]) -> Scores:
     """Mean J and F over these frames; a frame that `published` lacks counts as an empty mask."""
     from villa.evaluation.davis_jf import boundary_accuracy, region_similarity
@@ -280,21 +270,6 @@ def _row(run: Run, truth: Truth, window: TruthWindow, words_ignored: MasksAt | N
 
 def _ingested(run: Run) -> set[int]:
     return {entry.stamp_ns for entry, _ in run.journal if entry.op == "ingest"}
-
-
-def first_mask_s(run: Run, request_id: str) -> float | None:
-    """From the command to the first message with a mask, tracklets or tracks, as the recorder got them."""
-    command, tracklets = run.commands.get(request_id), run.tracklets.get(request_id)
-    if command is None:
-        return None
-    came = [
-        entry.log_ns
-        for entry in run.tracks_of(request_id)
-        if any(i.request_id == request_id and i.mask.area for i in entry.value.instances)
-    ]
-    if tracklets and any(mask.area for masks in tracklets.value.values() for mask in masks):
-        came.append(tracklets.log_ns)
-    return (min(came) - command.log_ns) / 1e9 if came else None
 
 
 def _rate(timed: Sequence[Timed]) -> float | None:

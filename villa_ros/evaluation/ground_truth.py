@@ -14,11 +14,13 @@ import numpy as np
 from villa.masks import RleMask, encode
 from villa_ros.bags.reader import Bag
 from villa_ros.conversions.events import mask_from_message, nanoseconds
-from villa_ros.evaluation.demo_report import TRACKLETS, TRUTH_TOPIC
 
 if TYPE_CHECKING:
     from villa_ros.evaluation.scenario import TruthSource, Wanted
     from villa_ros.pipeline.request import Request
+
+TRUTH_TOPIC = "/ground_truth/tracklets"
+TRACKLETS = "villa_msgs/msg/TrackletArray"
 
 Objects = Mapping[str, Mapping[int, RleMask]]  # object -> stamp in ns -> mask
 

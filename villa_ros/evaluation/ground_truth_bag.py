@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bags.reader import COMMAND, COMPRESSED_IMAGE, IMAGE, Bag
-from villa_ros.bags.run import BagWriter
 from villa_ros.bags.typestore import villa_typestore
+from villa_ros.bags.writer import BagWriter
 from villa_ros.conversions.events import command_message, rosbags_types, to_message
-from villa_ros.evaluation.demo_report import TRUTH_TOPIC
+from villa_ros.evaluation.ground_truth import TRUTH_TOPIC
 from villa_ros.pipeline.events import Tracklet, TrackletsEvent
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Action, Request

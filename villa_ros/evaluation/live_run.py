@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from villa.evaluation.davis_jf import region_similarity
 from villa_ros.bags.reader import Bag, BagError
-from villa_ros.bags.run import COMMAND_TOPIC, BagWriter, Run, read_run
+from villa_ros.bags.run import Run, read_run
 from villa_ros.bags.typestore import villa_typestore
+from villa_ros.bags.writer import COMMAND_TOPIC, BagWriter
 from villa_ros.conversions.events import MappingError, command_message, rosbags_types
-from villa_ros.evaluation.demo_report import first_mask_s, union
 from villa_ros.evaluation.ground_truth import TruthError
 from villa_ros.evaluation.recording_inputs import ASKING, Opened, RequestError, open_bag
 from villa_ros.evaluation.replay_run import failed_bag, score_run
-from villa_ros.evaluation.request_scores import Tracks, published_tracks
+from villa_ros.evaluation.request_scores import Tracks, first_mask_s, published_tracks, union
 from villa_ros.evaluation.results import BagResult, ScenarioResult, Timing, to_json
 from villa_ros.evaluation.scenario_eval import judge, write_json
 from villa_ros.node.parameters import Parameters

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bags.reader import Bag, BagError
-from villa_ros.bags.run import BagWriter, EventBag, Run, read_run
+from villa_ros.bags.run import Run, read_run
+from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.conversions.events import MappingError
 from villa_ros.evaluation.ground_truth import TruthError
 from villa_ros.evaluation.recording_inputs import ASKING, Opened, RequestError, open_bag, window_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ import numpy as np
 from villa.evaluation.davis_jf import boundary_accuracy, region_similarity
 from villa.evaluation.identity import identity_scores
 from villa.masks import Mask, RleMask, decode
-from villa_ros.evaluation.demo_report import union
 from villa_ros.evaluation.ground_truth import RequestTruth, TruthError
 from villa_ros.evaluation.results import Asked, Moment
 from villa_ros.pipeline.events import TrackState
@@ -127,3 +126,27 @@ def _j_and_f(mine: Sequence[RleMask], true: Sequence[RleMask], size: tuple[int, 
 
 def _tracks(tracks: Tracks, stamps: Sequence[int]) -> list[list[Mask | None]]:
     return [[decode(masks[stamp]) if stamp in masks else None for stamp in stamps] for masks in tracks.values()]
+
+
+def union(masks: Iterable[RleMask]) -> Mask | None:
+    """Union of masks [H, W]; None of none."""
+    result: Mask | None = None
+    for mask in masks:
+        one = decode(mask)
+        result = one if result is None else result | one
+    return result
+
+
+def first_mask_s(run: Run, request_id: str) -> float | None:
+    """From the command to the first message with a mask, tracklets or tracks, as the recorder got them."""
+    command, tracklets = run.commands.get(request_id), run.tracklets.get(request_id)
+    if command is None:
+        return None
+    came = [
+        entry.log_ns
+        for entry in run.tracks_of(request_id)
+        if any(i.request_id == request_id and i.mask.area for i in entry.value.instances)
+    ]
+    if tracklets and any(mask.area for masks in tracklets.value.values() for mask in masks):
+        came.append(tracklets.log_ns)
+    return (min(came) - command.log_ns) / 1e9 if came else None

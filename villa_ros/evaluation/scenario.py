@@ -16,6 +16,7 @@ import yaml
 
 from villa_ros.evaluation.criteria import Criterion, CriterionError, parse_criterion
 from villa_ros.pipeline.config import ConfigError, PipelineConfig
+from villa_ros.replay.virtual_clock import Pace
 from villa_ros.runtime.package_share import share_path
 
 MODES = ("every-frame", "real-time")
@@ -69,14 +70,6 @@ class BagSpec:
     requests: tuple[Wanted, ...]
     truth: TruthSource
     criteria: tuple[Criterion, ...]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """What the model takes in real-time mode, seconds."""
-
-    fast_s: float
-    slow_step_s: float
 
 
 @dataclass(frozen=True)

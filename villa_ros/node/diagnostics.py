@@ -6,10 +6,9 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-
+from villa_ros.runtime.diagnostic_status import ERROR, OK, WARN, Finding
 from villa_ros.runtime.model_loading import memory_mb
 from villa_ros.runtime.process import PROFILE_VARIABLE
 
@@ -17,33 +16,11 @@ if TYPE_CHECKING:
     from villa_ros.node.depth_topics import DepthStats
     from villa_ros.pipeline.stats import CameraStats, WorkerStats
 
-OK, WARN, ERROR, STALE = (bytes([level]) for level in range(4))  # diagnostic_msgs/DiagnosticStatus
 
 _WINDOW_S = 5.0
 _PATIENCE_S = 3.0  # discovery and the first images may take this long
 _MIN_STAMPS = 4  # fewer say nothing about a rate
 _LOSS_RATIO = 0.5  # delivered / expected below which images are being lost
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of /diagnostics before it is a message."""
-
-    level: bytes
-    message: str
-    values: Mapping[str, object]
-
-
-def status(name: str, hardware_id: str, finding: Finding) -> Any:
-    """Finding -> diagnostic_msgs/DiagnosticStatus."""
-    values = [KeyValue(key=key, value=_text(value)) for key, value in finding.values.items()]
-    return DiagnosticStatus(
-        level=finding.level, name=name, message=finding.message, hardware_id=hardware_id, values=values
-    )
-
-
-def _text(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def stamped_rate_hz(stamps_ns: Iterable[int]) -> float:

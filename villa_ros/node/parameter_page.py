@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import Field
-from typing import Any
 
-from villa_ros.node.parameters import CAMERA_TABLE, CONFIGURE, LIVE, START, TABLE
+from villa_ros.node.parameters import CAMERA_TABLE, TABLE
+from villa_ros.runtime.parameter_docs import table_rows
 
 _HEAD = """# Parameters of villa_node
 
@@ -25,36 +23,11 @@ _CAMERAS = """
 
 Each name in `cameras` has these parameters below its own name, `camera.image_topic` for the camera `camera`.
 """
-_WHEN = {LIVE: "at once", CONFIGURE: "when configuring", START: "at the start"}
 
 
 def page() -> str:
     """The whole page."""
     return "\n".join([_HEAD, *table_rows(TABLE, ""), _CAMERAS, *table_rows(CAMERA_TABLE, "<camera>."), ""])
-
-
-def table_rows(table: dict[str, Field[Any]], prefix: str) -> Iterator[str]:
-    """The lines of a Markdown table, for every parameter with its default, range and meaning."""
-    yield "| parameter | type | default | range | changes | meaning |"
-    yield "|---|---|---|---|---|---|"
-    for name, row in table.items():
-        limits, choices, when = (row.metadata[key] for key in ("limits", "choices", "when"))
-        span = f"{limits[0]:g} to {limits[1]:g}" if limits else ", ".join(choices)
-        text = row.metadata["text"].replace("|", "\\|")
-        yield f"| `{prefix}{name}` | {_kind(row)} | {_shown(row.default)} | {span} | {_WHEN[when]} | {text} |"
-
-
-def _kind(row: Field[Any]) -> str:
-    names = {bool: "bool", int: "integer", float: "double", str: "string", tuple: "string array"}
-    return names[type(row.default)]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, tuple):
-        return f"`[{', '.join(value)}]`"
-    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 
 if __name__ == "__main__":

@@ -7,37 +7,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from villa_ros.pipeline.config import MIB, POLICIES, PipelineConfig
+from villa_ros.runtime.parameter_table import (
+    LIVE,
+    START,
+    ParameterError,
+    check_choice,
+    descriptor,
+    plain_value,
+    setting,
+    settings_of,
+)
 
 TRANSPORTS = ("auto", "raw", "compressed")
 LOAD_WHEN = ("configure", "activate")
 _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE = PipelineConfig()  # its defaults are the node's
-
-# When a change takes effect.
-START = "read once, when the node starts"
-CONFIGURE = "read when configuring"
-LIVE = "takes effect at once"
-
-
-class ParameterError(ValueError):
-    """Parameters that are each in range but do not fit together, or cannot be changed now."""
-
-
-def setting(
-    default: Any,
-    text: str,
-    limits: tuple[float, float] | None = None,
-    *,
-    choices: tuple[str, ...] = (),
-    when: str = CONFIGURE,
-) -> Any:
-    """A field of a table: its default, meaning, range (or choices), and when a change takes effect."""
-    return field(default=default, metadata={"text": text, "limits": limits, "choices": choices, "when": when})
 
 
 @dataclass(frozen=True)
@@ -150,10 +137,10 @@ class Parameters:
             if not _CAMERA_NAME.fullmatch(name):
                 raise ParameterError(f"camera name {name!r} names topics; wanted small letters, digits and _")
         for name, row in TABLE.items():
-            _check_choice(name, row, getattr(self, name))
+            check_choice(name, row, getattr(self, name))
         for camera, own in self.of_cameras.items():
             for name, row in CAMERA_TABLE.items():
-                _check_choice(f"{camera}.{name}", row, getattr(own, name))
+                check_choice(f"{camera}.{name}", row, getattr(own, name))
             if own.depth_topic and not own.camera_info_topic:
                 raise ParameterError(
                     f"{camera}.depth_topic is {own.depth_topic!r} and {camera}.camera_info_topic is empty: "
@@ -193,11 +180,6 @@ class Parameters:
         return new
 
 
-def settings_of(kind: type) -> dict[str, Field[Any]]:
-    """The fields of a table of parameters, by name."""
-    return {row.name: row for row in fields(kind) if row.metadata}
-
-
 TABLE = settings_of(Parameters)
 CAMERA_TABLE = settings_of(CameraParameters)
 
@@ -210,34 +192,12 @@ def _row_of(name: str, cameras: Iterable[str]) -> Field[Any] | None:
     return TABLE.get(name)
 
 
-def _check_choice(name: str, row: Field[Any], seen: Any) -> None:
-    wanted = row.metadata["choices"]
-    if wanted and seen not in wanted:
-        raise ParameterError(f"{name} is {seen!r}; wanted one of {', '.join(wanted)}")
-
-
 def declare(node: Node) -> None:
     """Declare every parameter with its description and range, those of each camera by its name."""
     node.declare_parameters("", [(name, row.default, descriptor(row)) for name, row in TABLE.items()])
     for camera in node.get_parameter("cameras").value:
         own = [(f"{camera}.{name}", row.default, descriptor(row)) for name, row in CAMERA_TABLE.items()]
         node.declare_parameters("", own)
-
-
-def descriptor(row: Field[Any]) -> ParameterDescriptor:
-    """What rclpy is told of a parameter when it is declared."""
-    made = ParameterDescriptor(description=row.metadata["text"], read_only=row.metadata["when"] == START)
-    limits, choices = row.metadata["limits"], row.metadata["choices"]
-    made.additional_constraints = row.metadata["when"]
-    if choices:
-        made.additional_constraints += f"; one of {', '.join(choices)}"
-    if limits and isinstance(row.default, float):
-        low, high = map(float, limits)
-        made.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
-    elif limits:
-        low, high = map(int, limits)
-        made.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-    return made
 
 
 def read(node: Node) -> Parameters:
@@ -256,13 +216,3 @@ def read(node: Node) -> Parameters:
     parameters = Parameters(**values, of_cameras=of_cameras)
     parameters.check()
     return parameters
-
-
-def asked_for(changes: Iterable[Parameter[Any]]) -> dict[str, Any]:
-    """Parameters as a client sets them -> name and value of each."""
-    return {parameter.name: parameter.value for parameter in changes}
-
-
-def plain_value(value: Any) -> Any:
-    """A parameter's value as a table holds it: arrays are tuples."""
-    return tuple(value) if isinstance(value, (list, tuple)) or hasattr(value, "typecode") else value

@@ -29,7 +29,6 @@ from villa_ros.node.diagnostics import (
     ModelHealth,
     NodeHealth,
     depth_finding,
-    status,
     worker_finding,
 )
 from villa_ros.node.publishers import Outputs
@@ -39,11 +38,12 @@ from villa_ros.pipeline.config import ConfigError
 from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.runtime import qos, ros_process
+from villa_ros.runtime import parameter_table, qos, ros_process
 from villa_ros.runtime.allocator import keep_large_blocks, reserve
+from villa_ros.runtime.diagnostic_status import status
 from villa_ros.runtime.model_loading import free_memory, limit_threads, load_model
 from villa_ros.runtime.process import use_shared_memory_profile
-from villa_ros.runtime.token_bucket import RateLimit
+from villa_ros.runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -79,7 +79,7 @@ class VillaNode(LifecycleNode):
         self._health = NodeHealth()
         self._model_health = ModelHealth()
         self._commands = CommandHealth()
-        self._rate = RateLimit()
+        self._rate = TokenBucket()
         nonce = secrets.token_hex(4)
         self._new_request_id = (f"{nonce}-r{count}" for count in itertools.count(1))
         self._profile = use_shared_memory_profile()
@@ -226,12 +226,12 @@ class VillaNode(LifecycleNode):
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         """Refuse what does not fit, and let what may change at any time take effect."""
-        asked = parameters.asked_for(changes)
+        asked = parameter_table.asked_for(changes)
         if not self._configured:
             return SetParametersResult(successful=True)  # all is read, and judged, when configuring
         try:
             new = self._chosen.changed(asked)
-        except (parameters.ParameterError, ConfigError) as error:
+        except (parameter_table.ParameterError, ConfigError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         if new != self._chosen:
             self._chosen = new
@@ -333,7 +333,7 @@ class VillaNode(LifecycleNode):
             text = "the node is disabled; call ~/set_enabled with true"
             return self._reject(request, ErrorCode.MODEL_NOT_READY, text)
         asks = command_validation.meaning(request) in (Action.SEGMENT, Action.FOLLOW_UP)
-        if asks and not self._rate.passes(time.monotonic(), self._chosen.command_rate_hz):
+        if asks and not self._rate.take(self._chosen.command_rate_hz):
             text = f"more than {self._chosen.command_rate_hz:g} commands a second: wait, or raise command_rate_hz"
             return self._reject(request, ErrorCode.BUSY, text)
         self._outputs.request(request)

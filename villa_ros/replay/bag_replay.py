@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bags.reader import COMMAND, Bag, BagError
-from villa_ros.bags.run import BagWriter, EventBag, Run, read_run
+from villa_ros.bags.run import Run, read_run
+from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.engine import Engine
 from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent

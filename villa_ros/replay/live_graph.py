@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bags.reader import COMMAND, Bag
-from villa_ros.bags.run import COMMAND_TOPIC, NODE
+from villa_ros.bags.writer import COMMAND_TOPIC, NODE
 from villa_ros.runtime.process import tied_to_this_process, use_shared_memory_profile
 
 if TYPE_CHECKING:

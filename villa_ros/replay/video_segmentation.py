@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from villa_ros.bags.run import BagWriter, EventBag
+from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.engine import Engine
 from villa_ros.pipeline.events import (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from villa.interface import ClipFrame, RequestResult, SlowStep, TrackOutput, Turn
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from villa.interface import FrameFeatures, Rgb, SegmentationModel, Session
-    from villa_ros.evaluation.scenario import Pace
     from villa_ros.pipeline.frame import Frame
     from villa_ros.pipeline.worker import Worker
 
@@ -179,3 +179,11 @@ def _give(worker: Worker, request: Request) -> None:
         worker.stop(request.request_id if request.action == Action.STOP else "")
     else:
         worker.submit(request)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the model takes in real-time mode, seconds."""
+
+    fast_s: float
+    slow_step_s: float

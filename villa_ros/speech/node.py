@@ -21,10 +21,10 @@ from std_srvs.srv import SetBool
 
 from villa_msgs.msg import Command, RequestStatus
 from villa_ros.conversions.events import nanoseconds
-from villa_ros.node.diagnostics import ERROR, OK, WARN, Finding, status
-from villa_ros.node.parameters import ParameterError
 from villa_ros.runtime import qos
+from villa_ros.runtime.diagnostic_status import ERROR, OK, WARN, Finding, status
 from villa_ros.runtime.model_loading import limit_threads
+from villa_ros.runtime.parameter_table import ParameterError
 from villa_ros.runtime.ros_process import spin
 from villa_ros.speech import messages, parameters
 from villa_ros.speech.audio import Sound, SoundError, read_wav

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from villa_ros.node.parameter_page import table_rows
+from villa_ros.runtime.parameter_docs import table_rows
 from villa_ros.speech.parameters import TABLE
 
 

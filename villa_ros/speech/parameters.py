@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from villa_ros.node.parameters import START, ParameterError, descriptor, plain_value, setting, settings_of
+from villa_ros.runtime.parameter_table import (
+    START,
+    ParameterError,
+    check_choice,
+    descriptor,
+    plain_value,
+    setting,
+    settings_of,
+)
 from villa_ros.speech.dialogue import ACCEPT, CONFIRM, LISTEN, DialogueConfig, DialogueError
 from villa_ros.speech.vocabulary import Vocabulary, VocabularyError, of_objects, shipped
 
@@ -66,12 +74,10 @@ class SpeechParameters:
         """Check what a range alone cannot show.
 
         Raises:
-            villa_ros.node.parameters.ParameterError: naming the value seen and the value wanted.
+            villa_ros.runtime.parameter_table.ParameterError: naming the value seen and the value wanted.
         """
         for name, row in TABLE.items():
-            wanted = row.metadata["choices"]
-            if wanted and getattr(self, name) not in wanted:
-                raise ParameterError(f"{name} is {getattr(self, name)!r}; wanted one of {', '.join(wanted)}")
+            check_choice(name, row, getattr(self, name))
         if self.source == "wav" and not Path(self.wav).is_file():
             raise ParameterError(f"source is 'wav' and wav is {self.wav!r}, which is no file")
         try:
@@ -118,7 +124,7 @@ def read(node: Node) -> SpeechParameters:
     """The values now in force.
 
     Raises:
-        villa_ros.node.parameters.ParameterError: they do not fit together.
+        villa_ros.runtime.parameter_table.ParameterError: they do not fit together.
     """
     values = {parameter.name: plain_value(parameter.value) for parameter in node.get_parameters(list(TABLE))}
     parameters = SpeechParameters(**values)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from villa_ros.evaluation.demo_report import union
+from villa_ros.evaluation.request_scores import union
 from villa_ros.video.overlay_video import PictureError, Rgb
 from villa_ros.video.webm import MAX_WIDTH_PX, narrowed
 

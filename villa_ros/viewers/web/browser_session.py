@@ -21,10 +21,10 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from villa_ros.conversions.images import BadImage
 from villa_ros.pipeline.command_validation import is_stop
 from villa_ros.pipeline.request import Action, Request
+from villa_ros.runtime.token_bucket import TokenBucket
 from villa_ros.viewers.picture import PictureError
 from villa_ros.viewers.source import NotSentError
 from villa_ros.viewers.web import protocol
-from villa_ros.viewers.web.allowance import Allowance
 from villa_ros.viewers.web.recognition import LONGEST_S, RecognitionError, Utterance
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class BrowserLink:
         self._in_flight: dict[str, int] = {}
         self._sent_key: dict[str, tuple[int, int]] = {}
         self._sent_s: dict[str, float] = {}
-        self._messages = Allowance(_MESSAGES_HZ, _MESSAGES_BURST, time.monotonic)
-        self._requests = Allowance(_REQUESTS_HZ, _REQUESTS_BURST, time.monotonic)
+        self._messages = TokenBucket(_MESSAGES_BURST)
+        self._requests = TokenBucket(_REQUESTS_BURST)
         self._utterance: Utterance | None = None
         self._understanding: set[asyncio.Task[None]] = set()
 
@@ -251,7 +251,7 @@ class BrowserLink:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if not self._messages.take():
+            if not self._messages.take(_MESSAGES_HZ):
                 raise _BadMessageError("too many messages")
             if message.get("bytes") is not None:
                 await self._on_sound(message["bytes"])
@@ -312,7 +312,7 @@ class BrowserLink:
             return "The request holds characters that are none. Type it anew."
         if camera and camera not in self._served.heard.cameras:
             return f"There is no camera {camera[:_LONGEST_ID]!r}."
-        if not is_stop(text) and not self._requests.take():
+        if not is_stop(text) and not self._requests.take(_REQUESTS_HZ):
             return "Too many requests at once. Wait a moment."
         return ""
 
