@@ -12,10 +12,11 @@ from torch import Tensor
 from villa.inference.answering import Heard
 from villa.interface import Logits, SlowStep, Stage
 from villa.modeling.language import answer_text
+from villa.modeling.objects.detector import reached
 from villa.modeling.objects.referring_head import in_order, marks
 from villa.modeling.objects.seg_selector import Words
 from villa.modeling.segmenters.interface import Masks, Memory, Moment, Pyramid
-from villa.modeling.segmenters.mask_overlap import apart, reached
+from villa.modeling.segmenters.mask_overlap import apart
 from villa.modeling.villa import ViLLaModel, key_frame
 
 

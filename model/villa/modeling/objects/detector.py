@@ -17,6 +17,7 @@ from villa.config import EncoderConfig, ThingsConfig
 from villa.modeling.layers import Mlp, point_positions, sinusoid
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
 
+_LIKELY = 0.0  # logit from which something that was found keeps what is its own
 _FINE_POINTS, _COLOUR_POINTS = 3, 4  # in each direction of a box
 _SIZE_CODE = 32
 _SMALLEST = 1 / 128  # of the image: no side of a box is shorter
@@ -163,3 +164,10 @@ def _sampled(features: Tensor, boxes: Tensor, frame: Tensor, points: int) -> Ten
         seen = seen.reshape(-1, len(rows), points, points).transpose(0, 1).flatten(1)
         out = out.index_copy(0, rows, seen.to(out.dtype))
     return out
+
+
+def reached(things: Things, frame: int, logits: Tensor) -> Tensor:
+    """Indices of the things on a frame whose boxes masks drawn there, logits [K, h, w], reach into."""
+    inside = (logits > 0).any(dim=0)
+    meets = (cells_within(things.boxes[frame].float(), *inside.shape) & inside).flatten(1).any(dim=1)
+    return (meets & (things.scores[frame] > _LIKELY)).nonzero().flatten()

@@ -9,9 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from villa.modeling.objects.detector import Things, cells_within
-
-_LIKELY = 0.0  # logit from which something that was found keeps what is its own
 _SAME_IOU = 0.7  # two masks that overlap more are one thing, found twice
 
 
@@ -29,10 +26,3 @@ def apart(logits: Tensor, others: Tensor) -> Tensor:
     same = both > _SAME_IOU * either
     rivals = torch.where(same[..., None, None], 0.0, others)
     return logits - rivals.amax(dim=1).clamp(min=0)
-
-
-def reached(things: Things, frame: int, logits: Tensor) -> Tensor:
-    """Indices of the things on a frame whose boxes masks drawn there, logits [K, h, w], reach into."""
-    inside = (logits > 0).any(dim=0)
-    meets = (cells_within(things.boxes[frame].float(), *inside.shape) & inside).flatten(1).any(dim=1)
-    return (meets & (things.scores[frame] > _LIKELY)).nonzero().flatten()

@@ -9,9 +9,9 @@ import torch
 from tiny import tiny_config, tiny_model
 from torch import Tensor
 
-from villa.modeling.objects.detector import Things
+from villa.modeling.objects.detector import Things, reached
 from villa.modeling.segmenters.interface import Masks, Moment
-from villa.modeling.segmenters.mask_overlap import apart, reached
+from villa.modeling.segmenters.mask_overlap import apart
 from villa.training.losses import edge_entropy, mask_losses, owner_entropy, surroundings
 
 ROWS, COLUMNS = 16, 24
