@@ -126,14 +126,14 @@ def test_a_request_that_was_stopped_meanwhile_does_not_drop_anothers_track() -> 
     made.submit(Request("a", "the red box"))
     _think(made)
     made.submit(Request("b", "the red box"))
-    while made._pass is None or made._pass.request_id != "b":
+    while made._requests.running is None or made._requests.running.request_id != "b":
         made.slow()
-    running = made._pass
+    running = made._requests.running
     outcome = None
     while outcome is None or type(outcome).__name__ == "SlowStep":
         outcome = running.advance(made._model, made._config)
     made.stop("b")
-    made._discard(running, outcome)
+    made._answering.discard(running, outcome)
     _next(made, 6)
     assert _shown(told)["red box"][1] == "a"
 

@@ -515,8 +515,8 @@ def test_a_flood_of_commands_leaves_nothing_behind() -> None:
             assert_one_final_state_each(told)
             told.clear()
     assert made.active == ("r9999",)
-    assert len(made._used_ids) <= 51
-    assert len(made._retired) <= 1
+    assert len(made._requests._used_ids) <= 51
+    assert len(made._requests.retired) <= 1
     assert sum(len(stream.to_drop) for stream in made._streams.values()) <= 1
 
 

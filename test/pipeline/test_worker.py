@@ -156,7 +156,7 @@ def test_offer_never_waits_and_what_does_not_fit_is_counted(make: Any) -> None:
     assert model.faults.entered.wait(10)
     for index in range(1, 1001):
         worker.offer(frame(index))
-    assert len(worker._inbox["camera"]) == 8
+    assert len(worker._inbox.take(0.0)) == 8
     assert worker.stats().cameras["camera"].dropped == {"inbox_full": 992}
     assert worker.stats().cameras["camera"].received == 1001
     gate.set()
@@ -283,10 +283,10 @@ def test_a_flood_of_commands_keeps_no_trace_of_those_that_are_over(make: Any) ->
     assert ended == {"SUPERSEDED": 10_000}
     assert worker.active == ("r9999",)
     engine = worker._engine
-    assert len(worker._deadlines) == len(worker._began) == len(engine._active) == 1
-    assert len(engine._used_ids) <= 101
-    assert len(engine._retired) == 1
-    assert not engine._outbox
+    assert len(worker._timers) == len(worker._times) == len(engine._requests) == 1
+    assert len(engine._requests._used_ids) <= 101
+    assert len(engine._requests.retired) == 1
+    assert engine._outbox.empty
     gate.set()
 
 

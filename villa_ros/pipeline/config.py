@@ -47,6 +47,7 @@ class PipelineConfig:
     history_conversations: int = 32
     history_requests: int = 1024  # finished request ids remembered, so that none is used twice
     frame_timeout_s: float = 10.0  # how long a request without a timeout of its own waits for a first frame
+    default_timeout_s: float = 0.0  # timeout of a request that sets none; 0: no timeout
 
     def __post_init__(self) -> None:
         """Check every value once, so that nothing below has to."""
@@ -66,7 +67,7 @@ class PipelineConfig:
         for name in ("remove_after_frames", "catch_up_frames", "history_turns"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        for name in ("look_again_s", "clock_jump_s"):
+        for name in ("look_again_s", "clock_jump_s", "default_timeout_s"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)} s; it must be 0 (never) or more")
         for name in ("clip_duration_s", "frame_timeout_s"):

@@ -1,145 +1,115 @@
-"""The pipeline's books: which requests are active, who gives way to whom, and what is told in which order."""
+"""Which requests are active, who gives way to whom, and how a request ends."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from villa.masks import RleMask
 from villa_ros.pipeline import command_validation, request_states
 from villa_ros.pipeline.camera_state import ActiveRequest, Stream
-from villa_ros.pipeline.clip_buffer import NS_PER_S, ClipBuffer
-from villa_ros.pipeline.conversation import Conversations
-from villa_ros.pipeline.events import AnswerEvent, Event, FinishReason, JournalEvent, StatusEvent, TrackState
+from villa_ros.pipeline.events import AnswerEvent, FinishReason, TrackState
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.pipeline.tracks import Names
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.config import PipelineConfig
+    from villa_ros.pipeline.event_outbox import EventOutbox
     from villa_ros.pipeline.model_calls import SlowPass
+    from villa_ros.pipeline.tracks import Names
 
 
-class Books:
-    """State under one lock that is never held across a model call. `Engine` adds the operations."""
+class RequestTable:
+    """Active requests in the order of acceptance, the one slow pass at work, and the ids that were used.
 
-    def __init__(self, config: PipelineConfig, sink: Callable[[Event], None], nonce: str) -> None:
-        self._config = config
-        self._sink = sink
-        self._lock = threading.RLock()
-        self._outbox: deque[Event] = deque()
-        self._flushing = False
-        self._operations = 0
-        self._names = Names(nonce)
-        self._conversations = Conversations(config.history_conversations, config.history_turns)
-        self._streams = {
-            name: Stream(name, ClipBuffer(config.clip_frames, config.clip_bytes, config.feature_frames))
-            for name in config.cameras
-        }
-        self._active: dict[str, ActiveRequest] = {}  # in the order of acceptance
+    Everything here happens inside an operation of `outbox`, so under its lock.
+    """
+
+    def __init__(
+        self, config: PipelineConfig, outbox: EventOutbox, streams: Mapping[str, Stream], names: Names
+    ) -> None:
+        self.config = config
+        self.running: SlowPass | None = None
+        self.retired: list[SlowPass] = []  # to be closed on the model's thread
+        self._outbox = outbox
+        self._streams = streams
+        self._names = names
+        self._active: dict[str, ActiveRequest] = {}
         self._used_ids: OrderedDict[str, None] = OrderedDict()
-        self._pass: SlowPass | None = None
-        self._retired: list[SlowPass] = []  # to be closed on the model's thread
 
-    def _accept(self, request: Request) -> str:
-        refusal = command_validation.refusal(request, self._config)
+    def __iter__(self) -> Iterator[ActiveRequest]:
+        """The active requests; what ends meanwhile does not matter."""
+        return iter(list(self._active.values()))
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def __getitem__(self, request_id: str) -> ActiveRequest:
+        return self._active[request_id]
+
+    def get(self, request_id: str) -> ActiveRequest | None:
+        """An active request, None for any other."""
+        return self._active.get(request_id)
+
+    def works_on(self, record: ActiveRequest) -> bool:
+        """Is the slow pass at work on this request?"""
+        return self.running is not None and self.running.request_id == record.request_id
+
+    def completed(self, request: Request) -> Request:
+        """A command with an id, a camera and a timeout where it left them open. A bare STOP means STOP_ALL."""
+        if not request.request_id:
+            action = Action.STOP_ALL if request.action == Action.STOP else request.action
+            request = replace(request, request_id=self._names.request_id(), action=action)
+        return replace(
+            request,
+            camera=request.camera or self.config.cameras[0],
+            timeout_s=request.timeout_s or self.config.default_timeout_s,
+        )
+
+    def accept(self, request: Request) -> str:
+        """Accept a SEGMENT or FOLLOW_UP request or refuse it; returns the id that says which."""
+        refusal = command_validation.refusal(request, self.config)
         used = request.request_id in self._used_ids
-        request_id = self._claim(request.request_id[: command_validation.MAX_ID_CHARS])
+        request_id = self.claim(request.request_id)
         if used:
             refusal = (
                 ErrorCode.DUPLICATE_ID,
                 f"request id {request.request_id!r} was used before: send a new one, or none to get one",
             )
-        request = replace(request, request_id=request_id, camera=request.camera or self._config.cameras[0])
-        rivals = [r for r in self._active.values() if r.request.camera == request.camera]
+        request = replace(request, request_id=request_id)
+        rivals = [record for record in self if record.request.camera == request.camera]
         refusal = refusal or self._no_room(request, rivals)
         if refusal:
-            self._status(request_id, RequestState.REJECTED, *refusal)
+            self._outbox.status(request_id, RequestState.REJECTED, *refusal)
             return request_id
         record = ActiveRequest(request)
         self._active[request_id] = record
-        self._advance(record, RequestState.QUEUED)
-        if self._config.policy == "preempt":
+        self.advance(record, RequestState.QUEUED)
+        if self.config.policy == "preempt":
             for rival in rivals:
                 self._supersede(rival, record)
         if self._streams[request.camera].ring.newest is None:
-            self._advance(record, RequestState.BUFFERING, f"waiting for a frame of camera {request.camera!r}")
+            self.advance(record, RequestState.BUFFERING, f"waiting for a frame of camera {request.camera!r}")
         return request_id
 
-    def _no_room(self, request: Request, rivals: list[ActiveRequest]) -> command_validation.Refusal | None:
-        if self._config.policy == "reject" and rivals:
-            message = f"request {rivals[0].request_id!r} is active: stop it first, or set policy=preempt"
-            return ErrorCode.BUSY, message
-        if self._config.policy != "queue":
-            return None
-        waiting = sum(record.waiting for record in self._active.values())
-        if waiting >= self._config.queue_limit:
-            return ErrorCode.BUSY, f"{waiting} requests wait already: stop some, or raise queue_limit"
-        live = len(self._streams[request.camera].tracks)
-        if live >= self._config.max_objects:
-            return ErrorCode.BUSY, f"{live} objects are tracked: stop some requests, or raise max_objects"
-        return None
-
-    def _supersede(self, rival: ActiveRequest, by: ActiveRequest) -> None:
-        request = by.request
-        stays = request.action == Action.FOLLOW_UP and request.conversation_id == rival.request.conversation_id
-        if stays:  # the model keeps these tracks until the follow-up is answered, so that "it" has a referent
-            stream = self._streams[request.camera]
-            by.retained |= rival.retained | {track.key for track in stream.tracks_of(rival.request_id)}
-            rival.retained = frozenset()
-        message = f"superseded by request {by.request_id!r}"
-        self._finish(rival, RequestState.SUPERSEDED, message=message, keep=by)
-
-    def _stop_command(self, request_id: str) -> None:
+    def stop(self, request_id: str) -> None:
+        """Carry out a STOP of one request; one that has ended already is left alone, an unknown one refused."""
         record = self._active.get(request_id)
-        if not request_id:
-            self._cancel_all("stopped by a command")
-        elif record is not None:
-            self._finish(record, RequestState.CANCELED, message="stopped by a command")
+        if record is not None:
+            self.finish(record, RequestState.CANCELED, message="stopped by a command")
         elif request_id not in self._used_ids:
             message = f"request {request_id[: command_validation.MAX_ID_CHARS]!r} is unknown; an empty id stops all"
-            self._status(self._claim(request_id), RequestState.REJECTED, ErrorCode.UNKNOWN_REQUEST, message)
+            self._outbox.status(self.claim(request_id), RequestState.REJECTED, ErrorCode.UNKNOWN_REQUEST, message)
 
-    def _cancel_all(self, message: str) -> tuple[str, ...]:
+    def cancel_all(self, message: str) -> tuple[str, ...]:
+        """End every request; returns their ids."""
         ended = tuple(self._active)
-        for record in list(self._active.values()):
-            self._finish(record, RequestState.CANCELED, message=message)
+        for record in self:
+            self.finish(record, RequestState.CANCELED, message=message)
         return ended
 
-    def _forget_everything(self) -> None:
-        self._conversations.clear()
-        for stream in self._streams.values():
-            stream.ring.clear()
-            stream.begin_anew()
-
-    def _begin_anew(self, stream: Stream, jumped_ns: int) -> None:
-        """The camera's clock jumped: what was seen before and what comes have no time in common."""
-        way = "back" if jumped_ns < 0 else "ahead"
-        message = (
-            f"the clock of camera {stream.camera!r} jumped {way} by {abs(jumped_ns) / NS_PER_S:.1f} s (a bag that "
-            "starts over, a clock that was set): what was tracked has ended; send the request again"
-        )
-        for record in list(self._active.values()):
-            begun = not record.waiting or (self._pass is not None and self._pass.request_id == record.request_id)
-            if record.request.camera == stream.camera and begun:
-                self._finish(record, RequestState.FAILED, ErrorCode.CLOCK_JUMPED, message)
-        # Memories bear times: an old session would take new frames for older than its memories.
-        self._lose_session(stream)
-        stream.begin_anew()
-
-    def _lose_session(self, stream: Stream) -> None:
-        """Let go of a camera's session, and of all keys that only it knows."""
-        for record in self._active.values():
-            if record.request.camera == stream.camera:
-                record.retained = frozenset()
-        self._conversations.forget_keys(stream.camera)
-        stream.session = None
-        stream.to_drop.clear()
-
-    def _claim(self, request_id: str) -> str:
+    def claim(self, request_id: str) -> str:
         """The id to report a new command under: its own, marked as used, or a fresh one where that was used."""
         request_id = request_id[: command_validation.MAX_ID_CHARS]
         claimed = request_id
@@ -147,7 +117,7 @@ class Books:
             claimed = self._names.repeated(request_id)
         if claimed == request_id:
             self._used_ids[claimed] = None
-        while len(self._used_ids) > self._config.history_requests + len(self._active):
+        while len(self._used_ids) > self.config.history_requests + len(self._active):
             oldest = next(iter(self._used_ids))
             if oldest in self._active:
                 self._used_ids.move_to_end(oldest)
@@ -155,13 +125,20 @@ class Books:
                 del self._used_ids[oldest]
         return claimed
 
-    def _advance(self, record: ActiveRequest, target: RequestState, message: str = "") -> None:
+    def advance(self, record: ActiveRequest, target: RequestState, message: str = "") -> None:
+        """Take a request to a later state, through all that lie between."""
         for stage in request_states.stages_up_to(record.state, target):
             request_states.check(record.state, stage)
             record.state = stage
-            self._status(record.request_id, stage, message=message)
+            self._outbox.status(record.request_id, stage, message=message)
 
-    def _finish(
+    def answer(self, record: ActiveRequest, event: AnswerEvent) -> None:
+        """Tell an answer, growing or whole."""
+        self._outbox.put(replace(event, sequence=record.answers))
+        record.answers += 1
+        record.partial = None if event.is_final else event
+
+    def finish(
         self,
         record: ActiveRequest,
         final: RequestState,
@@ -169,14 +146,17 @@ class Books:
         message: str = "",
         keep: ActiveRequest | None = None,
     ) -> None:
-        """Give a request its final state: end its tracks, cancel its pass, close its answer."""
+        """Give a request its final state: end its tracks, cancel its pass, close its answer.
+
+        What `keep` retains of the tracks stays known to the model.
+        """
         request_states.check(record.state, final)
         stream = self._streams[record.request.camera]
-        if self._pass is not None and self._pass.request_id == record.request_id:
-            self._retired.append(self._pass)
-            self._pass = None
+        if self.running is not None and self.works_on(record):
+            self.retired.append(self.running)
+            self.running = None
         if record.partial is not None:
-            self._answer(record, replace(record.partial, is_final=True, finish_reason=FinishReason.CANCELED))
+            self.answer(record, replace(record.partial, is_final=True, finish_reason=FinishReason.CANCELED))
         ended = stream.tracks_of(record.request_id)
         for track in ended:
             del stream.tracks[track.key]
@@ -188,41 +168,33 @@ class Books:
         if told and stream.seen is not None:
             empty = RleMask.empty(stream.seen.height, stream.seen.width)
             others = [track.shown for track in stream.tracks.values() if track.shown is not None]
-            self._outbox.append(stream.tell(stream.seen, [*others, *(track.remove(empty) for track in told)]))
+            self._outbox.put(stream.tell(stream.seen, [*others, *(track.remove(empty) for track in told)]))
         if not stream.tracks:
             stream.catch_up.clear()
         record.state = final
         del self._active[record.request_id]
-        self._status(record.request_id, final, code, message)
+        self._outbox.status(record.request_id, final, code, message)
 
-    @contextmanager
-    def _committing(self) -> Iterator[None]:
-        """Hold the lock, then hand over what happened; nested calls leave that to the outermost."""
-        with self._lock:
-            try:
-                yield
-            finally:
-                if not self._flushing:
-                    self._flushing = True
-                    try:
-                        while self._outbox:
-                            self._sink(self._outbox.popleft())
-                    finally:
-                        self._flushing = False
+    def _no_room(self, request: Request, rivals: list[ActiveRequest]) -> command_validation.Refusal | None:
+        if self.config.policy == "reject" and rivals:
+            message = f"request {rivals[0].request_id!r} is active: stop it first, or set policy=preempt"
+            return ErrorCode.BUSY, message
+        if self.config.policy != "queue":
+            return None
+        waiting = sum(record.waiting for record in self)
+        if waiting >= self.config.queue_limit:
+            return ErrorCode.BUSY, f"{waiting} requests wait already: stop some, or raise queue_limit"
+        live = len(self._streams[request.camera].tracks)
+        if live >= self.config.max_objects:
+            return ErrorCode.BUSY, f"{live} objects are tracked: stop some requests, or raise max_objects"
+        return None
 
-    def _journal(
-        self, operation: str, camera: str = "", stamp_ns: int = 0, request_id: str = "", *, settings: bool = False
-    ) -> None:
-        config = self._config if settings or not self._operations else None
-        self._outbox.append(JournalEvent(self._operations, operation, camera, stamp_ns, request_id, config))
-        self._operations += 1
-
-    def _status(
-        self, request_id: str, state: RequestState, code: ErrorCode = ErrorCode.NONE, message: str = ""
-    ) -> None:
-        self._outbox.append(StatusEvent(request_id, state, code, message))
-
-    def _answer(self, record: ActiveRequest, event: AnswerEvent) -> None:
-        self._outbox.append(replace(event, sequence=record.answers))
-        record.answers += 1
-        record.partial = None if event.is_final else event
+    def _supersede(self, rival: ActiveRequest, by: ActiveRequest) -> None:
+        request = by.request
+        stays = request.action == Action.FOLLOW_UP and request.conversation_id == rival.request.conversation_id
+        if stays:  # the model keeps these tracks until the follow-up is answered, so that "it" has a referent
+            stream = self._streams[request.camera]
+            by.retained |= rival.retained | {track.key for track in stream.tracks_of(rival.request_id)}
+            rival.retained = frozenset()
+        message = f"superseded by request {by.request_id!r}"
+        self.finish(rival, RequestState.SUPERSEDED, message=message, keep=by)

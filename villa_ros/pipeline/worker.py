@@ -7,14 +7,16 @@ import math
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from villa_ros.pipeline.clip_buffer import NS_PER_S, Ingested
 from villa_ros.pipeline.engine import Engine
-from villa_ros.pipeline.events import AnswerEvent, Event, StatusEvent, TrackletsEvent, TracksEvent, TrackState
+from villa_ros.pipeline.events import Event, StatusEvent, TracksEvent, TrackState
+from villa_ros.pipeline.frame_inbox import FrameInbox
 from villa_ros.pipeline.request import ErrorCode, Request, RequestState
+from villa_ros.pipeline.request_timers import RequestTimers
+from villa_ros.pipeline.response_times import ResponseTimes
 from villa_ros.pipeline.stats import Tally, WorkerStats
 
 if TYPE_CHECKING:
@@ -51,28 +53,18 @@ class Worker:
         self._nonce = secrets.token_hex(4) if nonce is None else nonce
         self._tally = Tally(config.cameras)
         self._engine = Engine(model, config, self._emit, self._nonce)
+        self._inbox = FrameInbox(config, lambda camera: self._tally.dropped(camera, "inbox_full"))
+        self._timers = RequestTimers()
+        self._times = ResponseTimes(self._tally)
         self._wake = threading.Condition()
-        self._woken = False
+        self._woken = False  # under `_wake`, like the next two
+        self._next_config: PipelineConfig | None = None
         self._closing = False
         self._state = "not started"
         self._thread: threading.Thread | None = None
-        # Under `_wake`: frames not yet in the ring, with the time they came in.
-        self._inbox: dict[str, deque[tuple[Frame, int]]] = {camera: deque() for camera in config.cameras}
-        self._inbox_bytes = dict.fromkeys(config.cameras, 0)
-        # Taken last and never held while calling out. Request -> (when, only while it waits for a frame).
-        self._deadline_lock = threading.Lock()
-        self._deadlines: dict[str, tuple[int, bool]] = {}
         # Worker thread only: the newest frame of a camera that no fast pass has seen, and when it came in.
         self._fresh: dict[str, tuple[int, int]] = {}
-        # Under the engine's lock.
-        self._began: dict[str, int] = {}
-        self._lost: set[str] = set()  # tracks
-        self._stopped_ns: int | None = None  # when a request was ended while a slow step was under way
-        # Request -> when it is to be looked for again. Under `_deadline_lock`.
-        self._again: dict[str, int] = {}
-        # Worker thread only: stamp and arrival of the newest frame of a camera.
-        self._came: dict[str, tuple[int, int]] = {}
-        self._next_config: PipelineConfig | None = None
+        self._lost: set[str] = set()  # tracks; while an event is told
 
     def start(self) -> None:
         """Start the thread.
@@ -104,38 +96,34 @@ class Worker:
             self._tally.dropped(frame.camera, Ingested.UNKNOWN_CAMERA.value)
             return
         self._tally.received(frame.camera)
-        with self._wake:
-            if self._closing:
-                return
-            inbox = self._inbox[frame.camera]
-            inbox.append((frame, self._clock()))
-            self._inbox_bytes[frame.camera] += frame.nbytes
-            while len(inbox) > self._config.clip_frames or (
-                len(inbox) > 1 and self._inbox_bytes[frame.camera] > self._config.clip_bytes
-            ):
-                self._inbox_bytes[frame.camera] -= inbox.popleft()[0].nbytes
-                self._tally.dropped(frame.camera, "inbox_full")
-            self._woken = True
-            self._wake.notify()
+        if not self._closing:
+            self._inbox.put(frame, self._clock())
+            self._notify()
 
     def dropped(self, camera: str, reason: str) -> None:
         """Count a frame that was refused before it could be offered, a bad image say."""
         self._tally.dropped(camera, reason)
 
+    def completed(self, request: Request) -> Request:
+        """The command as `submit` takes it: with an id, a camera and a timeout where it leaves them open."""
+        return self._engine.completed(request)
+
     def submit(self, request: Request) -> str:
-        """Submit a command; QUEUED or REJECTED is out when this returns. Returns the id it is reported under."""
+        """Carry out a command; what becomes of it at once is out when this returns.
+
+        Returns the id its states are reported under; see `Engine.submit`.
+        """
+        request = self._engine.completed(request)
         if self._closing:
-            request_id = request.request_id or f"{self._nonce}-closed"
             message = "the worker is closed: activate the node again"
-            self._emit(StatusEvent(request_id, RequestState.REJECTED, ErrorCode.MODEL_NOT_READY, message))
-            return request_id
+            self._emit(StatusEvent(request.request_id, RequestState.REJECTED, ErrorCode.MODEL_NOT_READY, message))
+            return request.request_id
         request_id = self._engine.submit(request)
         own = request.timeout_s > 0 and not math.isnan(request.timeout_s)
         timeout_s = min(request.timeout_s, _LONGEST_TIMEOUT_S) if own else self._config.frame_timeout_s
-        with self._deadline_lock:
-            self._deadlines[request_id] = (self._clock() + round(timeout_s * NS_PER_S), not own)
+        self._timers.set_deadline(request_id, self._clock() + round(timeout_s * NS_PER_S), only_starved=not own)
         if self._engine.state_of(request_id) is None:
-            self._forget_deadline(request_id)
+            self._timers.forget(request_id)
         self._notify()
         return request_id
 
@@ -150,10 +138,7 @@ class Worker:
 
     def reset(self) -> None:
         """Cancel everything and forget frames, tracks and conversations."""
-        with self._wake:
-            for camera, inbox in self._inbox.items():
-                inbox.clear()
-                self._inbox_bytes[camera] = 0
+        self._inbox.clear()
         self._engine.reset()
         self._notify()
 
@@ -176,9 +161,7 @@ class Worker:
     @property
     def next_due_ns(self) -> int | None:
         """When a timeout runs out or a request is to be looked for again, if nothing happens before; None: never."""
-        with self._deadline_lock:
-            planned = [entry[0] for entry in self._deadlines.values()] + list(self._again.values())
-            return min(planned, default=None)
+        return self._timers.next_due_ns
 
     def _run(self) -> None:
         while not self._closing:
@@ -240,9 +223,7 @@ class Worker:
             began_ns = self._clock()
             stepped = self._engine.slow()
             took_ns = self._clock() - began_ns
-            stopped_ns, self._stopped_ns = self._stopped_ns, None
-            if stopped_ns is not None:
-                self._tally.took("stop_to_end", self._clock() - stopped_ns)
+            self._times.step_ended(self._clock())
             if not stepped:
                 break
             self._tally.took("slow_step", took_ns)
@@ -260,46 +241,22 @@ class Worker:
                     self._plan_another_look(request_id)
 
     def _look_again(self) -> None:
-        now_ns = self._clock()
-        with self._deadline_lock:
-            due = [name for name, when in self._again.items() if when <= now_ns]
-        for request_id in due:
+        for request_id in self._timers.due_looks(self._clock()):
             if self._engine.state_of(request_id) is not RequestState.TRACKING:
-                self._forget_deadline(request_id)
+                self._timers.forget(request_id)
             elif self._engine.look_again(request_id) or not self._engine.busy:
                 self._plan_another_look(request_id)
                 return  # one at a time
 
     def _plan_another_look(self, request_id: str) -> None:
         period_s = self._config.look_again_s
-        with self._deadline_lock:
-            if period_s > 0:
-                self._again[request_id] = self._clock() + round(period_s * NS_PER_S)
-            else:
-                self._again.pop(request_id, None)
-
-    def _jumped(self, frame: Frame, offered_ns: int) -> int:
-        """By how much the stamps ran ahead of the arrivals since the last frame, ns; 0 where that is no jump."""
-        stamp_ns = frame.header.stamp_ns
-        before = self._came.get(frame.camera)
-        self._came[frame.camera] = (stamp_ns, offered_ns)
-        limit_s = self._config.clock_jump_s
-        if before is None or not limit_s:
-            return 0
-        ahead_ns = (stamp_ns - before[0]) - (offered_ns - before[1])
-        return ahead_ns if ahead_ns > limit_s * NS_PER_S else 0
+        self._timers.plan_look(request_id, self._clock() + round(period_s * NS_PER_S) if period_s > 0 else None)
 
     def _drain(self) -> None:
-        with self._wake:
-            came = [item for inbox in self._inbox.values() for item in inbox]
-            for camera, inbox in self._inbox.items():
-                inbox.clear()
-                self._inbox_bytes[camera] = 0
-        for frame, offered_ns in came:
-            camera, stamp_ns = frame.camera, frame.header.stamp_ns
-            jumped_ns = self._jumped(frame, offered_ns)
-            if jumped_ns:
-                self._engine.jump(camera, jumped_ns)
+        for arrival in self._inbox.take(self._config.clock_jump_s):
+            frame, camera, stamp_ns = arrival.frame, arrival.frame.camera, arrival.frame.header.stamp_ns
+            if arrival.ahead_ns:
+                self._engine.jump(camera, arrival.ahead_ns)
                 self._tally.dropped(camera, Ingested.CLOCK_JUMP.value)
             outcome = self._engine.ingest(frame)
             if outcome is not Ingested.KEPT:
@@ -308,15 +265,10 @@ class Worker:
                 unseen = self._fresh.get(camera)
                 if unseen is not None and self._engine.unseen(camera, unseen[0]):
                     self._tally.dropped(camera, "replaced")
-                self._fresh[camera] = (stamp_ns, offered_ns)
+                self._fresh[camera] = (stamp_ns, arrival.offered_ns)
 
     def _expire(self) -> None:
-        now_ns = self._clock()
-        with self._deadline_lock:
-            due = [(name, entry[1]) for name, entry in self._deadlines.items() if entry[0] <= now_ns]
-            for request_id, _ in due:
-                del self._deadlines[request_id]
-        for request_id, only_starved in due:
+        for request_id, only_starved in self._timers.take_expired(self._clock()):
             if not only_starved or self._engine.starved(request_id):
                 self._engine.expire(request_id)
 
@@ -328,11 +280,6 @@ class Worker:
                 self._wake.wait(wait_s)
             self._woken = False
 
-    def _forget_deadline(self, request_id: str) -> None:
-        with self._deadline_lock:
-            self._deadlines.pop(request_id, None)
-            self._again.pop(request_id, None)
-
     def _notify(self) -> None:
         with self._wake:
             self._woken = True
@@ -343,10 +290,7 @@ class Worker:
             self._note(event)
         elif isinstance(event, TracksEvent):
             self._note_lost(event)
-        elif isinstance(event, TrackletsEvent) and event.request_id in self._began:
-            self._tally.took("first_mask", self._clock() - self._began[event.request_id])
-        elif isinstance(event, AnswerEvent) and event.is_final and event.request_id in self._began:
-            self._tally.took("answer", self._clock() - self._began[event.request_id])
+        self._times.note(event, self._clock(), computing=self._state == "slow")
         try:
             self._sink(event)
         except Exception as error:
@@ -355,16 +299,11 @@ class Worker:
                 _LOG.exception("the sink of events raised; further ones are only counted")
 
     def _note(self, status: StatusEvent) -> None:
-        if status.state == RequestState.QUEUED:
-            self._began[status.request_id] = self._clock()
-        elif status.state == RequestState.TRACKING:
+        if status.state == RequestState.TRACKING:
             self._plan_another_look(status.request_id)
         if not status.state.final:
             return
-        if status.state == RequestState.CANCELED and self._state == "slow":
-            self._stopped_ns = self._clock()
-        self._began.pop(status.request_id, None)
-        self._forget_deadline(status.request_id)
+        self._timers.forget(status.request_id)
         self._tally.ended(status.state.name)
         if status.error_code in _MODEL_CODES:
             self._tally.failed("model", status.message)
@@ -376,5 +315,4 @@ class Worker:
             elif instance.track_id not in self._lost:
                 self._lost.add(instance.track_id)
                 if self._config.look_again_when_lost:
-                    with self._deadline_lock:
-                        self._again[instance.request_id] = self._clock()
+                    self._timers.plan_look(instance.request_id, self._clock())

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from villa_ros.pipeline.request import Action, Request
-
 if TYPE_CHECKING:
     from villa_ros.pipeline.engine import Engine
     from villa_ros.pipeline.frame import Frame
+    from villa_ros.pipeline.request import Request
 
 
 def drive(
@@ -39,9 +38,9 @@ def drive(
             engine.expire(request_id)
             del deadlines[request_id]
         while waiting and waiting[0].stamp_ns <= now_ns:
-            request = waiting.pop(0)
+            request = engine.completed(waiting.pop(0))
             told(request)
-            request_id = give(engine, request)
+            request_id = engine.submit(request)
             if request.timeout_s > 0:
                 deadlines[request_id] = now_ns + round(request.timeout_s * 1e9)
         if engine.tracking:
@@ -50,18 +49,10 @@ def drive(
                 took(frame, time.perf_counter() - began_s)
         think(engine)
         yield frame
-    for request in waiting:
+    for request in map(engine.completed, waiting):
         told(request)
-        give(engine, request)
+        engine.submit(request)
         think(engine)
-
-
-def give(engine: Engine, request: Request) -> str:
-    """Hand a request to the engine as the node does; returns the id it goes by."""
-    if request.action in (Action.STOP, Action.STOP_ALL) and not request.text:
-        engine.stop(request.request_id if request.action == Action.STOP else "")
-        return request.request_id
-    return engine.submit(request)
 
 
 def think(engine: Engine) -> None:

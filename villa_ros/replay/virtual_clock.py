@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from villa.interface import ClipFrame, RequestResult, SlowStep, TrackOutput, Turn
-from villa_ros.pipeline.request import Action, Request
+from villa_ros.pipeline.request import Request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +133,7 @@ def drive_live(
             clock.set(last_ns)  # it came then, also where the model was busy
             item = coming.take()
             if isinstance(item, Request):
-                _give(worker, item)
+                worker.submit(item)
             else:
                 worker.offer(item)
                 yield item
@@ -172,13 +172,6 @@ class _Coming:
         assert frame is not None
         self._frame = next(self._frames, None)
         return frame
-
-
-def _give(worker: Worker, request: Request) -> None:
-    if request.action in (Action.STOP, Action.STOP_ALL) and not request.text:
-        worker.stop(request.request_id if request.action == Action.STOP else "")
-    else:
-        worker.submit(request)
 
 
 @dataclass(frozen=True)

@@ -88,13 +88,13 @@ class ReplaySource:
 
     def ask(self, request: Request) -> None:
         """Submit a request, about what was played last."""
-        request = replace(request, camera=request.camera or self._camera)
+        request = self._worker.completed(request)
         self._heard.command(request)
         self._worker.submit(request)
 
     def stop(self, request_id: str) -> None:
         """End a request, or all with an empty id."""
-        self._worker.stop(request_id)
+        self.ask(Request(request_id, "", Action.STOP))
 
     def confirm(self, *, yes: bool) -> None:
         """Refused: nobody asks in a recording.
@@ -166,10 +166,7 @@ class ReplaySource:
         """Carry out a command of the recording; ids are used once, so later rounds have their own."""
         if played > 1:
             request = replace(request, request_id=f"{request.request_id}-{played}")
-        if request.action in (Action.STOP, Action.STOP_ALL) and not request.text:
-            self._worker.stop(request.request_id if request.action is Action.STOP else "")
-        else:
-            self.ask(request)
+        self.ask(request)
 
     def _broken_off(self, until_s: float) -> bool:
         """Wait; True when it is to end or to begin anew."""
