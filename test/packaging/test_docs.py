@@ -53,7 +53,7 @@ def test_every_interface_is_described() -> None:
 
 def test_every_topic_service_and_action_of_the_node_is_described() -> None:
     text = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "villa_ros").glob("*.py"))
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "villa_ros" / "node").glob("*.py"))
     topics = {re.sub(r"\{\w+\}", "<camera>", name) for name in re.findall(r'f?"(~/[\w{}/]+)"', sources)}
     topics.remove("~/<camera>/<camera>")  # the mirrors, whose names are constants
     for line in re.findall(r"^[A-Z_]+(?:, [A-Z_]+)* = (\".*)$", sources, re.MULTILINE):

@@ -61,9 +61,11 @@ def test_share_path_names_what_is_missing() -> None:
 
 def test_share_path_names_where_it_looked_when_nothing_is_installed(tmp_path: Path) -> None:
     package = tmp_path / "site" / "villa_ros"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "share.py").write_bytes((ROOT / "villa_ros" / "share.py").read_bytes())
+    module = package / "runtime" / "package_share.py"
+    module.parent.mkdir(parents=True)
+    for folder in (package, module.parent):
+        (folder / "__init__.py").touch()
+    module.write_bytes((ROOT / "villa_ros" / "runtime" / "package_share.py").read_bytes())
     ask = "import sys; sys.path.insert(0, sys.argv[1]); import villa_ros.runtime.package_share as s; s.share_path()"
     done = subprocess.run(
         [sys.executable, "-c", ask, str(package.parent)],
@@ -74,7 +76,7 @@ def test_share_path_names_where_it_looked_when_nothing_is_installed(tmp_path: Pa
         check=False,
     )
     assert done.returncode != 0
-    assert f"no share/villa_ros in any folder above {package / 'share.py'}" in done.stderr
+    assert f"no share/villa_ros in any folder above {module}" in done.stderr
     assert str(tmp_path) in done.stderr
 
 
