@@ -16,6 +16,7 @@ SOAK_ARGS ?=
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 STEP := .ci/step
+CHECK ?= .ci/check_machine
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 CONSTRAINTS := -c requirements/constraints.txt
 
@@ -30,8 +31,9 @@ export HOME
 
 # villa_msgs takes a minute to build, so its wheel is kept, named by what it was made from and for.
 MSG_SOURCES := $(sort $(wildcard msg/*.* msg/*/*))
-MSG_KEY = $(shell { cat $(MSG_SOURCES); $(PYTHON) -VV; uname -m; } | sha256sum | cut -c1-16)
+MSG_KEY = $(shell { cat $(MSG_SOURCES); $(PYTHON) -VV 2>&1; uname -m; } | sha256sum | cut -c1-16)
 MSG_WHEELS = .cache/wheels/$(MSG_KEY)
+NO_MSG_WHEEL = ! compgen -G '$(MSG_WHEELS)/*.whl' >/dev/null
 SOURCES := setup.py setup.cfg package.xml $(wildcard README.md NOTICE) \
     $(shell find villa_ros model config launch sample resource -type f -not -name '*.pyc' 2>/dev/null)
 
@@ -85,9 +87,10 @@ data-setup: $(STAMPS)/package $(STAMPS)/data ## what rendering training scenes a
 clean: ## remove the environment, caches and build outputs
 	rm -rf $(VENV) .cache build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
+# Before anything is downloaded: a lack that shows after two minutes of downloads costs them.
 $(STAMPS)/venv:
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
-	    f"villa_ros runs on Python 3.10 to 3.13, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.11 ...")'
+	@$(CHECK) '$(PYTHON)' '$(VENV)' environment $(if $(filter-out demo bench,$(MAKECMDGOALS)),test) \
+	    $$($(NO_MSG_WHEEL) && echo build)
 	@$(STEP) 'virtual environment in $(VENV)' $(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
@@ -99,7 +102,8 @@ $(STAMPS)/runtime: $(STAMPS)/venv requirements/runtime.txt requirements/torch.tx
 	@touch $@
 
 $(STAMPS)/msgs: $(STAMPS)/venv $(MSG_SOURCES)
-	@if ! compgen -G '$(MSG_WHEELS)/*.whl' >/dev/null; then \
+	@if $(NO_MSG_WHEEL); then \
+	    $(CHECK) $(BIN)/python '$(VENV)' build && \
 	    $(STEP) 'villa_msgs, built once (about 1 min)' $(PIP) wheel --no-deps -w $(MSG_WHEELS).part ./msg && \
 	    rm -rf $(MSG_WHEELS) && mv $(MSG_WHEELS).part $(MSG_WHEELS); fi
 	@touch $@
