@@ -20,15 +20,18 @@ from rclpy.action import ActionClient
 from ros_graph import BEST_EFFORT, Camera, Operator
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
 from villa_msgs.action import SegmentVideo
 from villa_msgs.msg import Command, RequestStatus
 from villa_ros.conversions.events import nanoseconds
+from villa_ros.runtime import qos
 
 LONG = os.environ.get("VILLA_SOAK") == "1"
 COMMANDS = 10_000 if LONG else 1_000
 STREAM_S = 60 if LONG else 6
 ACTIVATIONS = 20 if LONG else 4
+STOPS, BURST = 12 if LONG else 4, 200
 FLAT_MB = 12.0  # heap that grows in steps, not by the command or the frame: 10,000 of either would show
 
 
@@ -132,6 +135,35 @@ def test_a_flood_of_commands_leaves_memory_flat_and_the_node_answering(start_nod
     finals = [status.request_id for status in operator.statuses if status.state >= RequestStatus.SUCCEEDED]
     assert len(finals) == len(set(finals)), "a request ended twice"
     assert int(operator.diagnosed("worker").get("errors/internal", 0)) == 0
+
+
+def burst(way, number):
+    """A stop in words or by its id, and `BURST` commands right behind it that the node refuses; no stop among them."""
+    if way == "text":
+        return [String(data="stop"), *[String(data=" ")] * BURST]
+    others = [Command(action=99, request_id=f"other{number}-{one}") for one in range(BURST)]
+    return [Command(action=Command.STOP, request_id=f"red{number}"), *others]
+
+
+@pytest.mark.parametrize(
+    ("way", "topic", "refused"), [("id", "command", "unknown_action"), ("text", "command_text", "empty_text")]
+)
+def test_a_stop_with_a_burst_of_commands_right_behind_it_is_carried_out(
+    start_node, operator, camera, peer, way, topic, refused
+):
+    start_node()
+    publisher = peer.publisher(Command if way == "id" else String, f"/villa_node/{topic}", qos.commands())
+    for number in range(STOPS):
+        operator.command("the red square", f"red{number}")
+        operator.reach(f"red{number}", RequestStatus.TRACKING)
+        for message in burst(way, number):
+            publisher.publish(message)
+        operator.reach(f"red{number}", RequestStatus.CANCELED)
+        sent = (number + 1) * BURST
+        peer.until(
+            lambda sent=sent: int(operator.diagnosed("commands").get(f"rejected/{refused}", 0)) == sent,
+            "every other command to be refused as well",
+        )
 
 
 def test_every_frame_of_a_30_hz_camera_arrives_in_order_with_its_own_stamp(start_node, operator, camera, peer):

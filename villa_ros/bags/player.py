@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from villa_ros.bags.reader import COMPRESSED_IMAGE, IMAGE, Bag, BagError
+from villa_ros.bags.reader import COMMAND, COMPRESSED_IMAGE, IMAGE, Bag, BagError
 from villa_ros.runtime.process import end_with_parent
 
 EXIT_FAILURE = 1
@@ -177,11 +177,15 @@ def message_class(name: str) -> Any:
 
 
 def _qos(kind: str) -> Any:
-    """Images as a camera driver sends them; everything else reliable."""
+    """Images as a camera driver sends them, commands as an operator does; everything else reliable."""
     from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+
+    from villa_ros.runtime import qos
 
     if kind in (IMAGE, COMPRESSED_IMAGE):
         return qos_profile_sensor_data
+    if kind == COMMAND:
+        return qos.commands()
     return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
