@@ -7,7 +7,11 @@ from array import array
 import cv2
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from ros_graph import BEST_EFFORT, Camera
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
@@ -184,3 +188,75 @@ def test_bytes_that_are_no_message_end_nothing(active, operator, camera, peer):
     operator.command("the blue square", "after")
     operator.reach("after", RequestStatus.TRACKING)
     assert active.process.poll() is None
+
+
+NO_TYPE = Parameter(name="mask_threshold", value=ParameterValue(type=77, double_value=0.9))
+
+
+def threshold(value):
+    return Parameter(name="mask_threshold", value=ParameterValue(type=3, double_value=value))
+
+
+def works_as_before(operator, camera, peer, request_id):
+    """Parameters, images and commands."""
+    (value,) = peer.call(GetParameters, "/villa_node/get_parameters", GetParameters.Request(names=["policy"])).values
+    assert value.string_value == "preempt"
+    before = len(operator.tracks)
+    peer.until(lambda: len(operator.tracks) > before + 3, "tracks to go on", camera.shoot)
+    operator.command("the blue square", request_id)
+    operator.reach(request_id, RequestStatus.TRACKING)
+
+
+def test_a_parameter_of_a_type_that_does_not_exist_is_refused_and_the_others_are_set(active, operator, camera, peer):
+    for value in (0.6, 0.7, 0.8):
+        request = SetParameters.Request(parameters=[threshold(value), NO_TYPE, threshold(value + 0.05)])
+        first, refused, last = peer.call(SetParameters, "/villa_node/set_parameters", request).results
+        assert first.successful
+        assert last.successful
+        assert not refused.successful
+        assert "'mask_threshold' has type 77, wanted" in refused.reason
+    request = SetParametersAtomically.Request(parameters=[threshold(0.1), NO_TYPE])
+    result = peer.call(SetParametersAtomically, "/villa_node/set_parameters_atomically", request).result
+    assert not result.successful
+    assert "has type 77" in result.reason
+    names = GetParameters.Request(names=["mask_threshold"])
+    (value,) = peer.call(GetParameters, "/villa_node/get_parameters", names).values
+    assert value.double_value == pytest.approx(0.85)
+    works_as_before(operator, camera, peer, "after")
+    assert operator.diagnosed("lifecycle")["level"] == "0"  # the sender's mistake, not the node's
+    assert active.process.poll() is None
+
+
+def test_many_bad_parameters_at_once_are_each_answered(active, operator, camera, peer):
+    clients = peer.node.create_client(SetParameters, "/villa_node/set_parameters")
+    names = GetParameters.Request(names=["mask_threshold"])
+    peer.call(GetParameters, "/villa_node/get_parameters", names)  # the node knows its clients
+    peer.until(clients.service_is_ready, "the service")
+    answers = [clients.call_async(SetParameters.Request(parameters=[NO_TYPE])) for _ in range(50)]
+    works_as_before(operator, camera, peer, "after")
+    peer.until(lambda: all(answer.done() for answer in answers), "every answer")
+    assert not any(answer.result().results[0].successful for answer in answers)
+    assert active.process.poll() is None
+
+
+def test_a_clock_before_its_beginning_is_counted_and_ends_nothing(start_node, operator, camera, peer):
+    """rclpy's own callback of /clock raises at a negative time."""
+    node = start_node(use_sim_time=True)
+    clock = peer.publisher(Clock, "/clock", BEST_EFFORT)
+    clock.publish(Clock(clock=Time(sec=100)))
+    operator.command("the red square", "red")
+    operator.reach("red", RequestStatus.TRACKING)
+
+    def counted():
+        return int(operator.diagnosed("lifecycle").get("errors/clock", 0)) >= 3
+
+    peer.until(counted, "the errors of the clock", lambda: clock.publish(Clock(clock=Time(sec=-1))))
+    assert "must not be negative" in operator.diagnosed("lifecycle")["last_error"]
+    clock.publish(Clock(clock=Time(sec=200)))
+
+    def told_time():
+        return any(message.header.stamp.sec == 200 for message in operator.diagnostics[-1:])
+
+    peer.until(told_time, "diagnostics with the new time")
+    works_as_before(operator, camera, peer, "after")
+    assert node.process.poll() is None

@@ -7,6 +7,7 @@ import signal
 import pytest
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import Parameter
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from villa_msgs.msg import RequestStatus
@@ -80,14 +81,15 @@ def test_what_a_callback_raises_is_logged_once_with_its_place_counted_and_ends_n
         def broken(*_):
             raise KeyError("a defect")
 
-        guarded, answering = node._guarded("/image", broken), node._answering("stop", broken)
+        heard = node.create_subscription(String, "~/odd", broken, 10)
+        asked = node.create_service(Trigger, "~/stop_oddly", broken)
         for _ in range(3):
-            guarded("a message")
-        answer = answering(Trigger.Request(), Trigger.Response())
+            heard.callback(String())
+        answer = asked.callback(Trigger.Request(), Trigger.Response())
         assert not answer.success
         assert "KeyError" in answer.message
         values = node._health.report("active", enabled=True).values
-        assert (values["errors//image"], values["errors/stop"]) == (3, 1)
+        assert (values["errors/odd"], values["errors/stop_oddly"]) == (3, 1)
     finally:
         node.close()
         node.destroy_node()

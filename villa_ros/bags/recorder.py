@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rclpy.context import Context
 
 _CLOSE_TIMEOUT_S = 10.0
-_SPIN_S = 0.05
 
 
 class RecorderError(RuntimeError):
@@ -114,8 +113,12 @@ class Recorder:
         return callback
 
     def _spin(self) -> None:
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=_SPIN_S)
+        from villa_ros.runtime.ros_process import spin_while
+
+        spin_while(self._executor, lambda: not self._stop.is_set(), self._fault)
+
+    def _fault(self, name: str, error: Exception) -> None:
+        self._node.get_logger().error(f"{name}: {type(error).__name__}: {error}")
 
     def _write(self) -> None:
         while (item := self._queue.get()) is not None:

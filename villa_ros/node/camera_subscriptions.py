@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 
 LOG_PERIOD_S = 5.0  # one line per cause and period, however many images are bad
 
-Guard = Callable[[str, Callable[..., None]], Callable[..., None]]
-
 
 class CameraInputs:
     """Subscriptions of one camera. Callbacks check and hand over, nothing else.
 
-    `chosen` gives the parameters in force, `offer` takes a good frame, and `guard` wraps every callback.
+    `chosen` gives the parameters in force, and `offer` takes a good frame.
     """
 
     def __init__(
@@ -39,7 +37,6 @@ class CameraInputs:
         chosen: Callable[[], Parameters],
         offer: Callable[[Frame], None],
         lifted: LiftedMirrors,
-        guard: Guard,
         health: CameraHealth | None = None,
     ) -> None:
         """Subscribe. `health`: the counts of earlier, where the node was active before.
@@ -53,7 +50,6 @@ class CameraInputs:
         self._chosen = chosen
         self._offer = offer
         self._lifted = lifted
-        self._guard = guard
         self._subscriptions: list[Any] = []
         own = chosen().of_cameras[camera]
         topic = chosen().image_topic(camera)
@@ -78,10 +74,9 @@ class CameraInputs:
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
         self._resolved(topic)
-        guarded = self._guard(topic, callback)
         overridable = qos.overridable()
         self._subscriptions.append(
-            self._node.create_subscription(kind, topic, guarded, qos.images(), qos_overriding_options=overridable)
+            self._node.create_subscription(kind, topic, callback, qos.images(), qos_overriding_options=overridable)
         )
 
     def _resolved(self, topic: str) -> str:

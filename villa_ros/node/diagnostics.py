@@ -122,7 +122,8 @@ class NodeHealth:
     last_error: str = ""
 
     def failed(self, name: str, error: Exception) -> int:
-        """A callback raised; returns how often that one has."""
+        """The callback of a topic, service or timer raised; returns how often that one has."""
+        name = name.removeprefix("~").lstrip("/")
         self.faults[name] += 1
         self.last_error = f"{name}: {type(error).__name__}: {error}"
         return self.faults[name]

@@ -41,6 +41,7 @@ from villa_ros.pipeline.worker import Worker
 from villa_ros.runtime import parameter_table, qos, ros_process
 from villa_ros.runtime.allocator import keep_large_blocks, reserve
 from villa_ros.runtime.diagnostic_status import status
+from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
 from villa_ros.runtime.model_loading import free_memory, limit_threads, load_model
 from villa_ros.runtime.process import use_shared_memory_profile
 from villa_ros.runtime.token_bucket import TokenBucket
@@ -54,12 +55,12 @@ ModelFactory = Callable[[str, str], "SegmentationModel"]  # (checkpoint, device)
 _DIAGNOSTICS_PERIOD_S = 1.0
 
 
-class VillaNode(LifecycleNode):
+class VillaNode(GuardedCallbacks, LifecycleNode):
     """Images and commands in; tracks, tracklets, answers, states and overlays out (docs/node.md).
 
     Configuring loads the model (or activating, by parameter), activating opens the inputs. All callbacks run in one
-    thread; the model runs in the pipeline's worker. `model_factory` makes the model from the parameters `checkpoint`
-    and `device`.
+    thread, and nothing they raise ends it; the model runs in the pipeline's worker. `model_factory` makes the model
+    from the parameters `checkpoint` and `device`.
     """
 
     def __init__(self, model_factory: ModelFactory = load_model, **node_options: Any) -> None:
@@ -84,9 +85,9 @@ class VillaNode(LifecycleNode):
         self._new_request_id = (f"{nonce}-r{count}" for count in itertools.count(1))
         self._profile = use_shared_memory_profile()
 
-        self.create_service(Trigger, "~/stop", self._answering("stop", self._on_stop))
-        self.create_service(Trigger, "~/reset", self._answering("reset", self._on_reset))
-        self.create_service(SetBool, "~/set_enabled", self._answering("set_enabled", self._on_set_enabled))
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         self._action = SegmentAction(
             self,
             self._request,
@@ -97,8 +98,7 @@ class VillaNode(LifecycleNode):
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
-        report = self._guarded("diagnostics", lambda *_: self._publish_diagnostics())
-        self.create_timer(_DIAGNOSTICS_PERIOD_S, report, clock=steady)
+        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
         if self.get_parameter("autostart").value:
             self._autostart = self.create_timer(0.0, self._start_by_itself, clock=steady)
 
@@ -252,7 +252,6 @@ class VillaNode(LifecycleNode):
                 lambda: self._chosen,
                 self._on_frame,
                 self._outputs.lifted,
-                self._guarded,
                 self._counts.get(camera),
             )
             inputs.enabled = self._enabled
@@ -262,35 +261,12 @@ class VillaNode(LifecycleNode):
         self._listen(String, "~/command_text", self._on_command_text, qos.commands())
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
-        guarded = self._guarded(topic, callback)
         self._inputs.append(
-            self.create_subscription(kind, topic, guarded, profile, qos_overriding_options=qos.overridable())
+            self.create_subscription(kind, topic, callback, profile, qos_overriding_options=qos.overridable())
         )
 
-    def _guarded(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
-        """What `callback` raises is logged and counted; it must never end the node."""
-
-        def guarded(*arguments: Any) -> None:
-            try:
-                callback(*arguments)
-            except Exception as error:
-                self._fault(name, error)
-
-        return guarded
-
-    def _answering(self, name: str, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """The same for a service: what `callback` raises is its answer."""
-
-        def answering(request: Any, response: Any) -> Any:
-            try:
-                return callback(request, response)
-            except Exception as error:
-                self._fault(name, error)
-                return _answered(response, False, self._health.last_error)
-
-        return answering
-
-    def _fault(self, name: str, error: Exception) -> None:
+    def fault(self, name: str, error: Exception) -> None:
+        """Log and count what a callback raised: with its place at first, and no more than a line now and then."""
         if self._health.failed(name, error) == 1:
             self.get_logger().error(f"{self._health.last_error}\n{traceback.format_exc()}")
         else:

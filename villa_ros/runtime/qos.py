@@ -40,7 +40,7 @@ def results() -> QoSProfile:
 def commands() -> QoSProfile:
     """Volatile, so that a restarted node never carries out an old command; for both ends.
 
-    Deep, because keep-last drops the oldest unread one without a word: of 10, a stop with ten commands behind it.
+    Deep, as keep-last drops the oldest unread one without a word: of 10, a stop with ten commands behind it.
     """
     return _keep_last(1000, ReliabilityPolicy.RELIABLE)
 

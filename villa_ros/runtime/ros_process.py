@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -15,11 +16,15 @@ from rclpy.signals import SignalHandlerOptions
 from villa_ros.runtime.process import end_with_parent
 
 SPIN_S = 0.1
+_AFTER_FAULT_S = 0.01  # what raises at once, each time, must not take a whole core
 _CANNOT_START = 2
 
 
 class ClosableNode(Protocol):
     """An rclpy node that ends what it has begun."""
+
+    def fault(self, name: str, error: Exception) -> None:
+        """Report what a callback raised; called while `error` is handled."""
 
     def close(self) -> None:
         """End all work; the graph is still there."""
@@ -57,15 +62,35 @@ def spin(
     executor = fast_executor()
     executor.add_node(node)
     try:
-        # spin() and spin_once() without a timeout never deliver in some builds of the events executor
-        while rclpy.ok() and not asked.is_set():
-            executor.spin_once(timeout_sec=SPIN_S)
+        spin_while(executor, lambda: not asked.is_set(), node.fault)
     finally:
         node.close()
         executor.remove_node(node)
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def spin_while(executor: Any, goes_on: Callable[[], bool], fault: Callable[[str, Exception], None]) -> None:
+    """Spin while `goes_on` says so and the executor's context is not shut down.
+
+    What comes out of the executor goes to `fault` under the name "executor", and spinning goes on with the next event.
+    What is no Exception (KeyboardInterrupt, SystemExit) ends it. Guard the callbacks as well (`guarded_callbacks`): who
+    calls a service that raises is never answered, and the events executor forgets what else waited for that callback
+    before it knew of it.
+    """
+    while goes_on() and executor.context.ok():
+        _spin_once(executor, fault)
+
+
+def _spin_once(executor: Any, fault: Callable[[str, Exception], None]) -> None:
+    try:
+        # spin() and spin_once() without a timeout never deliver in some builds of the events executor
+        executor.spin_once(timeout_sec=SPIN_S)
+    except Exception as error:
+        if executor.context.ok():  # else it is how an executor says that the context is gone, in one of several ways
+            fault("executor", error)
+            time.sleep(_AFTER_FAULT_S)
 
 
 def fast_executor(context: Context | None = None) -> Any:

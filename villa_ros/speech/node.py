@@ -7,6 +7,7 @@ import itertools
 import math
 import secrets
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.node import Node
 from std_msgs.msg import Float32, String
 from std_srvs.srv import SetBool
 
@@ -23,6 +23,7 @@ from villa_msgs.msg import Command, RequestStatus
 from villa_ros.conversions.events import nanoseconds
 from villa_ros.runtime import qos
 from villa_ros.runtime.diagnostic_status import ERROR, OK, WARN, Finding, status
+from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
 from villa_ros.runtime.model_loading import limit_threads
 from villa_ros.runtime.parameter_table import ParameterError
 from villa_ros.runtime.ros_process import spin
@@ -51,7 +52,7 @@ _TICK_S = 1.0
 _LOG_PERIOD_S = 5.0
 
 
-class SpeechNode(Node):
+class SpeechNode(GuardedCallbacks):
     """Microphone, audio topic, WAV file or another recogniser in; commands for a villa node out (docs/speech.md).
 
     Raises:
@@ -69,6 +70,7 @@ class SpeechNode(Node):
         self._counts: Counter[str] = Counter()
         self._latency_s = math.nan
         self._last_error = ""
+        self._faults: set[str] = set()  # the callbacks that raised
 
         target = self._chosen.villa_node.rstrip("/")
         self._commands = self.create_publisher(Command, f"{target}/command", qos.commands())
@@ -218,9 +220,16 @@ class SpeechNode(Node):
 
     # Health
 
-    def _failed(self, error: Exception) -> None:
+    def fault(self, name: str, error: Exception) -> None:
+        """Log and count what a callback raised: with its place at first, and no more than a line now and then."""
+        if name not in self._faults:
+            self.get_logger().error(f"{name}:\n{traceback.format_exc()}")
+        self._faults.add(name)
+        self._failed(error, f"{name}: ")
+
+    def _failed(self, error: Exception, where: str = "") -> None:
         self._counts["errors"] += 1
-        self._last_error = f"{type(error).__name__}: {error}"
+        self._last_error = f"{where}{type(error).__name__}: {error}"
         self.get_logger().error(self._last_error, throttle_duration_sec=_LOG_PERIOD_S)
 
     def _tick(self) -> None:

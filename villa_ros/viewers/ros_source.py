@@ -33,8 +33,9 @@ from villa_ros.conversions.images import BadImage
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.runtime import qos
+from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
 from villa_ros.runtime.process import use_shared_memory_profile
-from villa_ros.runtime.ros_process import SPIN_S, fast_executor
+from villa_ros.runtime.ros_process import fast_executor, spin_while
 from villa_ros.viewers.node_health import LEVELS, Line
 from villa_ros.viewers.picture import picture_of
 from villa_ros.viewers.source import NotSentError
@@ -46,6 +47,15 @@ _LOOK_PERIOD_S = 0.5  # for cameras that were not there before
 _CLOSE_S = 5.0
 _LOG_PERIOD_S = 5.0
 _IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+
+
+class _ConsoleNode(GuardedCallbacks):
+    """One odd message must not end the console."""
+
+    def fault(self, name: str, error: Exception) -> None:
+        """Log what a callback raised."""
+        text = f"{name}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+        self.get_logger().error(text, throttle_duration_sec=_LOG_PERIOD_S)
 
 
 class RosSource:
@@ -81,7 +91,7 @@ class RosSource:
         """Join the graph."""
         use_shared_memory_profile()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node(self.graph_name, context=self._context)
+        self._node = _ConsoleNode(self.graph_name, context=self._context)
         self._executor = fast_executor(self._context)
         self._executor.add_node(self._node)
         self._commands = self._node.create_publisher(Command, f"{self.name}/command", qos.commands())
@@ -97,8 +107,7 @@ class RosSource:
         for camera, topic in self._cameras.items():
             self._heard.camera(camera, topic)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not blind the console
-        look = self._guarded("cameras", lambda *_: self._look_for_cameras())
-        self._node.create_timer(_LOOK_PERIOD_S, look, clock=steady)
+        self._node.create_timer(_LOOK_PERIOD_S, self._look_for_cameras, clock=steady)
         self._thread = threading.Thread(target=self._spin, name="console-ros", daemon=True)
         self._thread.start()
 
@@ -164,23 +173,10 @@ class RosSource:
             self._heard.command(request)  # before its states come, which are nobody's request
 
     def _spin(self) -> None:
-        while not self._closing.is_set() and self._context.ok():
-            self._executor.spin_once(timeout_sec=SPIN_S)
+        spin_while(self._executor, lambda: not self._closing.is_set(), self._node.fault)
 
     def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile) -> Any:
-        return self._node.create_subscription(kind, topic, self._guarded(topic, callback), profile)
-
-    def _guarded(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
-        """What `callback` raises is logged: one odd message must not end the console."""
-
-        def guarded(*arguments: Any) -> None:
-            try:
-                callback(*arguments)
-            except Exception as error:
-                text = f"{name}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
-                self._node.get_logger().error(text, throttle_duration_sec=_LOG_PERIOD_S)
-
-        return guarded
+        return self._node.create_subscription(kind, topic, callback, profile)
 
     def _look_for_cameras(self) -> None:
         known = {camera.name: camera.topic for camera in self._heard.health().cameras}
