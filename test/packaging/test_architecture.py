@@ -35,7 +35,7 @@ ROOMS = {
         ("predictor",),
         ("data", "checkpoints", "inference"),
         ("modeling",),
-        ("config", "interface"),
+        ("config", "interface", "images"),
         ("masks",),
     ),
 }

@@ -153,3 +153,13 @@ def test_damage_inside_is_found_when_it_is_decoded() -> None:
     with pytest.raises(ImageError, match="damaged") as raised:
         broken.rgb()
     assert raised.value.reason == "undecodable"
+
+
+def test_a_png_with_one_bit_of_a_length_turned_over_is_refused_before_it_is_decoded() -> None:
+    """OpenCV would make room for 2 GB first."""
+    data = cv2.imencode(".png", picture(8, 8))[1].tobytes()
+    at = data.index(b"IDAT") - 4
+    with pytest.raises(ImageError, match=r"chunk IDAT at byte .* check the link") as raised:
+        compressed_view(data[:at] + bytes([data[at] ^ 0x80]) + data[at + 1 :])
+    assert raised.value.reason == "damaged"
+    assert compressed_view(data + bytes(50)).rgb().shape == (8, 8, 3)

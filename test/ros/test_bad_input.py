@@ -69,11 +69,13 @@ def test_bad_image_is_counted_by_name_while_good_ones_go_on(start_node, operator
     assert node.process.poll() is None
 
 
-def test_truncated_and_damaged_jpegs_are_counted_while_good_ones_go_on(start_node, operator, peer, camera):
+def test_truncated_and_damaged_pictures_are_counted_while_good_ones_go_on(start_node, operator, peer, camera):
     start_node(**{"camera.image_topic": "/image/compressed"})
     picture = np.zeros((120, 160, 3), np.uint8)
     picture[20:50, 20:50] = (0, 0, 255)
     whole = cv2.imencode(".jpg", picture)[1].tobytes()
+    greedy = bytearray(cv2.imencode(".png", picture)[1].tobytes())
+    greedy[greedy.index(b"IDAT") - 4] ^= 0x80  # promises 2 GB
     publisher = peer.publisher(CompressedImage, "/image/compressed", BEST_EFFORT)
 
     def shoot(data: bytes) -> None:
@@ -85,14 +87,16 @@ def test_truncated_and_damaged_jpegs_are_counted_while_good_ones_go_on(start_nod
     def alternate() -> None:
         shoot(whole[: len(whole) // 2])
         shoot(b"not a picture at all")
+        shoot(bytes(greedy))
         shoot(whole)
 
     peer.until(
         lambda: (
             int(operator.diagnosed("camera camera").get("bad_images/truncated", 0)) >= 2
             and int(operator.diagnosed("camera camera").get("bad_images/format", 0)) >= 2
+            and int(operator.diagnosed("camera camera").get("bad_images/damaged", 0)) >= 2
         ),
-        "both kinds of damage in the diagnostics",
+        "every kind of damage in the diagnostics",
         alternate,
     )
     operator.command("the red square", "red")

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.images.png_chunks import SIGNATURE, PngError, check_chunks
 from villa_ros.pipeline.frame import Frame, FrameHeader
 
 Bytes = NDArray[np.uint8]
@@ -33,7 +34,7 @@ MAX_PIXELS = 64_000_000  # px; a larger header is a mistake or an attack, never 
 END_WINDOW = 64  # bytes at the end in which the closing marker must lie: some drivers pad
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+_PNG_END = b"IEND"
 _SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
 
@@ -106,29 +107,10 @@ def compressed_view(data: Any) -> ImageView:
     """View of the data of sensor_msgs/CompressedImage: JPEG or PNG, told apart by content.
 
     Raises:
-        ImageError: neither of the two, cut off, or without a usable size. `rgb()` raises it as well when the
-            decoder gives up.
+        ImageError: as `encoded_size`. `rgb()` raises it as well when the decoder gives up.
     """
     encoded = byte_view(data)
-    head = encoded[:8].tobytes()
-    if head.startswith(_JPEG_START):
-        encoding, end = "jpeg", _JPEG_END
-    elif head == _PNG_START:
-        encoding, end = "png", _PNG_END
-    else:
-        raise ImageError(
-            "format",
-            f"compressed image begins with {head.hex(' ') or 'nothing'}, wanted JPEG (ff d8) or "
-            "PNG (89 50 4e 47): set the camera's image transport to jpeg or png",
-        )
-    if end not in encoded[-END_WINDOW:].tobytes():
-        raise ImageError(
-            "truncated",
-            f"{encoding} of {encoded.size} bytes has no end marker in its last {END_WINDOW} bytes: "
-            "it was cut off; check the link to the camera and the publisher's buffer size",
-        )
-    height, width = _png_size(encoded) if encoding == "png" else _jpeg_size(encoded)
-    _check_size(height, width, encoding)
+    encoding, height, width = encoded_size(encoded)
 
     def rgb() -> Bytes:
         try:
@@ -145,6 +127,35 @@ def compressed_view(data: Any) -> ImageView:
         return _converted(image.astype(np.uint8, copy=False), cv2.COLOR_BGR2RGB)
 
     return ImageView(height, width, encoding, int(encoded.size), rgb)
+
+
+def encoded_size(encoded: Bytes) -> tuple[str, int, int]:
+    """JPEG or PNG bytes [N] -> "jpeg" or "png", height and width, px. Reads headers only, and decodes nothing.
+
+    Raises:
+        ImageError: neither of the two, cut off, without a usable size, or a PNG whose chunks do not fit its bytes: a
+            decoder would make room for what they promise.
+    """
+    head = encoded[:8].tobytes()
+    if head.startswith(_JPEG_START):
+        encoding, end = "jpeg", _JPEG_END
+    elif head == SIGNATURE:
+        encoding, end = "png", _PNG_END
+    else:
+        raise ImageError(
+            "format",
+            f"compressed image begins with {head.hex(' ') or 'nothing'}, wanted JPEG (ff d8) or "
+            "PNG (89 50 4e 47): set the camera's image transport to jpeg or png",
+        )
+    if end not in encoded[-END_WINDOW:].tobytes():
+        raise ImageError(
+            "truncated",
+            f"{encoding} of {encoded.size} bytes has no end marker in its last {END_WINDOW} bytes: "
+            "it was cut off; check the link to the camera and the publisher's buffer size",
+        )
+    height, width = _png_size(encoded) if encoding == "png" else _jpeg_size(encoded)
+    _check_size(height, width, encoding)
+    return encoding, height, width
 
 
 def _converted(image: Bytes, conversion: int) -> Bytes:
@@ -184,6 +195,10 @@ def _png_size(encoded: Bytes) -> tuple[int, int]:
     header = encoded[8:24].tobytes()
     if header[4:8] != b"IHDR" or len(header) < 16:
         raise ImageError("truncated", f"png of {encoded.size} bytes has no header chunk: it is damaged")
+    try:
+        check_chunks(encoded)
+    except PngError as error:
+        raise ImageError("damaged", f"{error}; check the link to the camera") from error
     return int.from_bytes(header[12:16], "big"), int.from_bytes(header[8:12], "big")
 
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.images.png_chunks import read_picture
 from villa_ros.pipeline.frame import Frame, FrameHeader
 
 Rgb = NDArray[np.uint8]
@@ -84,7 +85,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _read(file: Path) -> Rgb:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    image = read_picture(file)
     if image is None:
         raise SourceError(f"{file} is no image that OpenCV reads; remove it or save it again")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.images.png_chunks import read_picture
+
 SCHEMA = 1
 
 
@@ -173,7 +175,7 @@ class ClipReader:
 
     def _read(self, part: str, index: int, suffix: str, flags: int) -> NDArray[Any]:
         path = self.folder / part / f"{index:04d}{suffix}"
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags) if path.is_file() else None
+        image = read_picture(path, flags)
         if image is None:
             raise ClipError(f"{path} is missing or cannot be decoded: render the clip again")
         return np.asarray(image)

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.images.png_chunks import read_picture
 from villa.interface import Rgb
 from villa.modeling.language import answer_text
 
@@ -121,7 +122,7 @@ class Expressions:
         Raises:
             ExpressionsError: the file does not decode.
         """
-        image = cv2.imread(str(video.frames[frame]))
+        image = read_picture(video.frames[frame])
         if image is None:
             raise ExpressionsError(f"{video.frames[frame]} does not decode: it is damaged or no image")
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -18,6 +18,7 @@ from villa.masks import decode
 from villa_ros.bags.run import Run
 from villa_ros.cli.main import app
 from villa_ros.conversions.events import header_message
+from villa_ros.conversions.images import BadImage
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.overlay import colour_of
@@ -30,6 +31,7 @@ pytest.importorskip("rerun.chunk", reason="needs Rerun's reader (pip: villa-ros[
 from rrd_file import RrdFile
 
 from villa_ros.bags.sample import pinhole_info
+from villa_ros.viewers.rerun.bag_depth import depth_of
 from villa_ros.viewers.rerun.frame_times import FrameTimes
 from villa_ros.viewers.rerun.replay_file import write_recording
 from villa_ros.viewers.rerun.viewer import RerunError
@@ -214,6 +216,16 @@ def test_depth_of_another_size_is_told(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", FRAMES, COMMANDS, extra=extra)
     with pytest.raises(RerunError, match=f"{DEPTH_TOPIC} is not registered to {IMAGE_TOPIC}.*wanted one size"):
         Recorded(bag, tmp_path / "out")
+
+
+def test_depth_whose_png_promises_more_than_it_holds_is_refused() -> None:
+    message = png_depth(0)
+    assert depth_of(message).height == HEIGHT
+    at = message.data.tobytes().index(b"IDAT") - 4
+    message.data[at] ^= 0x80
+    with pytest.raises(BadImage, match="chunk IDAT") as raised:
+        depth_of(message)
+    assert raised.value.reason == "damaged"
 
 
 def test_request_answer_and_states_are_told_at_their_frames(recorded: Recorded) -> None:

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from villa.images.png_chunks import SIGNATURE
 from villa_ros.bags.reader import COMPRESSED_IMAGE, IMAGE, Bag
 from villa_ros.conversions.events import nanoseconds
 from villa_ros.conversions.images import BadImage, depth_from_image
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
 from villa_ros.pipeline.depth import DepthImage, depth_image
+from villa_ros.pipeline.image_view import encoded_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-_PNG_START = b"\x89PNG"  # image_transport's compressedDepth puts a header of its own before it
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,12 @@ def _beside(image_topic: str, topics: Sequence[str]) -> str:
 
 def _of_png(message: Any) -> DepthImage:
     data = np.asarray(message.data, np.uint8).tobytes()
-    begin = data.find(_PNG_START)
-    pixels = None if begin < 0 else cv2.imdecode(np.frombuffer(data, np.uint8, offset=begin), cv2.IMREAD_UNCHANGED)
+    begin = data.find(SIGNATURE)  # image_transport's compressedDepth puts a header of its own before it
+    pixels = None
+    if begin >= 0:
+        encoded = np.frombuffer(data, np.uint8, offset=begin)
+        encoded_size(encoded)
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
         raise BadImage("encoding", f"depth in {message.format!r} is no PNG of 16 bit, wanted 16UC1 (mm)")
     height, width = pixels.shape

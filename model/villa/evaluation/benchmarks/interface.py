@@ -16,6 +16,7 @@ from villa.data.referring_videos import Expression, Video
 from villa.evaluation.protocols import Row, Score, mean_row, unscored_row
 from villa.evaluation.referring import FrameMasks, score_expression
 from villa.evaluation.submission import MaskFolders
+from villa.images.png_chunks import read_picture
 from villa.interface import Rgb
 from villa.masks import Mask, RleMask
 
@@ -94,7 +95,7 @@ class Benchmark(ABC):
             BenchmarkError: the file is missing or does not decode.
         """
         path = video.frames[frame]
-        image = cv2.imread(str(path))
+        image = read_picture(path)
         if image is None:
             raise BenchmarkError(f"{path}: wanted an image, it is missing or does not decode")
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

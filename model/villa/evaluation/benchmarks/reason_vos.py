@@ -18,6 +18,7 @@ from villa.evaluation.benchmarks.interface import Benchmark, BenchmarkError
 from villa.evaluation.benchmarks.layout import frame_paths, needed_folder, video_entries, words
 from villa.evaluation.protocols import Row, Score, reason_vos_row
 from villa.evaluation.submission import MaskFolders
+from villa.images.png_chunks import read_picture
 from villa.masks import Mask
 
 _FPS = 6.0  # not said; the sets it is made of differ
@@ -57,7 +58,7 @@ class ReasonVOS(Benchmark):
     def mask(self, video: Video, expression: Expression, frame: int, shape: tuple[int, int]) -> Mask:
         """True mask [H, W] of the one object: all that is not 0."""
         path = self.root / "Annotations" / expression.masks[0] / f"{video.frames[frame].stem}.png"
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        image = read_picture(path, cv2.IMREAD_GRAYSCALE)
         if image is None:
             raise BenchmarkError(f"{path}: wanted a mask, it is missing or does not decode")
         if image.shape != shape:

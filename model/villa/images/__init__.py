@@ -1,0 +1,1 @@
+"""Image files that come from outside, checked before they are decoded."""
