@@ -17,7 +17,7 @@ from villa_ros.pipeline.request import ErrorCode, RequestState
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
-    from villa_ros.pipeline.request import Request
+    from villa_ros.node.activity import Activity
 
 _REQUESTS = (Command.UNKNOWN, Command.SEGMENT, Command.FOLLOW_UP)  # UNKNOWN is refused later, by name
 
@@ -36,24 +36,17 @@ class _Pending:
 class SegmentAction:
     """Turns goals into requests and what becomes of them into feedback and results.
 
-    `request` makes a request with an id of a goal's command; `submit` hands it over and returns the id that its
-    states are reported under. Goals are refused while `ready` is false.
+    `activity` gives what takes requests; goals are refused while there is none.
     """
 
     def __init__(
         self,
         node: LifecycleNode,
-        request: Callable[[Any], Request],
-        submit: Callable[[Request], str],
-        stop: Callable[[str], object],
-        ready: Callable[[], bool],
+        activity: Callable[[], Activity | None],
         result_timeout_s: int,
     ) -> None:
         self._node = node
-        self._request = request
-        self._submit = submit
-        self._stop = stop
-        self._ready = ready
+        self._activity = activity
         self._pending: dict[str, _Pending] = {}
         self._unanswered: dict[str, None] = {}  # requests without an answer, oldest first
         self._server = ActionServer(
@@ -67,7 +60,7 @@ class SegmentAction:
         )
 
     def _accept(self, goal: Any) -> GoalResponse:
-        if not self._ready():
+        if self._activity() is None:
             self._node.get_logger().warning("refused a goal: the node is not active")
             return GoalResponse.REJECT
         if goal.command.action not in _REQUESTS:
@@ -78,22 +71,23 @@ class SegmentAction:
         return GoalResponse.ACCEPT
 
     def _cancel(self, goal: Any) -> CancelResponse:
+        activity = self._activity()
         for request_id, pending in list(self._pending.items()):
-            if pending.goal.goal_id == goal.goal_id:
-                self._stop(request_id)
+            if pending.goal.goal_id == goal.goal_id and activity is not None:
+                activity.worker.stop(request_id)
         return CancelResponse.ACCEPT
 
     async def _execute(self, goal: Any) -> Any:
-        request = self._request(goal.request.command)
+        activity = self._activity()
         pending = _Pending(goal)
-        if goal.is_cancel_requested or not self._ready():
+        if goal.is_cancel_requested or activity is None:
             message = "ended before it began"
-            return self._result(
-                pending, StatusEvent(request.request_id, RequestState.CANCELED, ErrorCode.NONE, message)
-            )
+            named = goal.request.command.request_id
+            return self._result(pending, StatusEvent(named, RequestState.CANCELED, ErrorCode.NONE, message))
+        request = activity.request(goal.request.command)
         mine = self._pending.setdefault(request.request_id, pending) is pending
         try:
-            if self._submit(request) != request.request_id:  # reported under an id of its own
+            if activity.submit(request) != request.request_id:  # reported under an id of its own
                 message = f"request id {request.request_id!r} was used before: send a new one, or none"
                 return self._result(
                     pending,

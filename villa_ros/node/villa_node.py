@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import secrets
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,13 +13,11 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from villa_msgs.msg import Command
-from villa_ros.conversions.events import request_from_message
 from villa_ros.node import parameters
-from villa_ros.node.camera_subscriptions import LOG_PERIOD_S, CameraInputs
+from villa_ros.node.activity import Activity
+from villa_ros.node.camera_subscriptions import LOG_PERIOD_S
 from villa_ros.node.diagnostics import (
     CameraHealth,
     CommandHealth,
@@ -33,22 +28,17 @@ from villa_ros.node.diagnostics import (
 )
 from villa_ros.node.publishers import Outputs
 from villa_ros.node.segment_video_action import SegmentAction
-from villa_ros.pipeline import command_validation
 from villa_ros.pipeline.config import ConfigError
-from villa_ros.pipeline.events import Event, StatusEvent
-from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.pipeline.worker import Worker
+from villa_ros.pipeline.events import Event
 from villa_ros.runtime import parameter_table, qos, ros_process
 from villa_ros.runtime.allocator import keep_large_blocks, reserve
-from villa_ros.runtime.diagnostic_status import status
+from villa_ros.runtime.diagnostic_status import Finding, status
 from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
 from villa_ros.runtime.model_loading import free_memory, limit_threads, load_model
 from villa_ros.runtime.process import use_shared_memory_profile
-from villa_ros.runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-    from villa_ros.pipeline.frame import Frame
 
 ModelFactory = Callable[[str, str], "SegmentationModel"]  # (checkpoint, device) -> model
 
@@ -71,31 +61,19 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._chosen = parameters.Parameters()
         self._configured = False
         self._model: SegmentationModel | None = None
-        self._worker: Worker | None = None
-        self._outputs: Outputs | None = None
-        self._cameras: dict[str, CameraInputs] = {}
+        self._outputs: Outputs | None = None  # while configured
+        self._activity: Activity | None = None  # while active
         self._counts: dict[str, CameraHealth] = {}  # of every camera since configuring
-        self._inputs: list[Any] = []
         self._enabled = True
         self._health = NodeHealth()
         self._model_health = ModelHealth()
         self._commands = CommandHealth()
-        self._rate = TokenBucket()
-        nonce = secrets.token_hex(4)
-        self._new_request_id = (f"{nonce}-r{count}" for count in itertools.count(1))
         self._profile = use_shared_memory_profile()
 
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        self._action = SegmentAction(
-            self,
-            self._request,
-            self._submit,
-            self._stop,
-            lambda: self._worker is not None,
-            self.get_parameter("result_timeout_s").value,
-        )
+        self._action = SegmentAction(self, lambda: self._activity, self.get_parameter("result_timeout_s").value)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
@@ -130,24 +108,32 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and open the inputs. A failure can be retried."""
-        assert self._outputs is not None
         try:
-            if self._model is None:
-                self._load(self._chosen)
-            assert self._model is not None
-            self._worker = Worker(self._model, self._chosen.pipeline_config(), self._emit)
-            self._worker.start()
-            self._outputs.start()
-            self._open_inputs()
+            model = self._load(self._chosen) if self._model is None else self._model
+            self._activity = self._begin(model)
         except Exception as error:  # a checkpoint, a topic name or an override of its quality of service
-            self._halt()
             self._unload_if_idle()
             return self._failed("activate", error)
         self._health.last_error = ""
-        self.get_logger().info(f"listening: {', '.join(camera.health.topic for camera in self._cameras.values())}")
+        self._counts = {camera: inputs.health for camera, inputs in self._activity.cameras.items()}
+        self.get_logger().info(f"listening: {', '.join(health.topic for health in self._counts.values())}")
         return super().on_activate(state)
 
-    def _load(self, chosen: parameters.Parameters) -> None:
+    def _begin(self, model: SegmentationModel) -> Activity:
+        if self._outputs is None:
+            raise RuntimeError("there are no outputs: configure the node first")
+        return Activity(
+            self,
+            model,
+            lambda: self._chosen,
+            self._outputs,
+            self._emit,
+            self._commands,
+            self._counts,
+            enabled=self._enabled,
+        )
+
+    def _load(self, chosen: parameters.Parameters) -> SegmentationModel:
         started_s = time.monotonic()
         self.get_logger().info(f"loading the model on {chosen.device}")
         self._model_health = ModelHealth(chosen.checkpoint or "the one shipped with the package", chosen.device)
@@ -155,6 +141,7 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         reserve()
         self._model_health.loaded_after_s = time.monotonic() - started_s
         self.get_logger().info(f"model ready after {self._model_health.loaded_after_s:.1f} s")
+        return self._model
 
     def _unload(self) -> None:
         if self._model is not None:
@@ -201,19 +188,9 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._release()
 
     def _halt(self) -> None:
-        for entity in self._inputs:
-            self.destroy_subscription(entity)
-        self._inputs.clear()
-        for camera in self._cameras.values():
-            camera.close()
-        self._cameras.clear()
-        if self._worker is not None:
-            self._worker.stop()
-            if not self._worker.close():
-                self.get_logger().warning("a model call is still running; its result will be discarded")
-            self._worker = None
-        if self._outputs is not None:
-            self._outputs.stop()
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
 
     def _release(self) -> None:
         self._configured = False
@@ -237,33 +214,9 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             self._chosen = new
             if self._outputs is not None:
                 self._outputs.overlay = new.overlay
-            if self._worker is not None:
-                self._worker.configure(new.pipeline_config())
+            if self._activity is not None:
+                self._activity.worker.configure(new.pipeline_config())
         return SetParametersResult(successful=True)
-
-    # Inputs
-
-    def _open_inputs(self) -> None:
-        assert self._outputs is not None
-        for camera in self._chosen.cameras:
-            inputs = CameraInputs(
-                self,
-                camera,
-                lambda: self._chosen,
-                self._on_frame,
-                self._outputs.lifted,
-                self._counts.get(camera),
-            )
-            inputs.enabled = self._enabled
-            self._cameras[camera] = inputs
-            self._counts[camera] = inputs.health
-        self._listen(Command, "~/command", self._on_command, qos.commands())
-        self._listen(String, "~/command_text", self._on_command_text, qos.commands())
-
-    def _listen(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
-        self._inputs.append(
-            self.create_subscription(kind, topic, callback, profile, qos_overriding_options=qos.overridable())
-        )
 
     def fault(self, name: str, error: Exception) -> None:
         """Log and count what a callback raised: with its place at first, and no more than a line now and then."""
@@ -271,57 +224,6 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             self.get_logger().error(f"{self._health.last_error}\n{traceback.format_exc()}")
         else:
             self.get_logger().error(self._health.last_error, throttle_duration_sec=LOG_PERIOD_S)
-
-    def _on_frame(self, frame: Frame) -> None:
-        assert self._worker is not None
-        assert self._outputs is not None
-        self._outputs.frame(frame)
-        self._worker.offer(frame)
-
-    def _on_command(self, message: Any) -> None:
-        self._submit(self._request(message))
-
-    def _on_command_text(self, message: Any) -> None:
-        stamp_ns = self.get_clock().now().nanoseconds
-        self._submit(self._completed(Request("", message.data, camera="", stamp_ns=stamp_ns)))
-
-    def _request(self, message: Any) -> Request:
-        return self._completed(request_from_message(message, camera=""))
-
-    def _completed(self, request: Request) -> Request:
-        """Fill in what the command left to the node."""
-        if not request.request_id:
-            # a stop that names nothing means everything
-            action = Action.STOP_ALL if request.action is Action.STOP else request.action
-            request = replace(request, request_id=next(self._new_request_id), action=action)
-        return replace(
-            request,
-            camera=request.camera or self._chosen.cameras[0],
-            timeout_s=request.timeout_s or self._chosen.default_timeout_s,
-        )
-
-    def _submit(self, request: Request) -> str:
-        """Hand a command over; returns the id its states are reported under."""
-        assert self._worker is not None
-        assert self._outputs is not None
-        self._commands.received += 1
-        if not self._enabled:
-            text = "the node is disabled; call ~/set_enabled with true"
-            return self._reject(request, ErrorCode.MODEL_NOT_READY, text)
-        asks = command_validation.meaning(request) in (Action.SEGMENT, Action.FOLLOW_UP)
-        if asks and not self._rate.take(self._chosen.command_rate_hz):
-            text = f"more than {self._chosen.command_rate_hz:g} commands a second: wait, or raise command_rate_hz"
-            return self._reject(request, ErrorCode.BUSY, text)
-        self._outputs.request(request)
-        return self._worker.submit(request)
-
-    def _reject(self, request: Request, code: ErrorCode, message: str) -> str:
-        self._emit(StatusEvent(request.request_id, RequestState.REJECTED, code, message))
-        return request.request_id
-
-    def _stop(self, request_id: str) -> None:
-        if self._worker is not None:
-            self._worker.stop(request_id)
 
     def _emit(self, event: Event) -> None:
         """The pipeline's sink: called from the worker's thread or a callback's."""
@@ -332,23 +234,21 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
     # Services
 
     def _on_stop(self, request: Any, response: Any) -> Any:
-        if self._worker is None:
+        if self._activity is None:
             return _answered(response, False, "not active: nothing runs")
-        ended = self._worker.stop()
+        ended = self._activity.worker.stop()
         return _answered(response, True, f"ended {len(ended)} requests: {', '.join(ended)}")
 
     def _on_reset(self, request: Any, response: Any) -> Any:
-        if self._worker is None:
+        if self._activity is None:
             return _answered(response, False, "not active: there is nothing to reset")
-        self._worker.reset()
+        self._activity.worker.reset()
         return _answered(response, True, "ended every request, forgot conversations and buffered frames")
 
     def _on_set_enabled(self, request: Any, response: Any) -> Any:
         self._enabled = request.data
-        for camera in self._cameras.values():
-            camera.enabled = self._enabled
-        if not self._enabled and self._worker is not None:
-            self._worker.stop()
+        if self._activity is not None:
+            self._activity.enable(self._enabled)
         return _answered(response, True, "enabled" if self._enabled else "disabled: images are ignored")
 
     # Diagnostics
@@ -361,25 +261,30 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             "lifecycle": self._health.report(state, enabled=self._enabled),
             "model": self._model_health.report(),
         }
-        if self._worker is not None and self._outputs is not None:
-            stats = self._worker.stats()
-            limit_hz = self._chosen.min_image_rate_hz
-            for camera, inputs in self._cameras.items():
-                health = inputs.health
-                health.processed(now_s, stats.cameras[camera])
-                publishers = self.count_publishers(health.topic)
-                findings[f"camera {camera}"] = health.report(now_s, publishers, limit_hz, self._profile)
-            for camera, lifted in self._outputs.lifted.cameras.items():
-                topic = self._chosen.of_cameras[camera].depth_topic
-                findings[f"depth {camera}"] = depth_finding(lifted.stats(), topic)
-            findings["commands"] = self._commands.report()
-            failures = self._outputs.flat.failures + self._outputs.lifted.failures
-            findings["worker"] = worker_finding(stats, len(self._worker.active), failures)
+        if self._activity is not None and self._outputs is not None:
+            findings |= self._of_activity(self._activity, self._outputs, now_s)
         node_id = self.get_fully_qualified_name()
         lines = [status(f"{name}: {line}", node_id, finding) for line, finding in findings.items()]
         message = DiagnosticArray(status=lines)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _of_activity(self, activity: Activity, outputs: Outputs, now_s: float) -> dict[str, Finding]:
+        findings = {}
+        stats = activity.worker.stats()
+        for camera, inputs in activity.cameras.items():
+            health = inputs.health
+            health.processed(now_s, stats.cameras[camera])
+            publishers = self.count_publishers(health.topic)
+            findings[f"camera {camera}"] = health.report(
+                now_s, publishers, self._chosen.min_image_rate_hz, self._profile
+            )
+        for camera, lifted in outputs.lifted.cameras.items():
+            findings[f"depth {camera}"] = depth_finding(lifted.stats(), self._chosen.of_cameras[camera].depth_topic)
+        findings["commands"] = self._commands.report()
+        failures = outputs.flat.failures + outputs.lifted.failures
+        findings["worker"] = worker_finding(stats, len(activity.worker.active), failures)
+        return findings
 
 
 def _answered(response: Any, success: bool, message: str) -> Any:
