@@ -68,7 +68,7 @@ bench: $(STAMPS)/package ## speed of the fast pass and time to the first mask on
 	@$(BIN)/villa bench $(BENCH_ARGS)
 
 .PHONY: bench-speech
-bench-speech: $(STAMPS)/package $(STAMPS)/test ## errors, false commands, stops and times of speech in noise (half an hour; needs espeak-ng)
+bench-speech: $(STAMPS)/package $(STAMPS)/test ## errors, false commands, stops and times of speech in noise (half an hour)
 	@$(BIN)/villa bench-speech --misses $(BENCH_ARGS)
 
 .PHONY: soak

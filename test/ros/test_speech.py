@@ -44,7 +44,7 @@ VOICE = synthesis.Voice("en-us", 145)
 @pytest.fixture(scope="module")
 def say():
     if not synthesis.installed():
-        pytest.skip("needs espeak-ng: apt-get install espeak-ng")
+        pytest.skip(f"needs espeak-ng: {synthesis.HOW_TO_INSTALL}")
 
     def spoken(text):
         sound = synthesis.speak(text, VOICE)

@@ -24,7 +24,7 @@ CLEAR = synthesis.Voice("en-us", 150)
 def say():
     """Text -> sound with a pause before and after it."""
     if not synthesis.installed():
-        pytest.skip("needs espeak-ng: apt-get install espeak-ng")
+        pytest.skip(f"needs espeak-ng: {synthesis.HOW_TO_INSTALL}")
 
     def spoken(*texts, voice=CLEAR, pause_s=1.0):
         parts = [silence(pause_s)]

@@ -1,18 +1,16 @@
-"""Where sound comes from: messages of several packages, a recording at its own rate, microphones by name."""
+"""Where sound comes from: messages of several packages, a recording at its own rate."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from villa_ros.speech.audio import RATE_HZ, SoundError, to_pcm16
 from villa_ros.speech.messages import heard_from_live_speech, sound_from_message
-from villa_ros.speech.microphone import Microphone, MicrophoneError
 from villa_ros.speech.playback import Playback
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(1600) / RATE_HZ)).astype(np.float32)
@@ -77,67 +75,3 @@ def test_a_recording_is_played_whole_with_silence_after_it_and_not_faster_than_s
     heard = np.concatenate(pieces)
     assert np.array_equal(heard[: len(TONE)], TONE)
     assert not heard[len(TONE) :].any()
-
-
-class PortAudio(ModuleType):
-    """A sounddevice with two microphones, of which one knows only 48 kHz."""
-
-    PortAudioError = type("PortAudioError", (Exception,), {})
-
-    def __init__(self):
-        super().__init__("sounddevice")
-        self.opened = None
-
-    def query_devices(self, device=None, kind=None):
-        devices = [
-            {"name": "Loudspeaker", "index": 0, "max_input_channels": 0, "default_samplerate": 48_000.0},
-            {"name": "Headset Mono", "index": 1, "max_input_channels": 1, "default_samplerate": 48_000.0},
-            {"name": "Array", "index": 2, "max_input_channels": 4, "default_samplerate": 16_000.0},
-        ]
-        return devices if device is None else devices[device]
-
-    def check_input_settings(self, device, samplerate, **_):
-        if device == 1 and samplerate != 48_000:
-            raise self.PortAudioError("Invalid sample rate")
-
-    def InputStream(self, **settings):  # noqa: N802
-        self.opened = settings
-        return SimpleNamespace(start=lambda: None, close=lambda: None)
-
-
-@pytest.fixture
-def portaudio(monkeypatch):
-    made = PortAudio()
-    monkeypatch.setitem(sys.modules, "sounddevice", made)
-    return made
-
-
-def test_a_microphone_is_found_by_part_of_its_name_and_resampled(portaudio):
-    heard = []
-    Microphone("headset", heard.append)
-    assert (portaudio.opened["device"], portaudio.opened["samplerate"]) == (1, 48_000)
-    portaudio.opened["callback"](np.zeros((1536, 1), np.float32), 1536, None, None)
-    assert len(heard[0]) == 512
-
-
-def test_an_unknown_microphone_is_told_with_those_there_are(portaudio):
-    with pytest.raises(MicrophoneError, match=r"no microphone 'Webcam'; there are: 'Headset Mono', 'Array'"):
-        Microphone("Webcam", lambda sound: None)
-
-
-def test_a_machine_without_portaudio_says_what_to_install(monkeypatch):
-    class Missing:
-        def find_spec(self, name, path=None, target=None):
-            if name == "sounddevice":
-                raise OSError("PortAudio library not found")
-
-    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
-    with pytest.raises(MicrophoneError, match="apt-get install libportaudio2"):
-        Microphone("", lambda sound: None)
-
-
-def test_the_real_portaudio_names_what_it_has():
-    pytest.importorskip("sounddevice", reason="needs the packages of requirements/speech.txt")
-    with pytest.raises(MicrophoneError, match=r"no microphone 'no such device'|apt-get install"):
-        Microphone("no such device", lambda sound: None)

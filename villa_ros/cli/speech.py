@@ -75,7 +75,7 @@ def bench_speech(
     from villa_ros.speech import synthesis
 
     if not synthesis.installed():
-        fail(f"{synthesis.PROGRAM} is not installed, and it speaks the benchmark: apt-get install espeak-ng")
+        fail(f"espeak-ng is not installed, and it speaks the benchmark: {synthesis.HOW_TO_INSTALL}")
     with expected(synthesis.SynthesisError, OSError), _speech_errors():
         from villa_ros.bench import speech
         from villa_ros.speech.bench_phrases import VOICES

@@ -103,7 +103,7 @@ class SpeechNode(GuardedCallbacks):
         self._worker = SpeechWorker(ear, Listener(recogniser, self._dialogue), self._told, self._failed)
         self.create_service(SetBool, messages.TALK, self._on_talk)
         if chosen.source == "microphone":
-            self._source = Microphone(chosen.device, self._heard_now)
+            self._source = Microphone(chosen.device, self._heard_now, self._failed)
         elif chosen.source == "wav":
             self._source = Playback(read_wav(Path(chosen.wav)), self._heard_now, chosen.wav_delay_s)
         else:

@@ -451,7 +451,7 @@ def test_what_is_said_is_understood_by_the_robots_own_recogniser() -> None:
     from villa_ros.speech import synthesis
 
     if not synthesis.installed():
-        pytest.skip("needs espeak-ng: apt-get install espeak-ng")
+        pytest.skip(f"needs espeak-ng: {synthesis.HOW_TO_INSTALL}")
     found = find_recognition()
     assert found.recognise is not None, found.why
     sound = synthesis.speak("Track the red mug.", synthesis.Voice("en-us", 150))
