@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="scenes need MuJoCo")
+pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its RenderError
 
 from rendering import SMALL, needs_rendering
 
@@ -162,6 +162,32 @@ def test_a_library_without_a_display_is_named_in_the_error(tmp_path: Path) -> No
     assert ended.returncode != 0
     assert "RenderError: no off-screen OpenGL with MUJOCO_GL=disabled" in ended.stderr
     assert "libosmesa6" in ended.stderr
+
+
+def test_a_machine_without_windows_or_off_screen_opengl_says_so_every_time() -> None:
+    """MuJoCo opens windows where no other library is named, and crashes when it has tried twice without a display."""
+    program = """
+from villa.data.scenes.render import RenderError, mujoco, open_renderer
+for _ in range(2):
+    try:
+        open_renderer(mujoco.MjSpec().compile(), 32, 32)
+    except RenderError as error:
+        print(error)
+"""
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "PYOPENGL_PLATFORM")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, "MUJOCO_GL": "glfw"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    first, second = ended.stdout.splitlines()
+    assert first == second
+    assert "no off-screen OpenGL with MUJOCO_GL=glfw" in first
+    assert "apt-get install libosmesa6" in first
 
 
 def test_missing_assets_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

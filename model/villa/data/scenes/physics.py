@@ -6,7 +6,7 @@ import os
 
 __all__ = ["RenderError", "mujoco"]
 
-INSTALL = "install libosmesa6 and set MUJOCO_GL=osmesa, or set MUJOCO_GL=egl where a driver with EGL is installed"
+INSTALL = "apt-get install libosmesa6 and set MUJOCO_GL=osmesa, or MUJOCO_GL=egl where a driver with EGL is installed"
 
 
 class RenderError(RuntimeError):

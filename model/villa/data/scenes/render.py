@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,11 +38,30 @@ def open_renderer(model: Any, height: int, width: int) -> Any:
     Raises:
         RenderError: no OpenGL library for the back end that MUJOCO_GL names.
     """
+    backend = os.environ.get("MUJOCO_GL", "(unset)")
+    if why := _no_window():
+        raise RenderError(f"no off-screen OpenGL with MUJOCO_GL={backend} ({why}): {INSTALL}")
     try:
         return mujoco.Renderer(model, height, width)
     except (ImportError, AttributeError, RuntimeError, mujoco.FatalError) as error:
-        backend = os.environ.get("MUJOCO_GL", "(unset)")
         raise RenderError(f"no off-screen OpenGL with MUJOCO_GL={backend} ({error}): {INSTALL}") from error
+
+
+def _no_window() -> str:
+    """Why GLFW opens no window here, where MuJoCo draws into one; empty where it does, or draws elsewhere.
+
+    MuJoCo does not look whether it got a window. It fails when it first draws without one, and crashes the second time.
+    """
+    context = getattr(mujoco, "GLContext", None)
+    if context is None or context.__module__ != "mujoco.glfw":
+        return ""
+    import glfw
+
+    with warnings.catch_warnings(record=True) as told:  # how GLFW tells of its errors
+        warnings.simplefilter("always")
+        if glfw.init():
+            return ""
+    return "; ".join(str(one.message) for one in told) or "GLFW finds no display"
 
 
 def _owners(scene: Scene) -> NDArray[np.uint8]:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco")
-
-import mujoco
+pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its RenderError
 
 from villa.data.scenes import open_objects
 from villa.data.scenes.open_objects import (
@@ -24,6 +22,7 @@ from villa.data.scenes.open_objects import (
     walled,
     wrapped,
 )
+from villa.data.scenes.physics import mujoco
 from villa.data.scenes.sample_art import sample_models
 
 _MISSING = [name for name in ("robosuite", "metaworld") if importlib.util.find_spec(name) is None]

@@ -131,7 +131,7 @@ def test_commands_come_every_three_and_a_half_seconds_after_a_lead() -> None:
 
 
 def test_the_bag_asks_what_the_scene_lists() -> None:
-    pytest.importorskip("mujoco")
+    pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its RenderError
     from villa.data.scenes.sample import REQUESTS
 
     assert [(one.request_id, one.text) for one in commands()] == [(one.request_id, one.text) for one in REQUESTS]
@@ -217,15 +217,15 @@ def test_masks_lie_on_the_objects_of_the_picture(name: str, dominant: int) -> No
 @pytest.mark.render
 def test_the_picture_can_be_drawn_again() -> None:
     """The scene in the tree is the one that was recorded, within what another OpenGL library may change."""
-    for package in ("mujoco", "robosuite", "metaworld"):
+    pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its RenderError
+    for package in ("robosuite", "metaworld"):
         _needs(package)
-    from villa.data.scenes.render import RenderError
+    from rendering import needs_rendering
+
     from villa.data.scenes.sample import render_sample
 
-    try:
-        drawn = next(iter(render_sample(last=0)))
-    except RenderError as error:
-        pytest.skip(str(error))
+    needs_rendering()
+    drawn = next(iter(render_sample(last=0)))
     recorded = frames()[0].rgb().astype(np.float64)
     assert np.abs(drawn.rgb - recorded).mean() < 3.0
     everything = truth()[""].tracklets

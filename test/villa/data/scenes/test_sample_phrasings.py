@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco")
+pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its RenderError
 
 from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts, View
 from villa.data.language.requests import sample_requests
