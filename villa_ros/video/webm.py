@@ -23,6 +23,11 @@ from villa_ros.video.overlay_video import Caption, PictureError, Rgb, draw_run, 
 
 SUFFIX = ".webm"
 MAX_WIDTH_PX = 640
+# The kind of file in the first bytes of what OpenCV writes (EBML: element DocType, its length, its text), and the same
+# for browsers, as long as before: an empty element (Void) takes up the rest.
+_MATROSKA = b"\x42\x82\x88matroska"
+_WEBM = b"\x42\x82\x84webm" + b"\xec\x82\x00\x00"
+_HEADER_BYTES = 64
 _RATES = (1.0, 60.0)  # frames/s; a recording with a long pause in it would play at next to none
 _SCHEMA = 1
 
@@ -39,6 +44,9 @@ class WebVideo:
 class WebVideoWriter:
     """Writes one WebM file frame by frame, at most `MAX_WIDTH_PX` wide; a context manager.
 
+    The file is there once it is complete. Until then it is Matroska, of which WebM is a part: OpenCV writes VP8 to
+    both, but for WebM, which has names of codecs in place of tags, it prints to stderr that the tag is not supported.
+
     Raises:
         PictureError: OpenCV cannot write here.
     """
@@ -47,6 +55,7 @@ class WebVideoWriter:
         if file.suffix != SUFFIX:
             raise PictureError(f"{file} ends with {file.suffix!r}; a video for browsers has to end with {SUFFIX}")
         self.file = file
+        self._unfinished = file.with_name(f"{file.name}.unfinished.mkv")
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -58,8 +67,14 @@ class WebVideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.release()
+        if self._writer is None:
+            return
+        self._writer.release()
+        if error is not None:
+            self._unfinished.unlink(missing_ok=True)
+            return
+        _become_webm(self._unfinished)
+        self._unfinished.replace(self.file)
 
     def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption) -> None:
         """Draw one frame [H, W, 3]."""
@@ -74,8 +89,7 @@ class WebVideoWriter:
 
     def _opened(self, picture: Rgb) -> cv2.VideoWriter:
         self._size = (picture.shape[0], picture.shape[1])
-        # OpenCV says on stderr that WebM has no tag for VP8: it has names instead of tags, and all is well.
-        writer = cv2.VideoWriter(str(self.file), cv2.VideoWriter.fourcc(*"VP80"), self._fps, self._size[::-1])
+        writer = cv2.VideoWriter(str(self._unfinished), cv2.VideoWriter.fourcc(*"VP80"), self._fps, self._size[::-1])
         if not writer.isOpened():
             raise PictureError(
                 f"OpenCV cannot write {self.file} (VP8, {self._size[1]}x{self._size[0]} px, {self._fps:g} fps); "
@@ -107,6 +121,20 @@ def write_web_video(
     values = {"schema": _SCHEMA, "fps": fps, "stamps_ns": stamps}
     _stamps_file(file).write_text(json.dumps(values), "utf-8")
     return WebVideo(file, fps, tuple(stamps))
+
+
+def _become_webm(file: Path) -> None:
+    """Say in a file of Matroska with VP8 that it is WebM.
+
+    Raises:
+        PictureError: it is no such file.
+    """
+    with file.open("r+b") as written:
+        at = written.read(_HEADER_BYTES).find(_MATROSKA)
+        if at < 0:
+            raise PictureError(f"OpenCV did not write Matroska to {file}; is the disk full?")
+        written.seek(at)
+        written.write(_WEBM)
 
 
 def read_web_video(file: Path) -> WebVideo:
