@@ -35,10 +35,10 @@ def test_texts_are_spelled_as_they_are_said():
 
 
 def test_weights_that_are_missing_or_others_are_named(tmp_path):
-    with pytest.raises(LetterModelError, match="letter_training"):
+    with pytest.raises(LetterModelError, match="ctc_training"):
         LetterModel(tmp_path / "absent.safetensors")
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(LetterModelError, match="letter_training"):
+    with pytest.raises(LetterModelError, match="ctc_training"):
         LetterModel(tmp_path / "other.safetensors")
 
 

@@ -2,7 +2,7 @@
 
 It is no recogniser of its own. It tells which of some given texts fits the sound best (`score`), at a thousandth of the
 cost of Whisper, in noise, and on speech that is still going on. It is trained on synthetic speech only
-(`letter_training`), so Whisper keeps the last word (docs/speech.md).
+(`ctc_training`), so Whisper keeps the last word (docs/speech.md).
 
 Connectionist temporal classification: Graves et al., 2006.
 """

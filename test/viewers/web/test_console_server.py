@@ -101,8 +101,14 @@ def closed_with(link: ClientConnection) -> tuple[int, str]:
 
 
 def get(url: str, host: str = "", **options: Any) -> Any:
+    """The answer, closed."""
     request = urllib.request.Request(url, headers={"Host": host} if host else {})
-    return urllib.request.urlopen(request, timeout=PATIENCE_S, **options)
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S, **options) as answer:
+            return answer
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        raise
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,10 +112,12 @@ def start_viewer(port: int = PORT, memory_limit: str = MEMORY_LIMIT, save_to: Pa
         while not answers("127.0.0.1", port):
             if process.poll() is not None or time.monotonic() > deadline_s:
                 process.kill()
+                process.wait()
                 said.seek(0)
                 told = " ".join(said.read().decode("utf-8", "replace").split())[-_TOLD_CHARS:]
                 raise RerunError(f"the Rerun viewer did not open ({told or 'it said nothing'}); {_INSTEAD}")
             time.sleep(_LOOK_S)
+    threading.Thread(target=process.wait, daemon=True).start()  # one that is closed before us is reaped at once
     return process.pid
 
 
