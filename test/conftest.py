@@ -84,6 +84,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     import villa_ros.cli.bench
     import villa_ros.cli.evaluate
     import villa_ros.cli.main
+    import villa_ros.cli.replay
 
     asked: list[tuple[str, str]] = []
 
@@ -91,7 +92,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         asked.append((checkpoint, device))
         return BlobModel()
 
-    for module in (villa_ros.cli.main, villa_ros.cli.bench, villa_ros.cli.evaluate):
+    for module in (villa_ros.cli.main, villa_ros.cli.bench, villa_ros.cli.evaluate, villa_ros.cli.replay):
         monkeypatch.setattr(module, "open_model", load)
     return asked
 

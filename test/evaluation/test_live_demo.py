@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes import BlobModel
+from replays import repeated
 from small_bags import COMPRESSED_TOPIC, jpeg, moving_red, painted, stamp, tracklets, write_bag
 
 from villa.masks import encode
@@ -16,7 +17,6 @@ from villa_ros.bags.run import read_run
 from villa_ros.conversions.events import nanoseconds
 from villa_ros.evaluation.demo import demo
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.replay.bag_replay import replay_like
 from villa_ros.replay.live_graph import LiveError, have_ros
 
 FAKE_NODE = Path(__file__).resolve().parents[1] / "support" / "fake_node.py"
@@ -74,7 +74,7 @@ def test_a_live_run_is_measured_and_its_journal_repeats_it(truth_bag: Path, tmp_
     assert {timed.value.header.stamp_ns for timed in run.tracks} <= played, "never re-stamped"
     assert [timed.value.text for timed in run.commands.values()] == ["the red box", "a banana"]
 
-    _, comparison = replay_like(truth_bag, done.bag, BlobModel(), tmp_path / "like", pictures=False)
+    _, comparison = repeated(truth_bag, done.bag, BlobModel(), tmp_path / "like", pictures=False)
     assert comparison.same, comparison.verdict()
     assert comparison.frames == len(run.tracks)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from replays import repeated
 
 from villa_ros.bags.run import read_run
 from villa_ros.evaluation.demo import demo
-from villa_ros.replay.bag_replay import replay_like
 from villa_ros.replay.live_graph import have_ros
 from villa_ros.runtime.model_loading import load_model
 from villa_ros.runtime.package_share import share_path
@@ -31,7 +31,7 @@ def test_the_sample_is_answered_live_and_the_run_repeats_offline(tmp_path: Path)
     assert [row.text for row in report.rows if not row.answer] == [], "each request gets an answer"
     assert max(row.scores.jf for row in report.present if row.scores) > OVERLAP
     run = read_run(done.bag)
-    _, comparison = replay_like(sample, done.bag, load_model("", "cpu"), tmp_path / "like", pictures=False)
+    _, comparison = repeated(sample, done.bag, load_model("", "cpu"), tmp_path / "like", pictures=False)
     assert comparison.same, comparison.verdict()
     assert comparison.frames == len(run.tracks)
     assert comparison.frames

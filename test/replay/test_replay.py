@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import pytest
 from fakes import BlobModel
+from replays import commands_of, repeated, replayed
 from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, stamp, write_bag
+from typer.testing import CliRunner
 
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import Run, Timed, read_run
 from villa_ros.bags.writer import BagWriter, EventBag
+from villa_ros.cli.main import app
 from villa_ros.conversions.events import journal_line
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent, TrackState
 from villa_ros.pipeline.request import Action, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.replay.bag_replay import recorded_requests, replay, replay_like, timed_requests
+from villa_ros.replay.bag_replay import TimedTexts
 from villa_ros.replay.journal_replay import check_journal
 from villa_ros.replay.track_comparison import compare, mask_iou
+from villa_ros.video.overlay_video import PictureError
 
 
 def rle_of(run: Run) -> list[tuple[Any, ...]]:
@@ -37,8 +41,8 @@ def rle_of(run: Run) -> list[tuple[Any, ...]]:
 
 
 def offline(bag: Path, folder: Path, requests: list[Request] | None = None, **options: Any) -> Run:
-    given = recorded_requests(bag) if requests is None else requests
-    return replay(bag, given, BlobModel(), folder, pictures=False, **options).run
+    given = commands_of(bag) if requests is None else requests
+    return replayed(bag, given, BlobModel(), folder, pictures=False, **options).run
 
 
 def test_two_replays_give_the_same_run_lengths_and_ids(bag: Path, tmp_path: Path) -> None:
@@ -112,26 +116,28 @@ def test_what_is_not_there_is_answered_without_a_mask(tmp_path: Path) -> None:
 
 
 def test_requests_of_the_command_line_are_timed_from_the_first_frame(bag: Path) -> None:
-    one, two = timed_requests(bag, ["the red box", "the blue box"], [0.5, 99.0])
-    assert (one.stamp_ns, two.stamp_ns) == (stamp(5), stamp(19))
-    assert one.request_id != two.request_id
+    asked = TimedTexts(["the red box", "the blue box"], [0.5, 99.0])
+    run = replayed(bag, asked, BlobModel(), bag.parent / "out").run
+    assert [timed.value.stamp_ns for timed in run.commands.values()] == [stamp(5), stamp(990)]
+    # what is asked after the last frame is answered on it
+    assert run.answers["request-2"].value.header.stamp_ns == stamp(19)
 
 
 def test_a_bag_without_commands_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="--command TEXT"):
-        recorded_requests(write_bag(tmp_path / "bag", frames=2))
-    assert recorded_requests(tmp_path / "bag", needed=False) == []
+        commands_of(write_bag(tmp_path / "bag", frames=2))
+    assert commands_of(tmp_path / "bag", needed=False) == []
 
 
 def test_a_bag_whose_images_are_all_bad_names_the_reason(tmp_path: Path) -> None:
     broken = [("/camera/image", stamp(index), jpeg(index, painted(), cut=300)) for index in range(3)]
     path = write_bag(tmp_path / "bag", frames=0, extra=broken)
     with pytest.raises(BagError, match=r"no usable frame: 3 x truncated"):
-        replay(path, [Request("a", "the red box")], BlobModel(), tmp_path / "out")
+        replayed(path, [Request("a", "the red box")], BlobModel(), tmp_path / "out")
 
 
 def test_overlay_video_and_contact_sheet_show_the_masks(bag: Path, tmp_path: Path) -> None:
-    done = replay(bag, recorded_requests(bag), BlobModel(), tmp_path / "out")
+    done = replayed(bag, commands_of(bag), BlobModel(), tmp_path / "out")
     video = cv2.VideoCapture(str(done.overlay))
     pictures = []
     while (read := video.read())[0]:
@@ -195,7 +201,7 @@ def test_repeating_a_live_runs_journal_gives_its_tracks_again(tmp_path: Path) ->
     run = live_run(bag, tmp_path / "run", BlobModel(sleep_s=0.003), act)
     recorded = read_run(run)
     assert any(len(timed.value.instances) == 2 for timed in recorded.tracks), "the run tracked both boxes"
-    done, comparison = replay_like(bag, run, BlobModel(), tmp_path / "like", pictures=False)
+    done, comparison = repeated(bag, run, BlobModel(), tmp_path / "like", pictures=False)
     assert comparison.same, comparison.verdict()
     assert comparison.frames == len(recorded.tracks)
     assert {timed.value.instances[0].track_id.split("-")[0] for timed in done.run.tracks} == {"replay"}
@@ -211,9 +217,9 @@ def test_a_run_is_repeated_under_the_settings_that_it_had(tmp_path: Path) -> Non
     settings = PipelineConfig(policy="queue", confirm_frames=4, clip_duration_s=0.5)
     run = live_run(bag, tmp_path / "run", BlobModel(), act, settings)
     assert max(len(timed.value.instances) for timed in read_run(run).tracks) == 2, "both requests are tracked"
-    _, comparison = replay_like(bag, run, BlobModel(), tmp_path / "like", pictures=False)
+    _, comparison = repeated(bag, run, BlobModel(), tmp_path / "like", pictures=False)
     assert comparison.same, comparison.verdict()
-    _, comparison = replay_like(bag, run, BlobModel(), tmp_path / "other", config=PipelineConfig(), pictures=False)
+    _, comparison = repeated(bag, run, BlobModel(), tmp_path / "other", config=PipelineConfig(), pictures=False)
     assert not comparison.same
 
 
@@ -227,7 +233,7 @@ def test_a_model_that_answers_otherwise_is_found_out(tmp_path: Path) -> None:
         def encode(self, rgb: Any) -> Any:
             return np.roll(super().encode(rgb), 2, axis=1)
 
-    _, comparison = replay_like(bag, run, Shifted(), tmp_path / "like", pictures=False)
+    _, comparison = repeated(bag, run, Shifted(), tmp_path / "like", pictures=False)
     assert not comparison.same
     assert "mask IoU" in comparison.verdict()
 
@@ -238,7 +244,7 @@ def test_another_bag_than_the_one_played_is_refused(bag: Path, tmp_path: Path) -
         played, tmp_path / "run", BlobModel(), lambda w, i: w.submit(Request("r", "the red box")) if i == 5 else None
     )
     with pytest.raises(BagError, match="give the bag that was played"):
-        replay_like(bag, run, BlobModel(), tmp_path / "like", pictures=False)
+        repeated(bag, run, BlobModel(), tmp_path / "like", pictures=False)
 
 
 def journal_of(path: Path, indices: list[int]) -> Path:
@@ -272,7 +278,7 @@ def test_a_request_that_only_the_command_topic_holds_is_found_there(bag: Path, t
             forgetful.event(entry, stamp(0))
         for timed in stripped.tracks:
             events.event(timed.value, timed.log_ns)
-    _, comparison = replay_like(bag, rewritten, BlobModel(), tmp_path / "like", pictures=False)
+    _, comparison = repeated(bag, rewritten, BlobModel(), tmp_path / "like", pictures=False)
     assert comparison.same, comparison.verdict()
 
 
@@ -333,7 +339,7 @@ def test_the_output_is_replaced_only_when_it_is_complete(bag: Path, tmp_path: Pa
     before = (tmp_path / "out" / "run" / "run.mcap").read_bytes()
     broken = write_bag(tmp_path / "none", frames=0, extra=[("/camera/image", stamp(0), jpeg(0, painted(), cut=300))])
     with pytest.raises(BagError):
-        replay(broken, [], BlobModel(), tmp_path / "out")
+        replayed(broken, [], BlobModel(), tmp_path / "out")
     assert (tmp_path / "out" / "run" / "run.mcap").read_bytes() == before
     assert not list((tmp_path / "out").glob("*.part"))
 
@@ -342,3 +348,65 @@ def test_runs_keep_when_things_were_recorded(bag: Path, tmp_path: Path) -> None:
     run = offline(bag, tmp_path / "out")
     assert all(isinstance(timed, Timed) and timed.log_ns == timed.value.header.stamp_ns for timed in run.tracks)
     assert moving_red(3)["red"][0] == 5
+
+
+def test_a_bag_is_opened_once_and_read_once_whatever_is_written_of_it(
+    bag: Path, tmp_path: Path, fake_model: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Overlay, labels and a Rerun recording watch one pass; and the run's bag is not read back."""
+    pytest.importorskip("rerun_bindings", reason="needs Rerun (pip: villa-ros[rerun])")
+    opened: list[Path] = []
+    images = 0
+    enter, raw = Bag.__enter__, Bag.raw
+
+    def entered(self: Bag) -> Bag:
+        opened.append(self.path)
+        return enter(self)
+
+    def counted(self: Bag, topics: Sequence[str] = (), span_ns: tuple[int, int] | None = None) -> Iterator[Any]:
+        nonlocal images
+        for topic, *rest in raw(self, topics, span_ns):
+            images += topic == IMAGE_TOPIC
+            yield (topic, *rest)
+
+    monkeypatch.setattr(Bag, "__enter__", entered)
+    monkeypatch.setattr(Bag, "raw", counted)
+    out, labels = tmp_path / "out", tmp_path / "labels"
+    done = CliRunner().invoke(
+        app, ["replay", str(bag), "--commands-from-bag", "--rerun", "--draft-labels", str(labels), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert opened == [bag]
+    assert images == 20
+    assert {path.name for path in out.iterdir()} == {"run", "overlay.mp4", "contact_sheet.png", "run.rrd"}
+    assert len(list((labels / "JPEGImages").iterdir())) == 20
+
+
+def test_the_run_in_memory_is_the_run_in_the_bag(bag: Path, tmp_path: Path) -> None:
+    done = replayed(bag, commands_of(bag), BlobModel(), tmp_path / "out", pictures=False)
+    read = read_run(done.bag)
+    assert compare([t.value for t in done.run.tracks], [t.value for t in read.tracks]).same
+    assert [t.log_ns for t in done.run.tracks] == [t.log_ns for t in read.tracks]
+    assert dict(done.run.statuses) == dict(read.statuses)
+    assert list(done.run.answers) == list(read.answers)
+    assert [entry for entry, _ in done.run.journal] == [entry for entry, _ in read.journal]
+    assert [one and one.text for _, one in done.run.journal] == [one and one.text for _, one in read.journal]
+    assert done.run.arrivals == read.arrivals
+    assert list(done.run.commands) == list(read.commands)
+    mine, theirs = done.run.tracklets["red"].value, read.tracklets["red"].value
+    assert {stamp_ns: [mask.area for mask in masks] for stamp_ns, masks in mine.items()} == {
+        stamp_ns: [mask.area for mask in masks] for stamp_ns, masks in theirs.items()
+    }
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_run(bag: Path, tmp_path: Path) -> None:
+    class Failing:
+        beside: ClassVar[dict[str, Any]] = {}
+
+        def observe(self, settled: Any, run: Any) -> None:
+            raise PictureError("no room on the disk")
+
+    with pytest.raises(PictureError, match="no room on the disk"):
+        replayed(bag, commands_of(bag), BlobModel(), tmp_path / "out", observers=[Failing()])
+    assert len(read_run(tmp_path / "out" / "run").tracks) > 10
+    assert (tmp_path / "out" / "overlay.mp4").exists()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from command_script import EXPECTED, SCRIPT, Told, told_of
 from fakes import BlobModel
+from replays import replayed
 from ros_graph import PATIENCE_S
 from small_bags import stamp, write_bag
 from std_msgs.msg import String
@@ -23,7 +24,6 @@ from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.replay.bag_replay import replay
 from villa_ros.replay.virtual_clock import Pace, PacedModel, VirtualClock, drive_live
 from villa_ros.viewers.node_state import Heard
 from villa_ros.viewers.picture import Picture
@@ -79,7 +79,7 @@ def _at_least(told: Callable[[], list[Told]], count: int) -> bool:
 
 
 def test_a_replay_of_every_frame_says_the_same(script_bag: Path, tmp_path: Path) -> None:
-    done = replay(script_bag, requests(), BlobModel(), tmp_path / "out", pictures=False)
+    done = replayed(script_bag, requests(), BlobModel(), tmp_path / "out", pictures=False)
     timed = [entry for statuses in done.run.statuses.values() for entry in statuses]
     found = {told_of(entry.value) for entry in timed}
     assert found == set(EXPECTED)

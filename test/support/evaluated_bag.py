@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from fakes import HEIGHT, WIDTH, BlobModel, painted
+from replays import replayed
 from small_bags import IMAGE_TOPIC, moving_red, stamp, write_bag
 
 from villa.masks import RleMask, encode
@@ -16,11 +17,10 @@ from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import Run
 from villa_ros.evaluation.ground_truth import RequestTruth
 from villa_ros.evaluation.report.html import Pictures, write_report
+from villa_ros.evaluation.report.web_videos import write_web_video
 from villa_ros.evaluation.request_scores import score_request
 from villa_ros.evaluation.results import Asked, BagResult, Fault, ScenarioResult, Timing, Verdict
 from villa_ros.pipeline.request import Request
-from villa_ros.replay.bag_replay import replay
-from villa_ros.video.webm import write_web_video
 
 FRAMES = 40
 PERIOD_S = 0.1
@@ -89,7 +89,7 @@ class Evaluated:
 def evaluate_small_bag(folder: Path) -> Evaluated:
     """A recording that was run with the fake model and scored, and one that cannot be read."""
     bag = write_bag(folder / "source", FRAMES)
-    done = replay(bag, _requests(), BlobModel(), folder / "table top", pictures=False)
+    done = replayed(bag, _requests(), BlobModel(), folder / "table top", pictures=False)
     with Bag(bag) as source:
         write_web_video(source, IMAGE_TOPIC, "camera", done.run, folder / "table top" / "camera.webm")
     read = BagResult(

@@ -18,7 +18,7 @@ def _sheet(folder: Path, requests: int, frames: int) -> np.ndarray:
         for number in range(requests):
             for _ in range(frames):
                 picture = np.full((_HEIGHT, _WIDTH, 3), 20 * number, np.uint8)
-                writer.add(picture, (), Caption(f"request {number}", f"answer {number}"))
+                writer.add(picture, (), Caption(f"request {number}", f"answer {number}"), number)
     sheet = cv2.imread(str(writer.sheet))
     assert sheet is not None
     return sheet

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,10 +197,12 @@ class Bag:
         camera: str,
         on_bad: Callable[[int, BadImage], None] | None = None,
         span_ns: tuple[int, int] | None = None,
+        beside: Mapping[str, Callable[[Any], None]] | None = None,
     ) -> Iterator[Frame]:
-        """The frames of an image topic in the order of their stamps; see `raw` for `span_ns`.
+        """The usable images of an image topic in the order of their stamps; see `raw` for `span_ns`.
 
-        A bad image is left out, counted in `bad_images` and told to `on_bad` together with its log time.
+        A bad image is left out, counted in `bad_images` and told to `on_bad` together with its log time. Messages of
+        the topics in `beside` are handed over as they are met, in the same reading.
 
         Raises:
             BagError: the file is damaged, or not an image topic.
@@ -210,7 +212,11 @@ class Bag:
             raise BagError(f"topic {topic} is {kind or 'not in the bag'}; wanted {IMAGE} or {COMPRESSED_IMAGE}")
         read = frame_from_image if kind == IMAGE else frame_from_compressed
         waiting: list[tuple[int, int, Frame]] = []
-        for index, recorded in enumerate(self.messages([topic], span_ns)):
+        for index, recorded in enumerate(self.messages([topic, *(beside or ())], span_ns)):
+            if recorded.topic != topic:
+                assert beside is not None
+                beside[recorded.topic](recorded.message)
+                continue
             try:
                 frame = read(recorded.message, camera, recorded.log_ns)
             except BadImage as bad:

@@ -17,10 +17,7 @@ from villa_ros.conversions.events import (
     request_from_message,
     tracks_from_message,
 )
-from villa_ros.pipeline.events import (
-    JournalEvent,
-    StatusEvent,
-)
+from villa_ros.pipeline.events import AnswerEvent, Event, JournalEvent, StatusEvent, TrackletsEvent, TracksEvent
 from villa_ros.pipeline.request import Action, ErrorCode, RequestState
 
 if TYPE_CHECKING:
@@ -50,6 +47,23 @@ class Run:
     tracklets: dict[str, Timed] = field(default_factory=dict)  # request_id -> its MasksAt
     journal: list[tuple[JournalEvent, Request | None]] = field(default_factory=list)
     arrivals: dict[tuple[str, int], int] = field(default_factory=dict)  # camera, stamp -> when it was taken in, log ns
+
+    def take(self, value: Event | Request, log_ns: int, carried: Request | None = None) -> None:
+        """Add an event or a command in the order of recording; `carried`: the request that a journal entry holds."""
+        if isinstance(value, TracksEvent):
+            self.tracks.append(Timed(log_ns, value))
+        elif isinstance(value, TrackletsEvent):
+            self.tracklets[value.request_id] = Timed(log_ns, masks_of(value))
+        elif isinstance(value, AnswerEvent):
+            self.answers[value.request_id] = Timed(log_ns, value)
+        elif isinstance(value, StatusEvent):
+            self.statuses[value.request_id].append(Timed(log_ns, value))
+        elif isinstance(value, JournalEvent):
+            self.journal.append((value, carried))
+            if value.op == "ingest":
+                self.arrivals.setdefault((value.camera, value.stamp_ns), log_ns)
+        elif value.action in (Action.SEGMENT, Action.FOLLOW_UP):  # a stop bears the name of what it ends
+            self.commands[value.request_id] = Timed(log_ns, value)
 
     def tracks_of(self, request_id: str) -> list[Timed]:
         """The tracks events in which this request has an instance."""
@@ -87,28 +101,29 @@ def read_run(path: Path) -> Run:
 def _take(run: Run, message: Any, log_ns: int) -> None:
     kind = message.__msgtype__.rpartition("/")[2]
     if kind == "TrackedInstanceArray":
-        run.tracks.append(Timed(log_ns, tracks_from_message(message)))
+        run.take(tracks_from_message(message), log_ns)
     elif kind == "TrackletArray":
         run.tracklets[message.request_id] = Timed(log_ns, masks_at(message))
     elif kind == "Answer":
-        run.answers[message.request_id] = Timed(log_ns, answer_from_message(message))
+        run.take(answer_from_message(message), log_ns)
     elif kind == "RequestStatus":
-        status = StatusEvent(
-            message.request_id,
-            RequestState(message.state),
-            ErrorCode(message.error_code),
-            message.message,
-        )
-        run.statuses[message.request_id].append(Timed(log_ns, status))
+        state, code = RequestState(message.state), ErrorCode(message.error_code)
+        run.take(StatusEvent(message.request_id, state, code, message.message), log_ns)
     elif kind == "Command":
-        request = request_from_message(message)
-        if request.action in (Action.SEGMENT, Action.FOLLOW_UP):  # a stop bears the name of what it ends
-            run.commands[request.request_id] = Timed(log_ns, request)
+        run.take(request_from_message(message), log_ns)
     else:
         entry, carried = parse_journal_line(message.data)
-        run.journal.append((entry, carried))
-        if entry.op == "ingest":
-            run.arrivals.setdefault((entry.camera, entry.stamp_ns), log_ns)
+        run.take(entry, log_ns, carried)
+
+
+def masks_of(event: TrackletsEvent) -> dict[int, list[RleMask]]:
+    """The masks of every frame of a clip, by stamp in ns."""
+    stamps = [header.stamp_ns for header in event.headers]
+    found: dict[int, list[RleMask]] = {stamp: [] for stamp in stamps}
+    for tracklet in event.tracklets:
+        for index, mask in zip(tracklet.frame_index, tracklet.masks, strict=True):
+            found[stamps[index]].append(mask)
+    return found
 
 
 def masks_at(message: Any) -> dict[int, list[RleMask]]:

@@ -14,6 +14,7 @@ from villa_ros.cli.terminal import expected, need_ros, out, usage
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
     from villa_ros.pipeline.request import Request
+    from villa_ros.replay.bag_replay import TimedTexts
     from villa_ros.viewers.web.server import Opened
 
 NodeName = Annotated[str, typer.Option(help="Name of the node, with its namespace.")]
@@ -101,7 +102,7 @@ def camera_topics(entries: Sequence[str]) -> dict[str, str]:
 
 def console_on_replay(
     bag: Path,
-    requests: Sequence[Request],
+    requests: Sequence[Request] | TimedTexts,
     model: SegmentationModel,
     *,
     camera_topic: str | None = None,

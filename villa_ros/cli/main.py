@@ -13,14 +13,25 @@ from rich.markup import escape
 
 from villa_ros.cli.bench import bench, overhead, soak
 from villa_ros.cli.console import console as open_console
-from villa_ros.cli.console import console_on_replay
 from villa_ros.cli.evaluate import compare, evaluate
 from villa_ros.cli.models import download
 from villa_ros.cli.models import show as show_config
+from villa_ros.cli.replay import replay
 from villa_ros.cli.rerun import rerun as show_in_rerun
-from villa_ros.cli.rerun import rerun_recording
 from villa_ros.cli.speech import bench_speech, speech
-from villa_ros.cli.terminal import expected, fail, need_ros, open_model, out, playing_bar, tracked, usage
+from villa_ros.cli.terminal import (
+    Checkpoint,
+    Device,
+    Threads,
+    expected,
+    fail,
+    need_ros,
+    open_model,
+    out,
+    paths,
+    playing_bar,
+    tracked,
+)
 from villa_ros.cli.training import average, data_app, train
 from villa_ros.cli.tuning import convert, tune
 
@@ -31,15 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Checkpoint = Annotated[
-    str, typer.Option(metavar="PATH", help="Model file or folder; empty: the one that ships with villa_ros.")
-]
-Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
-Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation; 0: torch decides.")]
-CameraTopic = Annotated[
-    str | None, typer.Option("--camera-topic", help="Image topic; needed where the bag holds several.")
-]
 
 
 def _show_version(asked: bool) -> None:
@@ -101,7 +103,7 @@ def demo(
                 progress=tracked,
             )
     out.print(table(done.report, f"{bag.name}, {'replayed, no DDS' if offline else 'live over DDS'}"))
-    _paths(
+    paths(
         ("recording", done.bag),
         ("overlay video", done.overlay),
         ("contact sheet", done.contact_sheet),
@@ -110,110 +112,6 @@ def demo(
     )
     if problem := done.report.problem():
         fail(problem)
-
-
-@app.command()
-def replay(
-    bag: Annotated[
-        Path | None, typer.Argument(help="An .mcap or .db3 file, or a rosbag2 folder; default: the sample.")
-    ] = None,
-    command: Annotated[
-        list[str] | None, typer.Option(help="A request in your words; repeat for more than one.")
-    ] = None,
-    at: Annotated[
-        list[float] | None,
-        typer.Option(min=0.0, metavar="SECONDS", help="When a request is made, after the first frame. (default: 1)"),
-    ] = None,
-    commands_from_bag: Annotated[
-        bool, typer.Option("--commands-from-bag", help="Repeat the commands recorded in the bag.")
-    ] = False,
-    command_topic: Annotated[
-        str | None, typer.Option(help="Topic of those commands; needed where the bag holds several.")
-    ] = None,
-    like: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Recording of a live run with ~/journal: repeat its steps and compare."),
-    ] = None,
-    camera_topic: CameraTopic = None,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/replay"),
-    pictures: Annotated[bool, typer.Option(help="Write overlay video and contact sheet.")] = True,
-    labels: Annotated[
-        Path | None,
-        typer.Option("--draft-labels", metavar="FOLDER", help="Also write masks to correct; a new folder."),
-    ] = None,
-    console: Annotated[
-        bool, typer.Option("--console", help="Instead: play the bag at its own rate, with the console in a browser.")
-    ] = False,
-    rerun: Annotated[
-        bool, typer.Option("--rerun", help="Also write run.rrd, which `villa rerun` opens in the Rerun viewer.")
-    ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="With --console: port on 127.0.0.1; 0: any.")] = 8080,
-    checkpoint: Checkpoint = "",
-    device: Device = "cpu",
-    threads: Threads = 0,
-) -> None:
-    """Run a bag through the node's own pipeline without DDS: every frame, the same result each time."""
-    from villa_ros.bags.reader import BagError
-    from villa_ros.bags.typestore import TypestoreError
-    from villa_ros.cli.run_summary import failed_requests, summary
-    from villa_ros.conversions.events import MappingError
-    from villa_ros.evaluation.labels.draft import DraftLabelsError, draft_labels
-    from villa_ros.replay import bag_replay as replaying
-    from villa_ros.runtime.package_share import share_path
-    from villa_ros.video.overlay_video import PictureError
-    from villa_ros.viewers.rerun.frame_times import FrameTimes
-    from villa_ros.viewers.rerun.viewer import RerunError, require_rerun
-
-    texts, times = command or [], at or [1.0]
-    if console and (like is not None or labels is not None or rerun):
-        usage("--console plays a bag for people to look at: leave --like, --draft-labels and --rerun out")
-    if bool(texts) + (commands_from_bag or command_topic is not None) + (like is not None) > 1:
-        usage("--command, --commands-from-bag and --like exclude each other; give one of them")
-    if len(times) not in (1, max(1, len(texts))):
-        usage(f"{len(times)} times --at for {len(texts)} requests; give one for each, or one for all")
-    if labels is not None and labels.exists():
-        usage(f"--draft-labels {labels}: it is there already, and may hold corrected labels; choose another folder")
-    with expected(
-        BagError, DraftLabelsError, FileNotFoundError, MappingError, PictureError, RerunError, TypestoreError
-    ):
-        if rerun:
-            require_rerun()
-        bag = bag or share_path("sample", "tabletop")
-        timed = FrameTimes(tracked)
-        if like is not None:
-            model = open_model(checkpoint, device, threads)
-            done, comparison = replaying.replay_like(
-                bag, like, model, folder, camera_topic=camera_topic, progress=timed, pictures=pictures
-            )
-        else:
-            requests = (
-                replaying.timed_requests(bag, texts, times, camera_topic)
-                if texts
-                # people at the console make requests of their own
-                else replaying.recorded_requests(bag, command_topic, needed=not console or commands_from_bag)
-            )
-            model = open_model(checkpoint, device, threads)
-            if console:
-                console_on_replay(bag, requests, model, camera_topic=camera_topic, port=port)
-                return
-            done = replaying.replay(
-                bag, requests, model, folder, camera_topic=camera_topic, progress=timed, pictures=pictures
-            )
-        drafted = None if labels is None else draft_labels(bag, camera_topic, done.run, labels)
-        shown_in_rerun = rerun_recording(bag, camera_topic, done.run, folder, timed) if rerun else None
-    out.print(summary(done.run, f"{bag.name}: {done.frames} frames"))
-    for reason, count in done.bad_images.items():
-        out.print(f"[yellow]left out {count} images: {escape(reason)}[/]")
-    shown = [("overlay video", done.overlay), ("contact sheet", done.contact_sheet)] if pictures else []
-    _paths(("recording", done.bag), *shown, ("for Rerun", shown_in_rerun))
-    if drafted is not None:
-        out.print(drafted.text(), highlight=False, markup=False, soft_wrap=True)
-    if like is not None:
-        out.print(comparison.verdict(), highlight=False, markup=False)
-        if not comparison.same:
-            fail(f"the repetition differs from {like}")
-    elif failed := failed_requests(done.run):
-        fail(f"{len(failed)} of {len(done.run.commands)} requests failed: {failed[0]}")
 
 
 @app.command()
@@ -251,7 +149,7 @@ def segment(
         done = run(opened, request, model, folder, at_s=at, progress=tracked)
     out.print(f"[bold]> {escape(request)}[/]\n{escape(done.answer) or '(no words)'}", highlight=False)
     out.print(f"masks on {done.frames_with_mask} of {done.frames} frames", highlight=False)
-    _paths(
+    paths(
         ("overlay video", done.overlay),
         ("contact sheet", done.contact_sheet),
         ("tracks", done.tracks_json),
@@ -350,9 +248,10 @@ def labels(
             told = f"{request_id}: {truth.request.text!r} means {meant}, on {len(truth.stamps)} frames"
             out.print(told, highlight=False, markup=False, soft_wrap=True)
         made = None if bag is None else write_truth_bag(read, bag, where)
-    _paths(("ground truth", made))
+    paths(("ground truth", made))
 
 
+app.command("replay")(replay)
 app.command("train")(train)
 app.command("average")(average)
 app.command("tune")(tune)
@@ -375,12 +274,6 @@ def _installed(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _paths(*named: tuple[str, Path | None]) -> None:
-    for name, path in named:
-        if path is not None:
-            out.print(f"{name + ':':<15}{path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:

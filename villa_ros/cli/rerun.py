@@ -1,4 +1,4 @@
-"""`villa rerun`: a live node or a recording in the Rerun viewer, and what `villa replay --rerun` writes."""
+"""`villa rerun`: a live node or a recording in the Rerun viewer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import typer
 from rich.markup import escape
 
 from villa_ros.cli.console import CameraTopics, NodeName, camera_topics
-from villa_ros.cli.terminal import expected, need_ros, out, tracked, usage
+from villa_ros.cli.terminal import expected, need_ros, out, usage
 
 if TYPE_CHECKING:
-    from villa_ros.bags.run import Run
-    from villa_ros.viewers.rerun.frame_times import FrameTimes
     from villa_ros.viewers.rerun.target import Target
 
 
@@ -52,18 +50,6 @@ def rerun(
     with expected(RerunError):
         target = _target(to, memory_limit)
     _bridge(target, node, cameras)
-
-
-def rerun_recording(bag: Path, camera_topic: str | None, run: Run, folder: Path, timed: FrameTimes) -> Path:
-    """What `villa replay --rerun` writes beside the rest; returns its place.
-
-    Raises:
-        BagError: the bag cannot be read.
-        RerunError: it cannot be written.
-    """
-    from villa_ros.viewers.rerun.replay_file import write_recording
-
-    return write_recording(bag, camera_topic, run, folder / "run.rrd", timed.seconds, tracked)
 
 
 def _target(to: str, memory_limit: str) -> Target:

@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -33,6 +34,16 @@ T = TypeVar("T")
 # A file or a pipe has no width; 80 columns would fold the tables to shreds.
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_COLUMNS)
 err = Console(stderr=True)
+
+
+Checkpoint = Annotated[
+    str, typer.Option(metavar="PATH", help="Model file or folder; empty: the one that ships with villa_ros.")
+]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
+Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation; 0: torch decides.")]
+CameraTopic = Annotated[
+    str | None, typer.Option("--camera-topic", help="Image topic; needed where the bag holds several.")
+]
 
 
 def fail(message: str, code: int = EXIT_FAILURE) -> NoReturn:
@@ -108,3 +119,10 @@ def open_model(checkpoint: str, device: str, threads: int = 0) -> SegmentationMo
     with err.status("loading the model"), expected(OSError, ValueError, RuntimeError, AssertionError):
         limit_threads(threads)
         return load_model(checkpoint, device)
+
+
+def paths(*named: tuple[str, Path | None]) -> None:
+    """Say what lies where, one a line; what was not written is left out."""
+    for name, path in named:
+        if path is not None:
+            out.print(f"{name + ':':<15}{path}", highlight=False, markup=False, soft_wrap=True)

@@ -104,7 +104,8 @@ def demo_offline(
     """
     given = _open(bag_path)
     requests = [window.request for window in given.truth.windows]
-    done = replay(bag_path, requests, model, folder, camera_topic=given.image_topic, progress=progress, pictures=False)
+    with Bag(bag_path) as bag:
+        done = replay(bag, requests, model, folder, camera_topic=given.image_topic, progress=progress, pictures=False)
     ignored = ignore_words(given, folder, model, progress) if baseline else None
     return _measure(given, folder, done.run, done.bag, ignored, progress, None)
 
@@ -125,7 +126,8 @@ def _measure(
     progress: Progress,
     log: Path | None,
 ) -> Demonstrated:
-    overlay, sheet = draw_bag(given.path, given.image_topic, CAMERA, run, folder, progress)
+    with Bag(given.path) as bag:
+        overlay, sheet = draw_bag(bag, given.image_topic, CAMERA, run, folder, progress)
     report = evaluate(run, given.truth, words_ignored, live=log is not None)
     report_json = folder / "report.json"
     report_json.write_text(json.dumps(report.as_json(), indent=2), "utf-8")
@@ -138,15 +140,16 @@ def ignore_words(given: _Input, folder: Path, model: SegmentationModel, progress
         replace(window.request, text=NEUTRAL_REQUEST, request_id=f"neutral-{place}")
         for place, window in enumerate(given.truth.windows)
     ]
-    done = replay(
-        given.path,
-        requests,
-        model,
-        folder / "words_ignored",
-        camera_topic=given.image_topic,
-        progress=progress,
-        pictures=False,
-    )
+    with Bag(given.path) as bag:
+        done = replay(
+            bag,
+            requests,
+            model,
+            folder / "words_ignored",
+            camera_topic=given.image_topic,
+            progress=progress,
+            pictures=False,
+        )
     return {
         timed.value.header.stamp_ns: [instance.mask for instance in timed.value.instances]
         for timed in done.run.tracks

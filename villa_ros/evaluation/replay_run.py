@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bags.reader import Bag, BagError
-from villa_ros.bags.run import Run, read_run
+from villa_ros.bags.run import Run
 from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.conversions.events import MappingError
 from villa_ros.evaluation.ground_truth import TruthError
@@ -24,6 +24,7 @@ from villa_ros.pipeline.events import Event, JournalEvent, TrackletsEvent, Track
 from villa_ros.pipeline.request import Request
 from villa_ros.pipeline.worker import Worker
 from villa_ros.replay.driver import drive
+from villa_ros.replay.run_watch import RunLog
 from villa_ros.replay.virtual_clock import PacedModel, VirtualClock, drive_live
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _run_bag(
     taken = _Taken(opened)
     with ExitStack() as stack:
         writer = stack.enter_context(BagWriter(folder / spec.name / "run"))
-        log = _Log(EventBag(writer))
+        log = _Log(RunLog(EventBag(writer)))
         bags = {camera: stack.enter_context(Bag(spec.path)) for camera in opened.cameras}
         frames = heapq.merge(
             *(bag.frames(opened.cameras[camera], camera) for camera, bag in bags.items()),
@@ -79,8 +80,7 @@ def _run_bag(
     if not any(taken.sizes.values()):
         seen = ", ".join(f"{n} x {reason}" for counts in bad.values() for reason, n in counts.items()) or "no message"
         raise BagError(f"{spec.path}: {', '.join(opened.cameras.values())} holds no usable frame: {seen}")
-    run = read_run(writer.file)
-    asked = score_run(opened, run, taken.sizes, scenario, first_masks=log.first_masks)
+    asked = score_run(opened, log.run, taken.sizes, scenario, first_masks=log.first_masks)
     dropped = log.dropped(opened.cameras, bad)
     return BagResult(
         name=spec.name,
@@ -117,21 +117,26 @@ def _steps(
 class _Log:
     """Where events go: to a bag, on the recording's clock; and what is measured on the way."""
 
-    def __init__(self, bag: EventBag) -> None:
+    def __init__(self, log: RunLog) -> None:
         self.latencies: list[float] = []
         self.first_masks: dict[str, float] = {}
         self.clock: VirtualClock | None = None
         self.worker: Worker | None = None
-        self._bag = bag
+        self._log = log
         self._now_ns = 0
         self._step = ""  # of the pipeline, that the coming events are told by
         self._asked: dict[str, tuple[Request, float]] = {}  # with the time, by our own clock, at which it was made
+
+    @property
+    def run(self) -> Run:
+        """Everything so far."""
+        return self._log.run
 
     def by_stamps(self, event: Event) -> None:
         """An event of the engine: stamped with the frame that came in last."""
         if isinstance(event, JournalEvent) and event.op == "ingest":
             self._now_ns = event.stamp_ns
-        self._bag.event(event, self._now_ns)
+        self._log.event(event, self._now_ns)
         if isinstance(event, (TrackletsEvent, TracksEvent)):
             for request_id in _shown(event):
                 if request_id in self._asked and request_id not in self.first_masks:
@@ -141,7 +146,7 @@ class _Log:
         """An event of a worker: stamped with what its clock says."""
         assert self.clock is not None
         now_ns = self.clock()
-        self._bag.event(event, now_ns)
+        self._log.event(event, now_ns)
         if isinstance(event, JournalEvent):
             self._step = event.op
         if isinstance(event, TracksEvent) and self._step == "fast":
@@ -154,12 +159,12 @@ class _Log:
     def command(self, request: Request) -> None:
         """A request is about to be made."""
         self._asked[request.request_id] = (request, time.perf_counter())
-        self._bag.command(request, self._now_ns)
+        self._log.command(request, self._now_ns)
 
     def expect(self, request: Request) -> None:
         """A request that a worker will be given at its time."""
         self._asked[request.request_id] = (request, 0.0)
-        self._bag.command(request, request.stamp_ns)
+        self._log.command(request, request.stamp_ns)
 
     def took(self, frame: Frame, seconds: float) -> None:
         """A fast pass took that long."""

@@ -67,6 +67,11 @@ class ClipBuffer:
         return self._nbytes
 
     @property
+    def oldest(self) -> RingEntry | None:
+        """The oldest frame, or None while the ring is empty."""
+        return next(iter(self._entries.values())) if self._entries else None
+
+    @property
     def newest(self) -> RingEntry | None:
         """The newest frame, or None while the ring is empty."""
         return next(reversed(self._entries.values())) if self._entries else None

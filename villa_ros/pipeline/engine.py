@@ -100,6 +100,18 @@ class Engine:
             stream = self._streams.get(camera)
             return stream is not None and _due(stream, stamp_ns) is not None
 
+    def oldest_open_ns(self, camera: str) -> int | None:
+        """Stamp of the oldest frame of a camera that an event still to come can be about; None where there is none."""
+        with self._outbox.lock:
+            stream = self._streams[camera]
+            stamps = [entry.stamp_ns for entry in (stream.ring.oldest,) if entry is not None]
+            running = self._requests.running
+            if running is not None and running.camera == camera:  # its clip may have left the ring
+                stamps.append(running.entries[-1].stamp_ns)
+            if stream.tracks and stream.seen is not None:  # told once more when a track ends
+                stamps.append(stream.seen.header.stamp_ns)
+            return min(stamps, default=None)
+
     # -- operations that keep books: any thread ---
 
     def ingest(self, frame: Frame) -> Ingested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +29,4 @@ class Frame:
     nbytes: int  # what keeping the frame costs
     rgb: Callable[[], NDArray[np.uint8]]
     arrival_ns: int = 0  # the caller's clock
+    encoded: Any = None  # the bytes of a compressed image as they came, as a buffer; None of a raw one

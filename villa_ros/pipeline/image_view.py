@@ -56,10 +56,11 @@ class ImageView:
     encoding: str
     nbytes: int
     rgb: Callable[[], Bytes]
+    encoded: Bytes | None = None  # [N] of a compressed image
 
     def frame(self, camera: str, header: FrameHeader, arrival_ns: int = 0) -> Frame:
         """This image as a frame of `camera`."""
-        return Frame(camera, header, self.height, self.width, self.nbytes, self.rgb, arrival_ns)
+        return Frame(camera, header, self.height, self.width, self.nbytes, self.rgb, arrival_ns, self.encoded)
 
 
 def raw_view(height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False) -> ImageView:
@@ -126,7 +127,7 @@ def compressed_view(data: Any) -> ImageView:
             )
         return _converted(image.astype(np.uint8, copy=False), cv2.COLOR_BGR2RGB)
 
-    return ImageView(height, width, encoding, int(encoded.size), rgb)
+    return ImageView(height, width, encoding, int(encoded.size), rgb, encoded)
 
 
 def encoded_size(encoded: Bytes) -> tuple[str, int, int]:

@@ -1,12 +1,17 @@
-"""A bag in; the pipeline that the node runs, without DDS and without a clock; a bag and pictures out."""
+"""A bag in; the pipeline that the node runs, without DDS and without a clock; a bag and pictures out.
+
+The bag is opened once and its images are read once: what is drawn, labelled or logged watches the run as it is made.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from villa_ros.bags.reader import COMMAND, Bag, BagError
@@ -14,12 +19,14 @@ from villa_ros.bags.run import Run, read_run
 from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.engine import Engine
-from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent
+from villa_ros.pipeline.events import TracksEvent
 from villa_ros.pipeline.request import Request
+from villa_ros.replay.drawn_frames import DrawnFrames
 from villa_ros.replay.driver import drive
 from villa_ros.replay.journal_replay import FrameFinder, check_journal, repeat_run
+from villa_ros.replay.run_watch import FrameObserver, RunWatch, show_run
 from villa_ros.replay.track_comparison import Comparison, compare
-from villa_ros.video.overlay_video import OverlayWriter, draw_run
+from villa_ros.video.overlay_video import OverlayWriter
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
@@ -38,6 +45,22 @@ def quietly(frames: Iterable[Frame], count: int, doing: str) -> Iterable[Frame]:
 
 
 @dataclass(frozen=True)
+class TimedTexts:
+    """Requests in words, so many seconds after the first frame: one time for each, or one for all."""
+
+    texts: Sequence[str]
+    at_s: Sequence[float]
+
+    def requests(self, first_ns: int, camera: str) -> list[Request]:
+        """The requests of a stream whose first frame has this stamp."""
+        times = list(self.at_s) if len(self.at_s) == len(self.texts) else [self.at_s[0]] * len(self.texts)
+        return [
+            Request(f"request-{place}", text, camera=camera, stamp_ns=first_ns + round(at * 1e9))
+            for place, (text, at) in enumerate(zip(self.texts, times, strict=True), 1)
+        ]
+
+
+@dataclass(frozen=True)
 class Replayed:
     """What a replay wrote, and what is in it."""
 
@@ -49,63 +72,25 @@ class Replayed:
     bad_images: Counter[str]
 
 
-class _EventLog:
-    """The engine's sink: everything goes to the bag, stamped with the frame that came in last."""
-
-    def __init__(self, bag: EventBag) -> None:
-        self.now_ns = 0
-        self._bag = bag
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, JournalEvent) and event.op == "ingest":
-            self.now_ns = event.stamp_ns
-        self._bag.event(event, self.now_ns)
-
-    def command(self, request: Request) -> None:
-        self._bag.command(request, self.now_ns)
-
-
-def timed_requests(
-    bag_path: Path,
-    texts: Sequence[str],
-    at_s: Sequence[float],
-    camera_topic: str | None = None,
-    camera: str = "camera",
-) -> list[Request]:
-    """Requests for these words, so many seconds after the first frame: one time for each, or one for all.
-
-    Raises:
-        BagError: no such topic.
-    """
-    with Bag(bag_path) as bag:
-        first_ns, last_ns = bag.stamp_range(bag.choose_image_topic(camera_topic))
-    times = list(at_s) if len(at_s) == len(texts) else [at_s[0]] * len(texts)
-    return [
-        Request(f"request-{place}", text, camera=camera, stamp_ns=min(last_ns, first_ns + round(at * 1e9)))
-        for place, (text, at) in enumerate(zip(texts, times, strict=True), 1)
-    ]
-
-
 def recorded_requests(
-    bag_path: Path, command_topic: str | None = None, camera: str = "camera", *, needed: bool = True
+    bag: Bag, command_topic: str | None = None, camera: str = "camera", *, needed: bool = True
 ) -> list[Request]:
     """The commands that the bag holds; `camera` stands in where a command names none.
 
     Raises:
         BagError: the bag holds no commands though they are `needed`, or on several topics and none was chosen.
     """
-    with Bag(bag_path) as bag:
-        if command_topic is None and not bag.topics_of(COMMAND):
-            if not needed:
-                return []
-            raise BagError(f"{bag_path} holds no commands; say what to look for with --command TEXT")
-        topic = bag.choose_topic(command_topic, (COMMAND,), "command", "--command-topic")
-        return bag.commands(topic, camera)
+    if command_topic is None and not bag.topics_of(COMMAND):
+        if not needed:
+            return []
+        raise BagError(f"{bag.path} holds no commands; say what to look for with --command TEXT")
+    topic = bag.choose_topic(command_topic, (COMMAND,), "command", "--command-topic")
+    return bag.commands(topic, camera)
 
 
 def replay(
-    bag_path: Path,
-    requests: Sequence[Request],
+    bag: Bag,
+    requests: Sequence[Request] | TimedTexts,
     model: SegmentationModel,
     folder: Path,
     *,
@@ -114,32 +99,35 @@ def replay(
     config: PipelineConfig | None = None,
     progress: Progress = quietly,
     pictures: bool = True,
+    observers: Sequence[FrameObserver] = (),
 ) -> Replayed:
-    """Run all frames of the bag and these requests through the pipeline; write bag and pictures into `folder`.
+    """Run all frames of the open bag and these requests through the pipeline; write bag and pictures into `folder`.
 
     Raises:
         BagError: the bag cannot be read, lacks the topic, or holds no usable frame; or nothing can be
         written.
     """
-    with ExitStack() as stack:
-        bag = stack.enter_context(Bag(bag_path))
-        topic = bag.choose_image_topic(camera_topic)
-        writer = stack.enter_context(BagWriter(folder / "run"))
-        log = _EventLog(EventBag(writer))
-        engine = Engine(model, config or PipelineConfig(cameras=(camera,)), log, _NONCE)
-        frames = 0
-        given = drive(engine, bag.frames(topic, camera), requests, log.command)
+    topic = bag.choose_image_topic(camera_topic)
+    with _Recording(bag, topic, camera, folder, pictures=pictures, observers=observers) as recording:
+        watch = recording.watch
+        engine = Engine(model, config or PipelineConfig(cameras=(camera,)), watch, _NONCE)
+        frames = bag.frames(topic, camera, beside=watch.beside)
+        if isinstance(requests, TimedTexts):
+            begin = list(islice(frames, 1))
+            requests = requests.requests(begin[0].header.stamp_ns, camera) if begin else []
+            frames = chain(begin, frames)
+        given = drive(engine, watch.watched(frames, engine.oldest_open_ns), requests, watch.command)
         for _ in progress(given, bag.count(topic), "segmenting"):
-            frames += 1
-        bad = bag.bad_images
-        if not frames:
-            seen = ", ".join(f"{count} x {reason}" for reason, count in bad.items()) or "no message"
-            raise BagError(f"topic {topic} of {bag_path} holds no usable frame: {seen}")
-    return _finished(bag_path, topic, camera, folder, writer.file, frames, bad, progress, pictures)
+            pass
+        if not watch.frames:
+            seen = ", ".join(f"{count} x {reason}" for reason, count in bag.bad_images.items()) or "no message"
+            raise BagError(f"topic {topic} of {bag.path} holds no usable frame: {seen}")
+        watch.end()
+    return recording.replayed(watch.frames)
 
 
 def replay_like(
-    bag_path: Path,
+    bag: Bag,
     run_path: Path,
     model: SegmentationModel,
     folder: Path,
@@ -148,8 +136,9 @@ def replay_like(
     config: PipelineConfig | None = None,
     progress: Progress = quietly,
     pictures: bool = True,
+    observers: Sequence[FrameObserver] = (),
 ) -> tuple[Replayed, Comparison]:
-    """Repeat the very steps of a recorded run on the frames of `bag_path`, and compare the tracks.
+    """Repeat the very steps of a recorded run on the frames of the open bag, and compare the tracks.
 
     `config` replaces the settings that the journal's first entry holds.
 
@@ -161,59 +150,80 @@ def replay_like(
     camera = next((entry.camera for entry, _ in recorded.journal if entry.op == "ingest"), "camera")
     config = config or recorded.journal[0][0].config or PipelineConfig(cameras=(camera,))
     steps = sum(entry.op == "ingest" for entry, _ in recorded.journal)
-    tracks: list[TracksEvent] = []
-    with ExitStack() as stack:
-        bag = stack.enter_context(Bag(bag_path))
-        topic = bag.choose_image_topic(camera_topic)
-        writer = stack.enter_context(BagWriter(folder / "run"))
-        log = _EventLog(EventBag(writer))
+    topic = bag.choose_image_topic(camera_topic)
+    with _Recording(bag, topic, camera, folder, pictures=pictures, observers=observers) as recording:
+        watch = recording.watch
+        engine = Engine(model, config, watch, _NONCE)
+        frames = watch.watched(bag.frames(topic, camera, beside=watch.beside), engine.oldest_open_ns)
+        finder = FrameFinder(frames, str(bag.path))
 
-        def sink(event: Event) -> None:
-            if isinstance(event, TracksEvent):
-                tracks.append(event)
-            log(event)
-
-        engine = Engine(model, config, sink, _NONCE)
-        finder = FrameFinder(bag.frames(topic, camera), str(bag_path))
-
-        def ingested() -> Iterable[Frame]:
+        def ingested() -> Iterator[Frame]:
             for _, about in repeat_run(engine, recorded, finder):
                 if isinstance(about, Request):
-                    log.command(about)
+                    watch.command(about)
                 elif about is not None:
                     yield about
 
-        frames = sum(1 for _ in progress(ingested(), steps, "repeating"))
-        bad = bag.bad_images
-    done = _finished(bag_path, topic, camera, folder, writer.file, frames, bad, progress, pictures)
-    return done, compare([timed.value for timed in recorded.tracks], tracks)
+        used = sum(1 for _ in progress(ingested(), steps, "repeating"))
+        for _ in frames:  # those after the run are drawn too
+            pass
+        watch.end()
+    return recording.replayed(used), compare([timed.value for timed in recorded.tracks], _tracks(watch.run))
 
 
-def _finished(
-    bag_path: Path,
-    topic: str,
-    camera: str,
-    folder: Path,
-    run_file: Path,
-    frames: int,
-    bad: Counter[str],
-    progress: Progress,
-    pictures: bool,
-) -> Replayed:
-    run = read_run(run_file)
-    overlay, sheet = draw_bag(bag_path, topic, camera, run, folder, progress) if pictures else (folder, folder)
-    return Replayed(run_file, overlay, sheet, run, frames, bad)
+def _tracks(run: Run) -> list[TracksEvent]:
+    return [timed.value for timed in run.tracks]
+
+
+class _Recording:
+    """The folder of a replay while it is written: the run's bag, and overlay and contact sheet if wanted."""
+
+    def __init__(
+        self,
+        bag: Bag,
+        topic: str,
+        camera: str,
+        folder: Path,
+        *,
+        pictures: bool,
+        observers: Sequence[FrameObserver],
+    ) -> None:
+        self._bag, self._folder = bag, folder
+        self._stack = ExitStack()
+        self._writer = BagWriter(folder / "run")
+        self._overlay = OverlayWriter(folder) if pictures else None
+        drawn = [] if self._overlay is None else [DrawnFrames(self._overlay)]
+        self.watch = RunWatch(EventBag(self._writer), camera, [*drawn, *observers])
+
+    def __enter__(self) -> _Recording:
+        with ExitStack() as stack:
+            stack.enter_context(self._writer)
+            if self._overlay is not None:
+                stack.enter_context(self._overlay)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+        if error is None and self.watch.problem is not None:
+            raise self.watch.problem
+
+    def replayed(self, frames: int) -> Replayed:
+        """What was written, once it is complete."""
+        overlay, sheet = (
+            (self._folder, self._folder) if self._overlay is None else (self._overlay.video, self._overlay.sheet)
+        )
+        return Replayed(self._writer.file, overlay, sheet, self.watch.run, frames, self._bag.bad_images)
 
 
 def draw_bag(
-    bag_path: Path, topic: str, camera: str, run: Run, folder: Path, progress: Progress = quietly
+    bag: Bag, topic: str, camera: str, run: Run, folder: Path, progress: Progress = quietly
 ) -> tuple[Path, Path]:
-    """Draw a run on the frames of the bag it was made from; returns overlay video and contact sheet."""
-    with Bag(bag_path) as bag:
-        count = bag.count(topic)
-        first_ns, last_ns = bag.stamp_range(topic)
-        fps = (count - 1) * 1e9 / (last_ns - first_ns) if last_ns > first_ns else 1.0
-        with OverlayWriter(folder, fps) as writer:
-            for _ in progress(draw_run(bag.frames(topic, camera), run, writer), count, "drawing"):
-                pass
+    """Draw a recorded run on the frames of the open bag it was made from; returns overlay video and contact sheet."""
+    with OverlayWriter(folder) as writer:
+        shown = show_run(bag.frames(topic, camera), run, [DrawnFrames(writer)], camera)
+        for _ in progress(shown, bag.count(topic), "drawing"):
+            pass
     return writer.video, writer.sheet

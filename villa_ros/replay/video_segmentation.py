@@ -122,7 +122,7 @@ def segment(
         try:
             for frame in drive(engine, frames, [request], collector.command):
                 size = (frame.height, frame.width)
-                overlay.add(frame.rgb(), collector.instances, collector.caption)
+                overlay.add(frame.rgb(), collector.instances, collector.caption, frame.header.stamp_ns)
                 described.append(_describe(frame, collector.instances))
         except KeyboardInterrupt:  # ends a live camera's stream; what was segmented so far is kept
             if not described:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,20 +12,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from villa_ros.bags.run import Run
-from villa_ros.pipeline.events import TrackedInstance, TrackState
-from villa_ros.pipeline.image_view import ImageError
+from villa_ros.pipeline.events import TrackedInstance
 from villa_ros.pipeline.overlay import contact_sheet, draw
 from villa_ros.video.sampling import evenly_spaced
 
 if TYPE_CHECKING:
-    from villa_ros.pipeline.frame import Frame
+    pass
 
 Rgb = NDArray[np.uint8]
 
 _TILE_WIDTH_PX = 320
 _TILES_PER_REQUEST = 4
 _REQUESTS_IN_ROWS = 4  # with more, a sheet of all their frames is too long to look at
+_RATE_FRAMES = 16  # whose stamps tell the rate of the video
 _TILES_KEPT = 64  # of one request while its number of frames is still unknown
 
 
@@ -44,23 +43,25 @@ class Caption:
 class Canvas(Protocol):
     """Where frames go together with what is to be drawn on them."""
 
-    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption) -> None:
+    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption, stamp_ns: int) -> None:
         """Draw one frame [H, W, 3]."""
 
 
 class OverlayWriter:
     """Writes `overlay.mp4` and `contact_sheet.png` into a folder, frame by frame; a context manager.
 
-    The sheet shows a few frames of each request, evenly spread from its answer on; of many requests, one frame each.
+    Without `fps` the video runs at the rate of its first frames. The sheet shows a few frames of each request, evenly
+    spread from its answer on; of many requests, one frame each.
 
     Raises:
         PictureError: OpenCV cannot write here.
     """
 
-    def __init__(self, folder: Path, fps: float) -> None:
+    def __init__(self, folder: Path, fps: float | None = None) -> None:
         self.video = folder / "overlay.mp4"
         self.sheet = folder / "contact_sheet.png"
         self._fps = fps
+        self._waiting: list[tuple[int, Rgb]] = []  # stamps and pictures, until the rate is known
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._tiles: dict[Caption, _Tiles] = {}
@@ -72,26 +73,44 @@ class OverlayWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._begin()
         if self._writer is not None:
             self._writer.release()
         if error is None:
             self._write_sheet()
 
-    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption) -> None:
+    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption, stamp_ns: int) -> None:
         """Draw one frame [H, W, 3]."""
         picture = even(draw(rgb, instances, caption.request, caption.answer))
-        self._open(picture)
-        assert self._writer is not None
-        height, width = self._size
-        if picture.shape[:2] != (height, width):  # the stream changed its size; a video cannot
-            picture = np.asarray(cv2.resize(picture, (width, height)), np.uint8)
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if self._fps is None:
+            self._waiting.append((stamp_ns, picture))
+            if len(self._waiting) == _RATE_FRAMES:
+                self._begin()
+        else:
+            self._write(picture)
         if caption.answer:
             self._tiles.setdefault(caption, _Tiles()).add(_small(draw(rgb, instances)))
 
-    def _open(self, picture: Rgb) -> None:
-        if self._writer is not None:
-            return
+    def _begin(self) -> None:
+        """Write what waited for a rate."""
+        if self._waiting:
+            first_ns, last_ns = self._waiting[0][0], self._waiting[-1][0]
+            span_ns = last_ns - first_ns
+            self._fps = (len(self._waiting) - 1) * 1e9 / span_ns if span_ns > 0 else 1.0
+        for _, picture in self._waiting:
+            self._write(picture)
+        self._waiting = []
+
+    def _write(self, picture: Rgb) -> None:
+        writer = self._writer or self._open(picture)
+        height, width = self._size
+        if picture.shape[:2] != (height, width):  # the stream changed its size; a video cannot
+            picture = np.asarray(cv2.resize(picture, (width, height)), np.uint8)
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def _open(self, picture: Rgb) -> cv2.VideoWriter:
+        assert self._fps is not None
         self._size = (picture.shape[0], picture.shape[1])
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self.video), fourcc, self._fps, self._size[::-1])
@@ -100,6 +119,7 @@ class OverlayWriter:
                 f"OpenCV cannot write {self.video} (mp4v, {self._size[1]}x{self._size[0]} px, {self._fps:g} fps); "
                 "is the folder writable, and does this OpenCV have FFmpeg?"
             )
+        return self._writer
 
     def _write_sheet(self) -> None:
         if len(self._tiles) > _REQUESTS_IN_ROWS:
@@ -153,44 +173,3 @@ def even(picture: Rgb) -> Rgb:
 def _small(picture: Rgb) -> Rgb:
     height = round(picture.shape[0] * _TILE_WIDTH_PX / picture.shape[1])
     return np.asarray(cv2.resize(picture, (_TILE_WIDTH_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def draw_run(frames: Iterable[Frame], run: Run, writer: Canvas) -> Iterator[Frame]:
-    """Draw what a run published on the frames it was published for, yielding each frame when it is drawn."""
-    tracks = instances_at(run)
-    captions = _captions(run)
-    for frame in frames:
-        caption = Caption()
-        for since_ns, entry in captions:
-            if since_ns > frame.header.stamp_ns:
-                break
-            caption = entry
-        try:
-            rgb = frame.rgb()
-        except ImageError:  # the run dropped it too, and said so
-            continue
-        writer.add(rgb, tracks.get(frame.header.stamp_ns, ()), caption)
-        yield frame
-
-
-def instances_at(run: Run) -> dict[int, tuple[TrackedInstance, ...]]:
-    """Stamp in ns -> what was tracked on that frame, without what was removed."""
-    tracks: dict[int, tuple[TrackedInstance, ...]] = {}
-    for timed in run.tracks:
-        instances = tuple(i for i in timed.value.instances if i.state != TrackState.REMOVED)
-        if instances or timed.value.header.stamp_ns not in tracks:
-            tracks[timed.value.header.stamp_ns] = instances
-    return tracks
-
-
-def _captions(run: Run) -> list[tuple[int, Caption]]:
-    """(stamp in ns, caption from then on): a request from its own stamp, its answer from its newest frame."""
-    changes = []
-    for request_id, timed in run.commands.items():
-        request = timed.value
-        changes.append((request.stamp_ns, Caption(request.text)))
-        if request_id in run.answers:
-            answer = run.answers[request_id].value
-            since_ns = max(request.stamp_ns, answer.header.stamp_ns)
-            changes.append((since_ns, Caption(request.text, answer.text)))
-    return sorted(changes, key=lambda change: change[0])

@@ -7,19 +7,17 @@ VP9 would be a quarter smaller and takes seven times as long.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import cv2
 import numpy as np
 
-from villa_ros.bags.reader import Bag
-from villa_ros.bags.run import Run
 from villa_ros.pipeline.events import TrackedInstance
 from villa_ros.pipeline.overlay import draw
-from villa_ros.video.overlay_video import Caption, PictureError, Rgb, draw_run, even
+from villa_ros.video.overlay_video import Caption, PictureError, Rgb, even
 
 SUFFIX = ".webm"
 MAX_WIDTH_PX = 640
@@ -44,6 +42,9 @@ class WebVideo:
 class WebVideoWriter:
     """Writes one WebM file frame by frame, at most `MAX_WIDTH_PX` wide; a context manager.
 
+    `fps` is held between 1 and 60 and to two decimals: what OpenCV makes of more is another rate, and pictures drift
+    from their times. The stamps of the frames are written beside the file as JSON, where `read_web_video` finds them.
+
     The file is there once it is complete. Until then it is Matroska, of which WebM is a part: OpenCV writes VP8 to
     both, but for WebM, which has names of codecs in place of tags, it prints to stderr that the tag is not supported.
 
@@ -56,7 +57,8 @@ class WebVideoWriter:
             raise PictureError(f"{file} ends with {file.suffix!r}; a video for browsers has to end with {SUFFIX}")
         self.file = file
         self._unfinished = file.with_name(f"{file.name}.unfinished.mkv")
-        self._fps = fps
+        self.stamps_ns: list[int] = []  # of the frames so far
+        self._fps = round(min(max(fps, _RATES[0]), _RATES[1]), 2)
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -74,9 +76,11 @@ class WebVideoWriter:
             self._unfinished.unlink(missing_ok=True)
             return
         _become_webm(self._unfinished)
+        values = {"schema": _SCHEMA, "fps": self._fps, "stamps_ns": self.stamps_ns}
+        _stamps_file(self.file).write_text(json.dumps(values), "utf-8")
         self._unfinished.replace(self.file)
 
-    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption) -> None:
+    def add(self, rgb: Rgb, instances: Sequence[TrackedInstance], caption: Caption, stamp_ns: int) -> None:
         """Draw one frame [H, W, 3]."""
         # Shrunk before it is drawn on: letters stay as sharp as the video can be.
         picture = even(draw(narrowed(rgb, MAX_WIDTH_PX), instances, caption.request, caption.answer))
@@ -86,6 +90,7 @@ class WebVideoWriter:
         if picture.shape[:2] != (height, width):  # the stream changed its size; a video cannot
             picture = np.asarray(cv2.resize(picture, (width, height)), np.uint8)
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self.stamps_ns.append(stamp_ns)
 
     def _opened(self, picture: Rgb) -> cv2.VideoWriter:
         self._size = (picture.shape[0], picture.shape[1])
@@ -96,31 +101,6 @@ class WebVideoWriter:
                 "is the folder writable, and does this OpenCV have FFmpeg with libvpx?"
             )
         return writer
-
-
-def write_web_video(
-    bag: Bag, topic: str, camera: str, run: Run, file: Path, drawn: Callable[[], None] = lambda: None
-) -> WebVideo:
-    """Draw what a run says of one camera on the frames of the open bag it was made from.
-
-    `drawn` is called after each frame. `file` has to end with .webm; its stamps are written beside it as JSON, where
-    `read_web_video` finds them.
-
-    Raises:
-        BagError: the bag is damaged or lacks the topic.
-        PictureError: nothing can be written here, or no frame can be decoded.
-    """
-    fps = _rate(bag.count(topic), *bag.stamp_range(topic))
-    stamps = []
-    with WebVideoWriter(file, fps) as writer:
-        for frame in draw_run(bag.frames(topic, camera), _of_camera(run, camera), writer):
-            stamps.append(frame.header.stamp_ns)
-            drawn()
-    if not stamps:
-        raise PictureError(f"{topic} of {bag.path} holds no frame that can be drawn; see the run's bad images")
-    values = {"schema": _SCHEMA, "fps": fps, "stamps_ns": stamps}
-    _stamps_file(file).write_text(json.dumps(values), "utf-8")
-    return WebVideo(file, fps, tuple(stamps))
 
 
 def _become_webm(file: Path) -> None:
@@ -138,7 +118,7 @@ def _become_webm(file: Path) -> None:
 
 
 def read_web_video(file: Path) -> WebVideo:
-    """A video that `write_web_video` wrote.
+    """A video that `WebVideoWriter` wrote.
 
     Raises:
         PictureError: it or its stamps are missing.
@@ -160,21 +140,6 @@ def narrowed(rgb: Rgb, width_px: int) -> Rgb:
         return rgb
     size = (width_px, max(1, round(height * width_px / width)))
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _of_camera(run: Run, camera: str) -> Run:
-    """Its tracks and requests only: cameras may share stamps. A command that names no camera is for every one."""
-    return replace(
-        run,
-        tracks=[timed for timed in run.tracks if timed.value.camera == camera],
-        commands={name: timed for name, timed in run.commands.items() if timed.value.camera in ("", camera)},
-    )
-
-
-def _rate(frames: int, first_ns: int, last_ns: int) -> float:
-    """Frames/s, with two decimals: what OpenCV makes of more is another rate, and pictures drift from their times."""
-    measured = (frames - 1) * 1e9 / (last_ns - first_ns) if last_ns > first_ns else 1.0
-    return round(min(max(measured, _RATES[0]), _RATES[1]), 2)
 
 
 def _stamps_file(file: Path) -> Path:

@@ -23,19 +23,15 @@ class PictureError(RuntimeError):
 
 
 class Picture:
-    """One frame of a camera, with its own stamp. Any thread may encode it.
+    """One frame of a camera, with its own stamp. Any thread may encode it; a compressed image goes out as it came."""
 
-    `data` are the bytes of a compressed image, which go out as they came; without them the frame is encoded.
-    """
-
-    def __init__(self, frame: Frame, data: Any = None) -> None:
+    def __init__(self, frame: Frame) -> None:
         self.camera = frame.camera
         self.stamp_ns = frame.header.stamp_ns
         self.height = frame.height  # px, of the source
         self.width = frame.width
         self.nbytes = frame.nbytes
         self.frame = frame
-        self._data = data
         self._lock = threading.Lock()
         self._encoded: bytes | None = None
 
@@ -63,7 +59,8 @@ class Picture:
         return self._bytes(max(self.height, self.width))
 
     def _bytes(self, largest_side_px: int) -> bytes:
-        return _jpeg(self.frame, largest_side_px) if self._data is None else byte_view(self._data).tobytes()
+        encoded = self.frame.encoded
+        return _jpeg(self.frame, largest_side_px) if encoded is None else byte_view(encoded).tobytes()
 
 
 def mime_of(data: bytes) -> str:
@@ -78,7 +75,7 @@ def picture_of(message: Any, camera: str, arrival_ns: int = 0) -> Picture:
         BadImage: the message contradicts itself.
     """
     if hasattr(message, "format"):  # of the two types, only CompressedImage has it
-        return Picture(frame_from_compressed(message, camera, arrival_ns), message.data)
+        return Picture(frame_from_compressed(message, camera, arrival_ns))
     return Picture(frame_from_image(message, camera, arrival_ns))
 
 

@@ -17,6 +17,7 @@ from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import AnswerEvent, Event, StatusEvent, TracksEvent
 from villa_ros.pipeline.request import Action, Request
 from villa_ros.pipeline.worker import Worker
+from villa_ros.replay.bag_replay import TimedTexts
 from villa_ros.runtime.model_loading import memory_mb
 from villa_ros.viewers.node_health import Line
 from villa_ros.viewers.picture import Picture, picture_of
@@ -34,7 +35,7 @@ _ENDED = "The recording has ended."
 class ReplaySource:
     """Plays a bag's images to the pipeline and tells `heard` what comes of it.
 
-    `requests` are made when the recording reaches their stamps, each time it is played.
+    `requests` are made when the recording reaches their stamps or times, each time it is played.
 
     Raises:
         BagError: the bag cannot be read, or lacks the topic.
@@ -47,7 +48,7 @@ class ReplaySource:
         heard: Heard,
         bag_path: Path,
         model: SegmentationModel,
-        requests: Sequence[Request] = (),
+        requests: Sequence[Request] | TimedTexts = (),
         *,
         camera_topic: str | None = None,
         camera: str = "camera",
@@ -57,7 +58,7 @@ class ReplaySource:
         self._heard = heard
         self._path = bag_path
         self._camera = camera
-        self._requests = sorted(requests, key=lambda request: request.stamp_ns)
+        self._requests = requests
         with Bag(bag_path) as bag:
             self._topic = bag.choose_image_topic(camera_topic)
         self._worker = Worker(model, config or PipelineConfig(cameras=(camera,)), self._told)
@@ -136,13 +137,15 @@ class ReplaySource:
 
     def _play(self, played: int) -> bool:
         """Play once; False when it was broken off."""
-        waiting = list(self._requests)
+        waiting: list[Request] = []
         began: tuple[float, int] | None = None
         with ExitStack() as stack:
             bag = stack.enter_context(Bag(self._path))
             for recorded in bag.messages([self._topic]):
                 stamp_ns = nanoseconds(recorded.message.header.stamp)
-                began = began or (time.monotonic(), stamp_ns)
+                if began is None:
+                    began = (time.monotonic(), stamp_ns)
+                    waiting = self._due_from(stamp_ns)
                 if self._broken_off(began[0] + (stamp_ns - began[1]) / 1e9):
                     return False
                 try:
@@ -157,6 +160,12 @@ class ReplaySource:
             self._give(request, played)
         self._heard.note(_ENDED)
         return True
+
+    def _due_from(self, first_ns: int) -> list[Request]:
+        """The requests of a recording that begins now, in the order in which they are due."""
+        asked = self._requests
+        made = asked.requests(first_ns, self._camera) if isinstance(asked, TimedTexts) else asked
+        return sorted(made, key=lambda request: request.stamp_ns)
 
     def _show(self, picture: Picture) -> None:
         self._heard.picture(picture)

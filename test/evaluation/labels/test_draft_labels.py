@@ -13,6 +13,7 @@ import pytest
 from fakes import BlobModel
 from PIL import Image
 from pycocotools import mask as coco
+from replays import commands_of, drafted, replayed
 from small_bags import IMAGE_TOPIC, jpeg, painted, raw_image, stamp, write_bag
 
 from villa.masks import decode
@@ -21,12 +22,11 @@ from villa_ros.bags.run import Run
 from villa_ros.evaluation.demo import demo_offline
 from villa_ros.evaluation.demo_report import read_truth
 from villa_ros.evaluation.ground_truth_bag import TruthBagError, write_truth_bag
-from villa_ros.evaluation.labels.draft import DraftLabels, DraftLabelsError, write_draft_labels
+from villa_ros.evaluation.labels.draft import DraftLabels, DraftLabelsError
 from villa_ros.evaluation.labels.format import davis_palette
 from villa_ros.evaluation.labels.read import Labels, LabelsError, read_labels
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.replay.bag_replay import recorded_requests, replay
 
 COMMANDS = (
     Request("red", "the red box", stamp_ns=stamp(3)),
@@ -37,7 +37,7 @@ COMMANDS = (
 
 def run_of(bag: Path, folder: Path, **settings: Any) -> Run:
     config = PipelineConfig(cameras=("camera",), **settings)
-    return replay(bag, recorded_requests(bag), BlobModel(), folder, pictures=False, config=config).run
+    return replayed(bag, commands_of(bag), BlobModel(), folder, pictures=False, config=config).run
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def run(bag: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def draft(bag: Path, run: Run, tmp_path: Path) -> DraftLabels:
-    return write_draft_labels(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
+    return drafted(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
 
 
 @pytest.fixture
@@ -159,13 +159,13 @@ def test_the_folder_says_how_to_correct_it(draft: DraftLabels) -> None:
 
 def test_labels_that_are_there_are_not_written_over(bag: Path, run: Run, draft: DraftLabels) -> None:
     with pytest.raises(DraftLabelsError, match="is there already, and may hold corrected labels"):
-        write_draft_labels(bag, IMAGE_TOPIC, "camera", run, draft.folder)
+        drafted(bag, IMAGE_TOPIC, "camera", run, draft.folder)
     assert not list(draft.folder.parent.glob("*.part"))
 
 
 def test_frames_that_a_live_run_dropped_are_left_out(bag: Path, run: Run, tmp_path: Path) -> None:
     run.tracks = [timed for timed in run.tracks if timed.value.header.stamp_ns not in (stamp(5), stamp(6))]
-    draft = write_draft_labels(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
+    draft = drafted(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
     assert (draft.frames, draft.dropped) == (18, 2)
     assert "2 frames are left out" in draft.text()
     assert stamp(5) not in read_labels(draft.folder).stamps
@@ -173,7 +173,7 @@ def test_frames_that_a_live_run_dropped_are_left_out(bag: Path, run: Run, tmp_pa
 
 def test_what_lies_under_a_smaller_object_is_told_and_kept(overlapping: tuple[Path, Run], tmp_path: Path) -> None:
     bag, run = overlapping
-    draft = write_draft_labels(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
+    draft = drafted(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
     red, blue = draft.objects
     with Image.open(png(draft.folder, 2)) as image:
         numbers = np.array(image)
@@ -191,7 +191,7 @@ def test_a_size_that_changes_is_refused(run: Run, tmp_path: Path) -> None:
     wide = [(IMAGE_TOPIC, stamp(index), raw_image(index, painted(width=66))) for index in range(4, 8)]
     bag = write_bag(tmp_path / "wide", frames=4, extra=wide)
     with pytest.raises(DraftLabelsError, match="66x48 px, the first frame 64x48"):
-        write_draft_labels(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
+        drafted(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels")
     assert not (tmp_path / "labels").exists()
     assert not list(tmp_path.glob("*.part"))
 
@@ -200,7 +200,7 @@ def test_a_bag_without_a_usable_frame_is_refused(run: Run, tmp_path: Path) -> No
     cut = [("/camera/image_raw/compressed", stamp(0), jpeg(0, painted(), cut=300))]
     bag = write_bag(tmp_path / "cut", frames=0, extra=cut)
     with pytest.raises(DraftLabelsError, match="holds no usable frame: 1 x "):
-        write_draft_labels(bag, "/camera/image_raw/compressed", "camera", run, tmp_path / "labels")
+        drafted(bag, "/camera/image_raw/compressed", "camera", run, tmp_path / "labels")
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_changed_pixel_belongs_to_what_is_painted_and_to_nothing_else(
     overlapping: tuple[Path, Run], tmp_path: Path
 ) -> None:
     bag, run = overlapping
-    folder = write_draft_labels(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels").folder
+    folder = drafted(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels").folder
 
     def change(numbers: np.ndarray) -> None:
         numbers[16:18, 16:24] = 1  # the upper rows of blue are red
@@ -366,25 +366,23 @@ def test_demo_and_replay_work_on_the_truth_bag(bag: Path, draft: DraftLabels, tm
 def test_commands_of_the_run_and_stops_of_the_bag_are_in_the_truth_bag(tmp_path: Path) -> None:
     silent = write_bag(tmp_path / "silent")
     requests = [Request("asked", "the red box", stamp_ns=stamp(4.5))]
-    run = replay(silent, requests, BlobModel(), tmp_path / "out", pictures=False).run
-    folder = write_draft_labels(silent, IMAGE_TOPIC, "camera", run, tmp_path / "labels").folder
+    run = replayed(silent, requests, BlobModel(), tmp_path / "out", pictures=False).run
+    folder = drafted(silent, IMAGE_TOPIC, "camera", run, tmp_path / "labels").folder
     file = write_truth_bag(read_labels(folder), silent, tmp_path / "truth")
-    assert [request.request_id for request in recorded_requests(file)] == ["asked"]
+    assert [request.request_id for request in commands_of(file)] == ["asked"]
     assert read_truth(file, "/command", "camera").windows[0].stamps[0] == stamp(5)
 
     stopped = write_bag(
         tmp_path / "stopped", commands=[COMMANDS[0], Request("red", "", action=Action.STOP, stamp_ns=stamp(9))]
     )
-    folder = write_draft_labels(
-        stopped, IMAGE_TOPIC, "camera", run_of(stopped, tmp_path / "out2"), tmp_path / "labels2"
-    ).folder
+    folder = drafted(stopped, IMAGE_TOPIC, "camera", run_of(stopped, tmp_path / "out2"), tmp_path / "labels2").folder
     file = write_truth_bag(read_labels(folder), stopped, tmp_path / "truth2")
-    assert [request.action for request in recorded_requests(file)] == [Action.SEGMENT, Action.STOP]
+    assert [request.action for request in commands_of(file)] == [Action.SEGMENT, Action.STOP]
 
 
 def test_requests_that_are_tracked_side_by_side_last_as_long_as_their_tracks(bag: Path, tmp_path: Path) -> None:
     run = run_of(bag, tmp_path / "out", policy="queue")
-    folder = write_draft_labels(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels").folder
+    folder = drafted(bag, IMAGE_TOPIC, "camera", run, tmp_path / "labels").folder
     truth = read_labels(folder).truth()
     assert truth["red"].stamps[-1] == stamp(19)
     assert truth["green"].stamps[-1] == stamp(11)

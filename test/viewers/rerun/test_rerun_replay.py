@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from fakes import HEIGHT, WIDTH, BlobModel
+from replays import commands_of
 from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, raw_image, stamp, write_bag
 from typer.testing import CliRunner
 
 from villa.masks import decode
+from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import Run
 from villa_ros.cli.main import app
 from villa_ros.conversions.events import header_message
@@ -23,7 +26,7 @@ from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.overlay import colour_of
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.replay.bag_replay import recorded_requests, replay
+from villa_ros.replay.bag_replay import replay
 from villa_ros.runtime.package_share import share_path
 
 pytest.importorskip("rerun.chunk", reason="needs Rerun's reader (pip: villa-ros[rerun], on Python 3.11 and later)")
@@ -32,8 +35,7 @@ from rrd_file import RrdFile
 
 from villa_ros.bags.sample import pinhole_info
 from villa_ros.viewers.rerun.bag_depth import depth_of
-from villa_ros.viewers.rerun.frame_times import FrameTimes
-from villa_ros.viewers.rerun.replay_file import write_recording
+from villa_ros.viewers.rerun.replay_file import RunRecording
 from villa_ros.viewers.rerun.viewer import RerunError
 
 FOCAL_PX, TABLE_M, TOP_M = 60.0, 1.0, 0.9
@@ -73,10 +75,14 @@ class Recorded:
     """A replay of a small bag, and the recording of it."""
 
     def __init__(self, bag: Path, folder: Path) -> None:
-        timed = FrameTimes()
-        done = replay(bag, recorded_requests(bag), BlobModel(), folder, progress=timed, pictures=False)
-        self.run: Run = done.run
-        self.file = RrdFile(write_recording(bag, None, done.run, folder / "run.rrd", timed.seconds))
+        self.run, self.file = recorded_run(bag, commands_of(bag), folder)
+
+
+def recorded_run(path: Path, requests: Sequence[Request], folder: Path) -> tuple[Run, RrdFile]:
+    with Bag(path) as bag:
+        recording = RunRecording(folder / "run.rrd", bag, bag.choose_image_topic())
+        done = replay(bag, requests, BlobModel(), folder, pictures=False, observers=[recording])
+        return done.run, RrdFile(recording.finish(done.run))
 
 
 def with_depth(path: Path, kind: str = "raw") -> Path:
@@ -199,8 +205,7 @@ def test_points_and_boxes_are_in_metres_where_there_is_depth(tmp_path: Path, kin
 def test_metres_of_what_is_no_longer_asked_for_go_when_it_does(tmp_path: Path) -> None:
     bag = with_depth(tmp_path / "bag")
     later = Request("blue", "the blue box", stamp_ns=stamp(10))
-    timed = replay(bag, [COMMANDS[0], later], BlobModel(), tmp_path / "out", pictures=False)
-    file = RrdFile(write_recording(bag, None, timed.run, tmp_path / "run.rrd"))
+    _, file = recorded_run(bag, [COMMANDS[0], later], tmp_path / "out")
     assert list(file.only("/camera/points", "Clear:is_recursive")) == [stamp(10)]
     assert list(file.only("/camera/points", "Points3D:positions")) == [stamp(8), stamp(12), stamp(16)]
 
@@ -267,8 +272,7 @@ def test_a_console_and_a_recording_exclude_each_other(bag: Path) -> None:
 
 
 def test_the_sample_bag_is_recorded_with_its_depth(tmp_path: Path) -> None:
-    run = Run()  # nothing was asked: pictures and camera alone
-    file = RrdFile(write_recording(share_path("sample", "tabletop"), None, run, tmp_path / "run.rrd"))
+    _, file = recorded_run(share_path("sample", "tabletop"), [], tmp_path)  # pictures and camera alone
     assert len(file.images("/camera/image")) == 450
     assert file.rows("/camera/image", "Pinhole:resolution")
 
@@ -277,11 +281,11 @@ def test_writing_a_recording_leaves_nothing_to_be_sent_to_anybody(bag: Path, tmp
     home = tmp_path / "home"
     home.mkdir()
     script = (
-        "from pathlib import Path; from villa_ros.bags.run import Run;"
-        "from villa_ros.viewers.rerun.replay_file import write_recording;"
-        f"write_recording(Path({str(bag)!r}), None, Run(), Path({str(tmp_path / 'run.rrd')!r}))"
+        "from pathlib import Path; from test_rerun_replay import recorded_run;"
+        f"recorded_run(Path({str(bag)!r}), [], Path({str(tmp_path)!r}))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(home)}
+    environment["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
     assert (tmp_path / "run.rrd").stat().st_size > 0
     assert [path for path in home.rglob("*") if "rerun" in path.parts] == []

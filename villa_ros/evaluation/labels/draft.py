@@ -6,8 +6,10 @@ import json
 import math
 import shutil
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -32,6 +34,7 @@ from villa_ros.evaluation.labels.format import (
 from villa_ros.pipeline.events import TracksEvent, TrackState
 from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.request import Action, Request, RequestState
+from villa_ros.replay.run_watch import SettledFrame, show_run
 
 if TYPE_CHECKING:
     from villa.masks import RleMask
@@ -89,95 +92,97 @@ class _Window:
     end_ns: int | None  # the first stamp after it; None: to the end
 
 
-def write_draft_labels(bag_path: Path, topic: str, camera: str, run: Run, folder: Path) -> DraftLabels:
-    """Write a run's masks and the frames of its bag into a new folder; `evaluation.labels.read` reads it back.
+class DraftLabelsWriter:
+    """Writes a run's masks and frames into a new folder; a context manager, and a `FrameObserver` of the run.
 
     Every frame of the bag gets an image of labels, but those that a live run dropped while it tracked: nobody knows
-    what it would have said there.
+    what it would have said there. The folder is there once it is complete; `evaluation.labels.read` reads it back.
 
     Args:
-        bag_path: What the run was made from.
-        topic: Its images.
-        camera: By this name the run speaks of them.
-        run: Of `villa replay`, or of the node.
         folder: Must not be there.
+        topic: The images, for whoever reads the labels.
 
     Raises:
         DraftLabelsError: the folder is there, the run holds more than 254 objects or masks of another size than the
             images, no frame is usable, or nothing can be written.
-        BagError: the bag cannot be read.
     """
-    if folder.exists():
-        raise DraftLabelsError(
-            f"{folder} is there already, and may hold corrected labels: choose another folder, or remove it"
-        )
-    objects = _objects(run, camera)
-    windows = _windows(run, camera)
-    seen = {timed.value.header.stamp_ns for timed in run.tracks if timed.value.camera == camera}
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    writer = _Writer(part, objects)
-    try:
-        for name in (IMAGES, ANNOTATIONS):
-            (part / name).mkdir(parents=True)
-        with Bag(bag_path) as bag:
-            dropped = 0
-            spans = [(min(one.states), max(one.states)) for one in objects]
-            for frame in bag.frames(topic, camera):
-                stamp_ns = frame.header.stamp_ns
-                if stamp_ns not in seen and any(first < stamp_ns < last for first, last in spans):
-                    dropped += 1
-                    continue
-                writer.add(frame, bag.bad_images)
-            bad = bag.bad_images
+
+    def __init__(self, folder: Path, topic: str) -> None:
+        if folder.exists():
+            raise DraftLabelsError(
+                f"{folder} is there already, and may hold corrected labels: choose another folder, or remove it"
+            )
+        self._folder, self._topic, self._camera = folder, topic, ""
+        self._part = folder.with_name(f"{folder.name}.part")
+        self._writer = _Writer(self._part)
+        self._untold: list[int] = []  # stamps of frames of which the run said nothing
+        self._bad: Counter[str] = Counter()
+
+    def __enter__(self) -> DraftLabelsWriter:
+        shutil.rmtree(self._part, ignore_errors=True)
+        try:
+            for name in (IMAGES, ANNOTATIONS):
+                (self._part / name).mkdir(parents=True)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._part, ignore_errors=True)
+
+    @property
+    def beside(self) -> Mapping[str, Callable[[Any], None]]:
+        """Nothing."""
+        return {}
+
+    def observe(self, settled: SettledFrame, run: Run) -> None:
+        """Write one frame and its labels; an image that does not decode is counted."""
+        frame = settled.frame
+        stamp_ns = frame.header.stamp_ns
+        self._camera = frame.camera
+        self._writer.know(settled.told, stamp_ns)
+        if not settled.told:
+            self._untold.append(stamp_ns)
+        try:
+            self._writer.add(frame, self._bad)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def finish(self, run: Run, bad_images: Mapping[str, int]) -> DraftLabels:
+        """Complete the folder; `bad_images` of the bag are told beside those met here."""
+        writer, bad = self._writer, Counter(bad_images) + self._bad
+        spans = [(min(one.states), max(one.states)) for one in writer.objects]
+        dropped = [stamp for stamp in self._untold if any(first < stamp < last for first, last in spans)]
+        writer.leave_out(dropped)
         if not writer.stamps:
             told = ", ".join(f"{count} x {reason}" for reason, count in bad.items()) or "no message"
-            raise DraftLabelsError(f"topic {topic} of {bag_path} holds no usable frame: {told}")
-        (part / LABELS).write_text(_json(writer, windows, camera, topic), "utf-8")
-        (part / README).write_text(_readme(objects, windows), "utf-8")
-        part.rename(folder)
-    except OSError as error:
-        raise DraftLabelsError(f"cannot write labels at {folder} ({error}); choose another folder") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return DraftLabels(folder, len(writer.stamps), tuple(objects), len(windows), dropped, bad)
+            raise DraftLabelsError(f"topic {self._topic} holds no usable frame: {told}")
+        windows = _windows(run, self._camera)
+        try:
+            (self._part / LABELS).write_text(_json(writer, windows, self._camera, self._topic), "utf-8")
+            (self._part / README).write_text(_readme(writer.objects, windows), "utf-8")
+            self._part.rename(self._folder)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return DraftLabels(self._folder, len(writer.stamps), tuple(writer.objects), len(windows), len(dropped), bad)
+
+    def _cannot_write(self, error: OSError) -> DraftLabelsError:
+        return DraftLabelsError(f"cannot write labels at {self._folder} ({error}); choose another folder")
 
 
-def draft_labels(bag_path: Path, camera_topic: str | None, run: Run, folder: Path) -> DraftLabels:
-    """The same for the one camera of a replay, its image topic chosen as `villa replay` does.
+def write_draft_labels(bag: Bag, topic: str, camera: str, run: Run, folder: Path) -> DraftLabels:
+    """Write the masks of a recorded run, of the node's say, on the frames of the open bag it was made from.
 
     Raises:
-        DraftLabelsError: as `write_draft_labels`.
-        BagError: the bag is damaged, or no topic can be chosen.
+        DraftLabelsError: as `DraftLabelsWriter`.
+        BagError: the bag cannot be read.
     """
-    with Bag(bag_path) as bag:
-        topic = bag.choose_image_topic(camera_topic)
-    camera = next((timed.value.camera for timed in run.tracks), "camera")
-    return write_draft_labels(bag_path, topic, camera, run, folder)
-
-
-def _objects(run: Run, camera: str) -> list[DraftObject]:
-    found: dict[str, DraftObject] = {}
-    for timed in run.tracks:
-        event: TracksEvent = timed.value
-        if event.camera != camera:
-            continue
-        for instance in event.instances:
-            if instance.state == TrackState.REMOVED:
-                continue
-            one = found.setdefault(instance.track_id, DraftObject(len(found) + 1, instance.track_id))
-            one.name = instance.name or one.name
-            if instance.request_id not in one.request_ids:
-                one.request_ids.append(instance.request_id)
-            one.states[event.header.stamp_ns] = instance.state
-            if instance.mask.area:
-                one.masks[event.header.stamp_ns] = instance.mask
-    if len(found) > MOST_OBJECTS:
-        raise DraftLabelsError(
-            f"the run tracked {len(found)} objects, a palette image has numbers for {MOST_OBJECTS}: replay a shorter "
-            "part, or fewer requests"
-        )
-    return list(found.values())
+    with DraftLabelsWriter(folder, topic) as writer:
+        for _ in show_run(bag.frames(topic, camera), run, [writer], camera):
+            pass
+        return writer.finish(run, bag.bad_images)
 
 
 def _windows(run: Run, camera: str) -> list[_Window]:
@@ -205,11 +210,41 @@ def _windows(run: Run, camera: str) -> list[_Window]:
 class _Writer:
     """Writes frame after frame."""
 
-    def __init__(self, folder: Path, objects: list[DraftObject]) -> None:
-        self.folder, self.objects = folder, objects
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.stamps: list[int] = []
+        self._objects: dict[str, DraftObject] = {}  # by track
         self.size = (0, 0)  # height, width in px
         self._palette = davis_palette().tobytes()
+
+    @property
+    def objects(self) -> list[DraftObject]:
+        """The tracks so far, in the order of their numbers."""
+        return list(self._objects.values())
+
+    def know(self, told: Sequence[TracksEvent], stamp_ns: int) -> None:
+        """Take note of what the run said of a frame."""
+        for instance in (one for event in told for one in event.instances if one.state != TrackState.REMOVED):
+            new = DraftObject(len(self._objects) + 1, instance.track_id)
+            one = self._objects.setdefault(instance.track_id, new)
+            one.name = instance.name or one.name
+            if instance.request_id not in one.request_ids:
+                one.request_ids.append(instance.request_id)
+            one.states[stamp_ns] = instance.state
+            if instance.mask.area:
+                one.masks[stamp_ns] = instance.mask
+        if len(self._objects) > MOST_OBJECTS:
+            raise DraftLabelsError(
+                f"the run tracked {len(self._objects)} objects, a palette image has numbers for {MOST_OBJECTS}: replay "
+                "a shorter part, or fewer requests"
+            )
+
+    def leave_out(self, stamps: Sequence[int]) -> None:
+        """Remove frames that were written."""
+        for stamp_ns in set(stamps) & set(self.stamps):
+            (self.folder / IMAGES / f"{stamp_ns}.jpg").unlink()
+            (self.folder / ANNOTATIONS / f"{stamp_ns}.png").unlink()
+            self.stamps.remove(stamp_ns)
 
     def add(self, frame: Frame, bad: Counter[str]) -> None:
         """Write one frame and its labels; an image that does not decode is counted."""

@@ -12,9 +12,9 @@ from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import read_run
 from villa_ros.evaluation.recording_inputs import Opened, open_bag
 from villa_ros.evaluation.report.html import Pictures, write_report
+from villa_ros.evaluation.report.web_videos import write_web_video
 from villa_ros.evaluation.results import BagResult, ScenarioResult
 from villa_ros.video.overlay_video import Rgb
-from villa_ros.video.webm import write_web_video
 
 if TYPE_CHECKING:
     from villa.masks import RleMask

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rerun as rr
 
 from villa_ros.bags.reader import Bag
 from villa_ros.conversions.images import BadImage
+from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.label_images import in_view
 from villa_ros.pipeline.lifting import lift, points_of
 from villa_ros.pipeline.request import RequestState
-from villa_ros.replay.bag_replay import Progress, quietly
-from villa_ros.video.overlay_video import instances_at
-from villa_ros.viewers.picture import PictureError, picture_of
+from villa_ros.replay.drawn_frames import shown
+from villa_ros.viewers.picture import Picture, PictureError
 from villa_ros.viewers.rerun.bag_depth import calibration, depth_of, depth_topics
 from villa_ros.viewers.rerun.scene import Placed, Scene
 from villa_ros.viewers.rerun.viewer import RerunError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from villa_ros.bags.run import Run
     from villa_ros.pipeline.depth import DepthImage
-    from villa_ros.pipeline.frame import Frame
+    from villa_ros.pipeline.events import TrackedInstance
+    from villa_ros.replay.run_watch import SettledFrame
 
 APPLICATION = "villa_ros"
-CAMERA = "camera"  # what replay calls its only one
 _FAILED = (RequestState.FAILED, RequestState.REJECTED)
 
 
@@ -51,66 +49,79 @@ def file_recording(path: Path, *, endless: bool = False) -> rr.RecordingStream:
     return recording
 
 
-def write_recording(
-    bag_path: Path,
-    camera_topic: str | None,
-    run: Run,
-    path: Path,
-    seconds: Mapping[int, float] | None = None,
-    progress: Progress = quietly,
-) -> Path:
-    """Write a run on the frames of the bag it was made from; returns `path`.
+class RunRecording:
+    """A run as a Rerun recording: a `FrameObserver` that writes every frame with its masks, and its depth.
 
-    `seconds`: how long each frame took, by stamp.
+    Args:
+        path: The file; an older one is replaced.
+        bag: The open bag that is replayed; its calibration is read at once.
+        topic: Its images.
 
     Raises:
-        BagError: the bag cannot be read, or lacks the topic.
-        RerunError: the file cannot be written.
+        BagError: the bag cannot be read.
+        RerunError: the file cannot be written, or the depth is of another size than the images.
     """
-    recording = file_recording(path)
-    with Bag(bag_path) as bag:
-        topic = bag.choose_image_topic(camera_topic)
-        writer = _Writer(bag, topic, run, seconds or {}, Scene(recording))
-        for _ in progress(writer.frames(), bag.count(topic), "writing"):
-            pass
-    _words(run, writer.scene)
-    recording.flush()
-    recording.disconnect()
-    return path
 
-
-class _Writer:
-    """Goes through a bag's pictures and depth once."""
-
-    def __init__(self, bag: Bag, topic: str, run: Run, seconds: Mapping[int, float], scene: Scene) -> None:
-        self.scene = scene
-        self._bag = bag
-        self._topic = topic
-        self._camera = run.tracks[0].value.camera if run.tracks else CAMERA
-        self._tracks = instances_at(run)
-        self._seconds = seconds
+    def __init__(self, path: Path, bag: Bag, topic: str) -> None:
+        self.path = path
+        self._recording = file_recording(path)
+        self._scene = Scene(self._recording)
+        self._topic, self._camera = topic, ""
+        self._tracks: dict[int, tuple[TrackedInstance, ...]] = {}
+        self._shown_ns = -1  # the newest frame that is written
+        self._waiting: list[DepthImage] = []  # that came before its frame was settled
         topics = depth_topics(bag, topic)
         self._model = None if topics is None else calibration(bag, topics.camera_info)
         self._depth = "" if topics is None or self._model is None else topics.depth
 
-    def frames(self) -> Iterator[Frame]:
-        """Every frame, once it is written."""
-        if self._model is not None:
-            self.scene.calibration(self._camera, self._model)
-        for recorded in self._bag.messages([topic for topic in (self._topic, self._depth) if topic]):
-            try:
-                if recorded.topic == self._depth:
-                    self._place(depth_of(recorded.message))
-                    continue
-                picture = picture_of(recorded.message, self._camera)
-                self.scene.picture(picture)
-            except (BadImage, PictureError):  # the run dropped it too, and said so
-                continue
-            stamp_ns = picture.stamp_ns
-            self.scene.tracks(picture, self._tracks.get(stamp_ns, ()))
-            if stamp_ns in self._seconds:
-                self.scene.latency(stamp_ns, self._camera, 1e3 * self._seconds[stamp_ns], f"{self._camera}, computing")
-            yield picture.frame
+    @property
+    def beside(self) -> Mapping[str, Callable[[Any], None]]:
+        """Depth, where the bag has it."""
+        return {self._depth: self._take_depth} if self._depth else {}
+
+    def observe(self, settled: SettledFrame, run: Run) -> None:
+        """Write one frame; what does not decode is left out, as the run left it out."""
+        frame, instances = settled.frame, shown(settled.told)
+        stamp_ns = frame.header.stamp_ns
+        if not self._camera:
+            self._camera = frame.camera
+            if self._model is not None:
+                self._scene.calibration(self._camera, self._model)
+        if instances:
+            self._tracks[stamp_ns] = instances
+        self._shown_ns = max(self._shown_ns, stamp_ns)
+        try:
+            picture = Picture(frame)
+            self._scene.picture(picture)
+        except (ImageError, PictureError):
+            pass
+        else:
+            self._scene.tracks(picture, instances)
+            if settled.seconds is not None:
+                self._scene.latency(stamp_ns, self._camera, 1e3 * settled.seconds, f"{self._camera}, computing")
+        self._place_settled()
+
+    def finish(self, run: Run) -> Path:
+        """Write what was said, and complete the file."""
+        for depth in self._waiting:
+            self._place(depth)
+        _words(run, self._scene)
+        self._recording.flush()
+        self._recording.disconnect()
+        return self.path
+
+    def _take_depth(self, message: Any) -> None:
+        try:
+            self._waiting.append(depth_of(message))
+        except BadImage:  # nothing is lifted there
+            return
+        self._place_settled()
+
+    def _place_settled(self) -> None:
+        settled = [depth for depth in self._waiting if depth.stamp_ns <= self._shown_ns]
+        self._waiting = [depth for depth in self._waiting if depth.stamp_ns > self._shown_ns]
+        for depth in settled:
+            self._place(depth)
 
     def _place(self, depth: DepthImage) -> None:
         seen, model = in_view(self._tracks.get(depth.stamp_ns, ())), self._model
@@ -122,14 +133,14 @@ class _Writer:
         if not any(len(cloud) for cloud in clouds):
             return
         labels = np.repeat([entry.label for entry in seen], [len(cloud) for cloud in clouds]).astype(np.uint32)
-        self.scene.points(self._camera, depth.stamp_ns, np.concatenate(clouds), labels)
+        self._scene.points(self._camera, depth.stamp_ns, np.concatenate(clouds), labels)
         placed = []
         for entry in seen:
             found = lift(entry.mask, depth, model, [other.mask for other in seen if other is not entry])
             if found is not None:
                 name = entry.name or entry.track_id
                 placed.append(Placed(entry.track_id, name, found.centre, found.size, found.orientation))
-        self.scene.objects(self._camera, depth.stamp_ns, placed)
+        self._scene.objects(self._camera, depth.stamp_ns, placed)
 
 
 def _words(run: Run, scene: Scene) -> None:

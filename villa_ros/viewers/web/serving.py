@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from villa.interface import SegmentationModel
     from villa_ros.pipeline.config import PipelineConfig
     from villa_ros.pipeline.request import Request
+    from villa_ros.replay.bag_replay import TimedTexts
     from villa_ros.viewers.source import Source
     from villa_ros.viewers.web.settings import ConsoleSettings
 
@@ -36,7 +37,7 @@ def serve(heard: Heard, source: Source, settings: ConsoleSettings, tell: Tell) -
 
 def serve_replay(
     bag_path: Path,
-    requests: Sequence[Request],
+    requests: Sequence[Request] | TimedTexts,
     model: SegmentationModel,
     settings: ConsoleSettings,
     tell: Tell,

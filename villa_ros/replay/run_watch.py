@@ -1,0 +1,152 @@
+"""A run as it is made: written to a bag, kept in memory, and shown to whoever draws or labels its frames."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from villa_ros.bags.run import Run
+from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent
+
+if TYPE_CHECKING:
+    from villa_ros.bags.writer import EventBag
+    from villa_ros.pipeline.frame import Frame
+    from villa_ros.pipeline.request import Request
+
+_KEPT_FRAMES = 64  # while nothing says which frames can still be told of: a journal names some later than their order
+
+
+@dataclass(frozen=True)
+class SettledFrame:
+    """A frame, all that was told of it, and how long the pipeline took for it (s; None: not measured)."""
+
+    frame: Frame
+    told: tuple[TracksEvent, ...]
+    seconds: float | None = None
+
+
+class FrameObserver(Protocol):
+    """Is shown the frames of a run, in the order of their stamps."""
+
+    @property
+    def beside(self) -> Mapping[str, Callable[[Any], None]]:
+        """Further topics of the bag whose messages it wants, as they are read."""
+        ...
+
+    def observe(self, settled: SettledFrame, run: Run) -> None:
+        """The next frame; `run` holds everything so far."""
+        ...
+
+
+class RunLog:
+    """Writes what happens to a bag and keeps it as a `Run`, so that nobody has to read the bag back."""
+
+    def __init__(self, bag: EventBag) -> None:
+        self.run = Run()
+        self._bag = bag
+        self._known: dict[str, Request] = {}
+
+    def event(self, event: Event, log_ns: int) -> None:
+        """Take an event; the journal entry of a submit carries its request."""
+        carried = None
+        if isinstance(event, JournalEvent) and event.op == "submit":
+            carried = self._known.get(event.request_id)
+        self.run.take(event, log_ns, carried)
+        self._bag.event(event, log_ns)
+
+    def command(self, request: Request, log_ns: int) -> None:
+        """A command is about to be submitted."""
+        self._known[request.request_id] = request
+        self.run.take(request, log_ns)
+        self._bag.command(request, log_ns)
+
+
+class RunWatch:
+    """The engine's sink in a replay, and the way of the frames to it.
+
+    Events are stamped with the frame that came in last. A frame is shown to the observers once no event that is still
+    to come can be about it, which `oldest_open_ns` knows.
+    """
+
+    def __init__(self, bag: EventBag, camera: str, observers: Sequence[FrameObserver] = ()) -> None:
+        self.frames = 0  # that came in
+        self.problem: Exception | None = None  # of the first observer that failed; it was shown nothing more
+        self._log = RunLog(bag)
+        self._camera = camera
+        self._observers = list(observers)
+        self._now_ns = 0
+        self._pending: deque[Frame] = deque()
+        self._told: defaultdict[int, list[TracksEvent]] = defaultdict(list)
+        self._seconds: dict[int, float] = {}  # by stamp
+
+    @property
+    def run(self) -> Run:
+        """Everything so far."""
+        return self._log.run
+
+    @property
+    def beside(self) -> dict[str, Callable[[Any], None]]:
+        """What the observers want to be read beside the images."""
+        return {topic: take for observer in self._observers for topic, take in observer.beside.items()}
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the engine."""
+        if isinstance(event, JournalEvent) and event.op == "ingest":
+            self._now_ns = event.stamp_ns
+        if isinstance(event, TracksEvent) and event.camera == self._camera and self._observers:
+            self._told[event.header.stamp_ns].append(event)
+        self._log.event(event, self._now_ns)
+
+    def command(self, request: Request) -> None:
+        """A command is about to be submitted."""
+        self._log.command(request, self._now_ns)
+
+    def watched(self, frames: Iterable[Frame], oldest_open_ns: Callable[[str], int | None]) -> Iterator[Frame]:
+        """The same frames, timed between each and the next; shown to the observers when they are settled."""
+        for frame in frames:
+            self.frames += 1
+            if self._observers:
+                self._pending.append(frame)
+            began_s = time.perf_counter()
+            yield frame
+            if self._observers:
+                self._seconds[frame.header.stamp_ns] = time.perf_counter() - began_s
+            open_ns = oldest_open_ns(self._camera)
+            while self._pending and (
+                len(self._pending) > _KEPT_FRAMES if open_ns is None else self._pending[0].header.stamp_ns < open_ns
+            ):
+                self._show(self._pending.popleft())
+
+    def end(self) -> None:
+        """Everything was told: show the frames that are left."""
+        while self._pending:
+            self._show(self._pending.popleft())
+
+    def _show(self, frame: Frame) -> None:
+        stamp_ns = frame.header.stamp_ns
+        settled = SettledFrame(frame, tuple(self._told.pop(stamp_ns, ())), self._seconds.pop(stamp_ns, None))
+        self._observers = [observer for observer in self._observers if self._observed(observer, settled)]
+
+    def _observed(self, observer: FrameObserver, settled: SettledFrame) -> bool:
+        """Does it go on? The run itself is not to be lost for a picture that cannot be drawn."""
+        try:
+            observer.observe(settled, self.run)
+        except Exception as error:
+            self.problem = self.problem or error
+            return False
+        return True
+
+
+def show_run(frames: Iterable[Frame], run: Run, observers: Sequence[FrameObserver], camera: str) -> Iterator[Frame]:
+    """Show the frames of a camera with what a recorded run told of them, yielding each afterwards."""
+    told: defaultdict[int, list[TracksEvent]] = defaultdict(list)
+    for timed in run.tracks:
+        if timed.value.camera == camera:
+            told[timed.value.header.stamp_ns].append(timed.value)
+    for frame in frames:
+        for observer in observers:
+            observer.observe(SettledFrame(frame, tuple(told.get(frame.header.stamp_ns, ()))), run)
+        yield frame
