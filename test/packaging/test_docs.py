@@ -11,15 +11,6 @@ from installing import ROOT
 DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 
 
-MIRRORS = {
-    f"~/<camera>/{name}"
-    for name in (
-        "overlay", "overlay/compressed", "label_image", "target_mask", "detections", "label_info", "objects_3d",
-        "object_points", "markers",
-    )
-}  # fmt: skip
-
-
 def code_spans(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
@@ -52,15 +43,18 @@ def test_every_interface_is_described() -> None:
 
 
 def test_every_topic_service_and_action_of_the_node_is_described() -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (pip: ros-rclpy)")
+    from villa_ros.node.depth_topics import DEPTH_TOPICS
+    from villa_ros.node.image_topics import IMAGE_TOPICS
+
     text = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "villa_ros" / "node").glob("*.py"))
     topics = {re.sub(r"\{\w+\}", "<camera>", name) for name in re.findall(r'f?"(~/[\w{}/]+)"', sources)}
-    topics.remove("~/<camera>/<camera>")  # the mirrors, whose names are constants
-    for line in re.findall(r"^[A-Z_]+(?:, [A-Z_]+)* = (\".*)$", sources, re.MULTILINE):
-        topics |= {f"~/<camera>/{name}" for name in re.findall(r'"([a-z_0-9/]+)"', line)} & MIRRORS
-    assert {"~/<camera>/tracks", *MIRRORS} <= topics
-    missing = {name for name in topics if f"`{name}`" not in text}
-    assert not missing
+    topics.remove("~/<camera>/<camera>")  # the derived topics, whose names are in tables
+    derived = {f"~/<camera>/{topic.name}" for topic in (*IMAGE_TOPICS, *DEPTH_TOPICS)}
+    assert len(derived) == 9
+    assert {"~/<camera>/tracks", "~/command", "~/segment_video"} <= topics
+    assert not {name for name in topics | derived if f"`{name}`" not in text}
 
 
 def test_every_requirements_file_is_described() -> None:

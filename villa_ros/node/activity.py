@@ -71,7 +71,7 @@ class Activity:
         try:
             for camera in chosen().cameras:
                 self.cameras[camera] = CameraInputs(
-                    node, camera, chosen, self._on_frame, outputs.lifted, counts.get(camera)
+                    node, camera, chosen, self._on_frame, outputs.depth, counts.get(camera)
                 )
             self.enable(enabled)
             self._listen(Command, "~/command", self._on_command)

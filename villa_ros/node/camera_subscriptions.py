@@ -17,7 +17,7 @@ from villa_ros.runtime import qos
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
-    from villa_ros.node.depth_topics import LiftedMirrors
+    from villa_ros.node.depth_topics import DepthTopics
     from villa_ros.node.parameters import Parameters
     from villa_ros.pipeline.frame import Frame
 
@@ -36,7 +36,7 @@ class CameraInputs:
         camera: str,
         chosen: Callable[[], Parameters],
         offer: Callable[[Frame], None],
-        lifted: LiftedMirrors,
+        depth: DepthTopics,
         health: CameraHealth | None = None,
     ) -> None:
         """Subscribe. `health`: the counts of earlier, where the node was active before.
@@ -49,7 +49,7 @@ class CameraInputs:
         self._camera = camera
         self._chosen = chosen
         self._offer = offer
-        self._lifted = lifted
+        self._depth = depth
         self._subscriptions: list[Any] = []
         own = chosen().of_cameras[camera]
         topic = chosen().image_topic(camera)
@@ -116,12 +116,12 @@ class CameraInputs:
         return ""
 
     def _on_info(self, message: Any) -> None:
-        wrong = self._lifted.cameras[self._camera].calibration(message)
+        wrong = self._depth.cameras[self._camera].calibration(message)
         if wrong:
             self._warn(f"calibration of camera {self._camera!r}: {wrong}")
 
     def _on_depth(self, message: Any) -> None:
-        wrong = self._lifted.depth(self._camera, message)
+        wrong = self._depth.depth(self._camera, message)
         if wrong:
             self._warn(f"dropped a depth image of camera {self._camera!r}: {wrong}")
 

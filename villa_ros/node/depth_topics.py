@@ -6,36 +6,29 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
-from std_msgs.msg import ColorRGBA
+from sensor_msgs.msg import PointCloud2
 
-from villa_msgs.msg import Object3D, Object3DArray
+from villa_msgs.msg import Object3DArray
 from villa_ros.conversions.events import duration_message, header_message, rclpy_types
 from villa_ros.conversions.images import BadImage, depth_from_image
+from villa_ros.conversions.objects_3d import MARKERS_PACKAGE, markers_message, object_message
 from villa_ros.conversions.rclpy_arrays import cloud_message
-from villa_ros.node.latest_job import NewestOnly
+from villa_ros.node.derived_topics import DerivedTopic, publish, subscribed
+from villa_ros.node.latest_job import LatestJobThread
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
 from villa_ros.pipeline.depth import DepthBuffer, DepthImage
 from villa_ros.pipeline.label_images import in_view
 from villa_ros.pipeline.lifting import Lifted, lift, points_of
-from villa_ros.pipeline.overlay import colour_of
-from villa_ros.runtime.optional_packages import installed
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.events import TrackedInstance, TracksEvent
 
-# Topics of a camera that need depth.
-OBJECTS, POINTS, MARKERS = "objects_3d", "object_points", "markers"
-MARKERS_PACKAGE = "visualization_msgs.msg"
-
 _DEPTH_KEPT = 16  # images: half a second, while a frame is with the model
 _WAITING = 8  # frames that wait for their depth image
-_MARKER_S = 1  # a marker that nobody renews is taken away
-_TEXT_M = 0.03
 
 
 @dataclass(frozen=True)
@@ -51,14 +44,71 @@ class DepthStats:
 
 
 @dataclass(frozen=True)
-class _Job:
-    camera: LiftedCamera
+class LiftedFrame:
+    """Tracks of a camera on one frame, with depth; lifted when somebody asks, and once."""
+
+    camera: DepthCamera
     event: TracksEvent
     depth: DepthImage
     model: CameraModel
 
+    @property
+    def offset_ns(self) -> int:
+        """By how much the depth image is later."""
+        return self.depth.stamp_ns - self.event.header.stamp_ns
 
-class LiftedCamera:
+    @cached_property
+    def header(self) -> Any:
+        """std_msgs/Header of the frame."""
+        return header_message(self.event.header, rclpy_types())
+
+    @cached_property
+    def seen(self) -> list[TrackedInstance]:
+        """The instances in view."""
+        return in_view(self.event.instances)
+
+    @cached_property
+    def objects(self) -> list[tuple[TrackedInstance, Lifted]]:
+        """Those with depth, and where they are. Raises ValueError where the depth is of another size than the masks."""
+        found = []
+        for entry in self.seen:
+            others = [other.mask for other in self.seen if other is not entry]
+            place = lift(entry.mask, self.depth, self.model, others)
+            if place is None:
+                self.camera.without_depth()
+            else:
+                found.append((entry, place))
+        return found
+
+
+def _objects(lifted: LiftedFrame) -> Any:
+    offset = duration_message(lifted.offset_ns, rclpy_types())
+    objects = [object_message(entry, place) for entry, place in lifted.objects]
+    return Object3DArray(header=lifted.header, objects=objects, depth_offset=offset)
+
+
+def _points(lifted: LiftedFrame) -> Any:
+    clouds = [points_of(one.mask, lifted.depth, lifted.model) for one in lifted.seen]
+    if not clouds:
+        return None
+    labels = np.repeat([one.label for one in lifted.seen], [len(cloud) for cloud in clouds]).astype(np.uint32)
+    return cloud_message(np.concatenate(clouds), labels, lifted.event.header)
+
+
+def _markers(lifted: LiftedFrame) -> Any:
+    ended = lifted.camera.newly_ended(frozenset(entry.label for entry, _ in lifted.objects))
+    return markers_message(lifted.objects, ended, lifted.header, lifted.camera.name)
+
+
+OBJECTS, POINTS = "objects_3d", "object_points"
+DEPTH_TOPICS: tuple[DerivedTopic[LiftedFrame], ...] = (
+    DerivedTopic(OBJECTS, Object3DArray, _objects),
+    DerivedTopic(POINTS, PointCloud2, _points),
+    DerivedTopic("markers", f"{MARKERS_PACKAGE}/MarkerArray", _markers),
+)
+
+
+class DepthCamera:
     """Depth, calibration and waiting frames of one camera; callable from any thread."""
 
     def __init__(self, name: str, publishers: Mapping[str, Any], slop_s: float, *, rectified: bool) -> None:
@@ -75,10 +125,6 @@ class LiftedCamera:
         self._dropped: Counter[str] = Counter()
         self._offset_ms = 0.0
         self._last_error = ""
-
-    def wanted(self, *topics: str) -> bool:
-        """Does anybody listen to one of these topics?"""
-        return any(self.publishers[topic].get_subscription_count() for topic in topics if topic in self.publishers)
 
     def calibration(self, message: Any) -> str:
         """Take in a sensor_msgs/CameraInfo; returns what is wrong with it, if it is new."""
@@ -111,7 +157,7 @@ class LiftedCamera:
 
     def tracks(self, event: TracksEvent) -> None:
         """Keep a frame until its depth image is there."""
-        if not self.wanted(OBJECTS, POINTS, MARKERS):
+        if not any(subscribed(self.publishers, name) for name in self.publishers):
             return
         with self._lock:
             self._waiting[event.header.stamp_ns] = event
@@ -119,7 +165,7 @@ class LiftedCamera:
                 self._waiting.popitem(last=False)
                 self._dropped["no_depth"] += 1
 
-    def due(self) -> _Job | None:
+    def due(self) -> LiftedFrame | None:
         """The newest frame whose depth image is there; those before it are let go."""
         with self._lock:
             for stamp_ns in reversed(self._waiting):
@@ -137,7 +183,7 @@ class LiftedCamera:
                 elif self._model is None:
                     self._dropped["no_camera_info"] += 1
                 else:
-                    return _Job(self, event, depth, self._model)
+                    return LiftedFrame(self, event, depth, self._model)
                 return None
         return None
 
@@ -155,70 +201,26 @@ class LiftedCamera:
                 self._received, self._used, dropped, self._model is not None, self._offset_ms, self._last_error
             )
 
-    def publish(self, job: _Job) -> None:
+    def publish(self, lifting: LiftedFrame) -> None:
         """Lift the objects of a frame and tell whoever listens."""
-        event, seen = job.event, in_view(job.event.instances)
-        header = header_message(event.header, rclpy_types())
         try:
-            lifted = self._lifted(job, seen) if self.wanted(OBJECTS, MARKERS) else []
-            clouds = [points_of(one.mask, job.depth, job.model) for one in seen] if self.wanted(POINTS) else []
-        except ValueError as error:
+            publish(DEPTH_TOPICS, self.publishers, lifting)
+        except ValueError as error:  # the depth is of another size than the masks
             self._drop("misaligned", str(error))
             return
-        offset_ns = job.depth.stamp_ns - event.header.stamp_ns
         with self._lock:
             self._used += 1
-            self._offset_ms = offset_ns / 1e6
-        if self.wanted(OBJECTS):
-            offset = duration_message(offset_ns, rclpy_types())
-            objects = [object_message(entry, found) for entry, found in lifted]
-            self.publishers[OBJECTS].publish(Object3DArray(header=header, objects=objects, depth_offset=offset))
-        if clouds:
-            labels = np.repeat([one.label for one in seen], [len(cloud) for cloud in clouds]).astype(np.uint32)
-            self.publishers[POINTS].publish(cloud_message(np.concatenate(clouds), labels, event.header))
-        if self.wanted(MARKERS):
-            self.publishers[MARKERS].publish(self._markers(lifted, header))
+            self._offset_ms = lifting.offset_ns / 1e6
 
-    def _lifted(self, job: _Job, seen: list[TrackedInstance]) -> list[tuple[TrackedInstance, Lifted]]:
-        out = []
-        for entry in seen:
-            others = [other.mask for other in seen if other is not entry]
-            found = lift(entry.mask, job.depth, job.model, others)
-            if found is None:
-                with self._lock:
-                    self._dropped["objects_without_depth"] += 1
-            else:
-                out.append((entry, found))
-        return out
+    def without_depth(self) -> None:
+        """An object of a frame has no depth that can be used."""
+        with self._lock:
+            self._dropped["objects_without_depth"] += 1
 
-    def _markers(self, lifted: list[tuple[TrackedInstance, Lifted]], header: Any) -> Any:
-        messages = installed(MARKERS_PACKAGE)
-        markers = []
-        for entry, found in lifted:
-            red, green, blue = (channel / 255 for channel in colour_of(entry.track_id))
-            box = messages.Marker(header=header, ns=f"{self.name}/boxes", id=entry.label, type=messages.Marker.CUBE)
-            box.pose = _pose(found)
-            box.scale = Vector3(**dict(zip("xyz", (max(side, 1e-3) for side in found.size), strict=True)))
-            box.color = ColorRGBA(r=red, g=green, b=blue, a=0.45)
-            name = messages.Marker(
-                header=header, ns=f"{self.name}/names", id=entry.label, type=messages.Marker.TEXT_VIEW_FACING
-            )
-            name.pose.position = Point(x=found.centre[0], y=found.centre[1] - max(found.size) / 2 - _TEXT_M)
-            name.pose.position.z = found.centre[2]
-            name.scale.z = _TEXT_M
-            name.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-            name.text = entry.name or entry.track_id
-            markers += [box, name]
-        for marker in markers:
-            marker.lifetime = Duration(sec=_MARKER_S)
-        now = frozenset(entry.label for entry, _ in lifted)
-        for label in sorted(self._shown - now):
-            markers += [
-                messages.Marker(header=header, ns=f"{self.name}/{kind}", id=label, action=messages.Marker.DELETE)
-                for kind in ("boxes", "names")
-            ]
-        self._shown = now
-        return messages.MarkerArray(markers=markers)
+    def newly_ended(self, labels: frozenset[int]) -> list[int]:
+        """Labels of the markers that were sent last and are not among these."""
+        ended, self._shown = sorted(self._shown - labels), labels
+        return ended
 
     def _drop(self, reason: str, message: str) -> None:
         with self._lock:
@@ -226,12 +228,14 @@ class LiftedCamera:
             self._last_error = message
 
 
-class LiftedMirrors:
+class DepthTopics:
     """One thread that lifts the newest frame of each camera whose depth is there."""
 
-    def __init__(self, cameras: Mapping[str, LiftedCamera], logger: Any) -> None:
+    def __init__(self, cameras: Mapping[str, DepthCamera], logger: Any) -> None:
         self.cameras = cameras
-        self._thread: NewestOnly[_Job] = NewestOnly("depth mirrors", lambda job: job.camera.publish(job), logger)
+        self._thread: LatestJobThread[LiftedFrame] = LatestJobThread(
+            "depth topics", lambda one: one.camera.publish(one), logger
+        )
 
     def start(self) -> None:
         """Start the thread."""
@@ -261,28 +265,7 @@ class LiftedMirrors:
         self._proceed(self.cameras[name])
         return error
 
-    def _proceed(self, camera: LiftedCamera) -> None:
+    def _proceed(self, camera: DepthCamera) -> None:
         job = camera.due()
         if job is not None:
             self._thread.put(camera.name, job)
-
-
-def object_message(entry: TrackedInstance, found: Lifted) -> Any:
-    """A track and where it is -> villa_msgs/Object3D."""
-    return Object3D(
-        track_id=entry.track_id,
-        request_id=entry.request_id,
-        name=entry.name,
-        centroid=Point(**dict(zip("xyz", found.centroid, strict=True))),
-        box_center=_pose(found),
-        box_size=Vector3(**dict(zip("xyz", found.size, strict=True))),
-        valid_points=found.valid_points,
-        valid_fraction=found.valid_fraction,
-    )
-
-
-def _pose(found: Lifted) -> Any:
-    return Pose(
-        position=Point(**dict(zip("xyz", found.centre, strict=True))),
-        orientation=Quaternion(**dict(zip("xyzw", found.orientation, strict=True))),
-    )

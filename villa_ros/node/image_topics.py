@@ -6,38 +6,91 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
 
 from villa_ros.conversions import vision_msgs
 from villa_ros.conversions.rclpy_arrays import image_message, jpeg_message
-from villa_ros.node.latest_job import NewestOnly
+from villa_ros.node.derived_topics import DerivedTopic, publish, subscribed
+from villa_ros.node.latest_job import LatestJobThread
 from villa_ros.pipeline.label_images import in_view, label_image, target_mask
 from villa_ros.pipeline.overlay import draw
 
 if TYPE_CHECKING:
-    from villa_ros.pipeline.events import TracksEvent
+    from villa_ros.pipeline.events import TrackedInstance, TracksEvent
     from villa_ros.pipeline.frame import Frame
-
-# Topics of a camera that show its tracks.
-OVERLAY, OVERLAY_JPEG = "overlay", "overlay/compressed"
-LABELS, TARGET = "label_image", "target_mask"
-DETECTIONS, NAMES = "detections", "label_info"
 
 _FRAMES_KEPT = 32  # of each camera: those that may still be with the model
 _JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True)
-class _Job:
+class TrackedFrame:
+    """Tracks of a camera on one frame. `frame` is None where its picture is not at hand."""
+
     event: TracksEvent
-    frame: Frame | None  # where a picture is to be drawn on it
-    height: int
+    frame: Frame | None
+    height: int  # px
     width: int
 
+    @cached_property
+    def seen(self) -> list[TrackedInstance]:
+        """The instances in view."""
+        return in_view(self.event.instances)
 
-class FlatMirrors:
+    @cached_property
+    def picture(self) -> NDArray[np.uint8] | None:
+        """The frame with its masks drawn [H, W, 3], red first."""
+        return None if self.frame is None else draw(self.frame.rgb(), self.event.instances)
+
+
+def _overlay(tracked: TrackedFrame) -> Any:
+    return None if tracked.picture is None else image_message(tracked.picture, tracked.event.header, "rgb8")
+
+
+def _overlay_jpeg(tracked: TrackedFrame) -> Any:
+    if tracked.picture is None:
+        return None
+    bgr = cv2.cvtColor(tracked.picture, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return jpeg_message(jpeg, tracked.event.header)
+
+
+def _labels(tracked: TrackedFrame) -> Any:
+    labels = label_image(tracked.event.instances, tracked.height, tracked.width)
+    return image_message(labels, tracked.event.header, "mono16")
+
+
+def _target(tracked: TrackedFrame) -> Any:
+    target = target_mask(tracked.event.instances, tracked.height, tracked.width)
+    # a planner takes an empty mask for an object of no size
+    return None if target is None else image_message(target, tracked.event.header, "mono8")
+
+
+def _detections(tracked: TrackedFrame) -> Any:
+    return vision_msgs.detections(tracked.seen, tracked.event.header)
+
+
+def _label_info(tracked: TrackedFrame) -> Any:
+    return vision_msgs.label_info(tracked.seen, tracked.event.header)
+
+
+IMAGE_TOPICS: tuple[DerivedTopic[TrackedFrame], ...] = (
+    DerivedTopic("overlay", Image, _overlay, drawn=True),
+    DerivedTopic("overlay/compressed", CompressedImage, _overlay_jpeg, drawn=True),
+    DerivedTopic("label_image", Image, _labels),
+    DerivedTopic("target_mask", Image, _target),
+    DerivedTopic("detections", f"{vision_msgs.PACKAGE}/Detection2DArray", _detections),
+    DerivedTopic("label_info", f"{vision_msgs.PACKAGE}/LabelInfo", _label_info),
+)
+
+
+class ImageTopics:
     """One thread that makes what somebody listens to, newest frame first.
 
     `publishers` maps a camera to its publishers by topic; `drawing` says whether overlays may be drawn now.
@@ -46,11 +99,11 @@ class FlatMirrors:
     def __init__(
         self, publishers: Mapping[str, Mapping[str, Any]], logger: Any, drawing: Callable[[], bool] = lambda: True
     ) -> None:
-        self.publishers = publishers
+        self._publishers = publishers
         self._drawing = drawing
         self._lock = threading.Lock()
         self._frames: dict[str, OrderedDict[int, Frame]] = {camera: OrderedDict() for camera in publishers}
-        self._thread: NewestOnly[_Job] = NewestOnly("mirrors", self._publish, logger)
+        self._thread: LatestJobThread[TrackedFrame] = LatestJobThread("image topics", self._publish, logger)
 
     def start(self) -> None:
         """Start the thread."""
@@ -68,12 +121,9 @@ class FlatMirrors:
         """How often making one has failed."""
         return self._thread.failures
 
-    def _wanted(self, camera: str, *topics: str) -> bool:
-        mine = self.publishers[camera]
-        return any(topic in mine and mine[topic].get_subscription_count() > 0 for topic in topics)
-
     def _draws(self, camera: str) -> bool:
-        return self._drawing() and self._wanted(camera, OVERLAY, OVERLAY_JPEG)
+        mine = self._publishers[camera]
+        return self._drawing() and any(topic.drawn and subscribed(mine, topic.name) for topic in IMAGE_TOPICS)
 
     def frame(self, frame: Frame) -> None:
         """Remember a frame by its stamp. The ring holds the same bytes, so this costs no memory."""
@@ -88,34 +138,13 @@ class FlatMirrors:
     def tracks(self, event: TracksEvent) -> None:
         """Have these tracks shown, if somebody looks."""
         camera = event.camera
-        if not event.instances or not self._wanted(camera, *self.publishers[camera]):
+        mine = self._publishers[camera]
+        if not event.instances or not any(subscribed(mine, name) for name in mine):
             return
         with self._lock:
             frame = self._frames[camera].get(event.header.stamp_ns) if self._draws(camera) else None
         mask = event.instances[0].mask  # all of a frame have its size
-        self._thread.put(camera, _Job(event, frame, mask.height, mask.width))
+        self._thread.put(camera, TrackedFrame(event, frame, mask.height, mask.width))
 
-    def _publish(self, job: _Job) -> None:
-        event, camera = job.event, job.event.camera
-        mine = self.publishers[camera]
-        if self._wanted(camera, LABELS):
-            labels = label_image(event.instances, job.height, job.width)
-            mine[LABELS].publish(image_message(labels, event.header, "mono16"))
-        if self._wanted(camera, TARGET):
-            target = target_mask(event.instances, job.height, job.width)
-            if target is not None:  # a planner takes an empty mask for an object of no size
-                mine[TARGET].publish(image_message(target, event.header, "mono8"))
-        seen = in_view(event.instances)
-        if self._wanted(camera, DETECTIONS):
-            mine[DETECTIONS].publish(vision_msgs.detections(seen, event.header))
-        if self._wanted(camera, NAMES):
-            mine[NAMES].publish(vision_msgs.label_info(seen, event.header))
-        if job.frame is None:
-            return
-        picture = draw(job.frame.rgb(), event.instances)
-        if self._wanted(camera, OVERLAY):
-            mine[OVERLAY].publish(image_message(picture, event.header, "rgb8"))
-        if self._wanted(camera, OVERLAY_JPEG):
-            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-            _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-            mine[OVERLAY_JPEG].publish(jpeg_message(jpeg, event.header))
+    def _publish(self, tracked: TrackedFrame) -> None:
+        publish(IMAGE_TOPICS, self._publishers[tracked.event.camera], tracked)

@@ -12,7 +12,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _LOG_PERIOD_S = 5.0
 
 
-class NewestOnly(Generic[Job]):
+class LatestJobThread(Generic[Job]):
     """Room for one job under each key: a newer one replaces an older one that waits.
 
     What `work` raises is logged, counted in `failures`, and nothing else happens.

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
-from villa_msgs.msg import Answer, Object3DArray, RequestStatus, TrackedInstanceArray, TrackletArray
-from villa_ros.conversions import vision_msgs
+from villa_msgs.msg import Answer, RequestStatus, TrackedInstanceArray, TrackletArray
 from villa_ros.conversions.events import rclpy_types, to_message
 from villa_ros.conversions.rclpy_arrays import journal_message
-from villa_ros.node import depth_topics, image_topics
-from villa_ros.node.depth_topics import LiftedCamera, LiftedMirrors
-from villa_ros.node.image_topics import FlatMirrors
+from villa_ros.node.depth_topics import DEPTH_TOPICS, DepthCamera, DepthTopics
+from villa_ros.node.derived_topics import announced
+from villa_ros.node.image_topics import IMAGE_TOPICS, ImageTopics
 from villa_ros.pipeline.events import (
     AnswerEvent,
     Event,
@@ -28,7 +27,6 @@ from villa_ros.pipeline.events import (
 )
 from villa_ros.pipeline.request import RequestState
 from villa_ros.runtime import qos
-from villa_ros.runtime.optional_packages import installed
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -71,21 +69,22 @@ class Outputs:
             camera: self._publisher(TrackletArray, f"~/{camera}/tracklets", qos.results()) for camera in cameras
         }
         logger = self._node.get_logger()
-        flat = {camera: self._mirrors(camera, _flat_topics(), reliable) for camera in cameras}
-        self.flat = FlatMirrors(flat, logger, lambda: self.overlay)
-        lifted = {
-            camera: LiftedCamera(
-                camera, self._mirrors(camera, _lifted_topics(), reliable), own.depth_slop_s, rectified=own.rectified
+        images = {camera: announced(IMAGE_TOPICS, partial(self._derived, camera, reliable)) for camera in cameras}
+        self.images = ImageTopics(images, logger, lambda: self.overlay)
+        with_depth = {
+            camera: DepthCamera(
+                camera,
+                announced(DEPTH_TOPICS, partial(self._derived, camera, reliable)),
+                own.depth_slop_s,
+                rectified=own.rectified,
             )
             for camera, own in parameters.of_cameras.items()
             if own.depth_topic
         }
-        self.lifted = LiftedMirrors(lifted, logger)
+        self.depth = DepthTopics(with_depth, logger)
 
-    def _mirrors(self, camera: str, topics: dict[str, type], reliable: bool) -> dict[str, LifecyclePublisher]:
-        return {
-            topic: self._publisher(kind, f"~/{camera}/{topic}", qos.tracks(reliable)) for topic, kind in topics.items()
-        }
+    def _derived(self, camera: str, reliable: bool, kind: type, name: str) -> LifecyclePublisher:
+        return self._publisher(kind, f"~/{camera}/{name}", qos.tracks(reliable))
 
     def _publisher(self, kind: type, topic: str, profile: QoSProfile) -> LifecyclePublisher:
         made = self._node.create_lifecycle_publisher(kind, topic, profile, qos_overriding_options=qos.overridable())
@@ -93,14 +92,14 @@ class Outputs:
         return made
 
     def start(self) -> None:
-        """Begin to make mirrors for whoever subscribes."""
-        self.flat.start()
-        self.lifted.start()
+        """Begin to make derived topics for whoever subscribes."""
+        self.images.start()
+        self.depth.start()
 
     def stop(self) -> None:
-        """Make no more mirrors."""
-        self.flat.close()
-        self.lifted.close()
+        """Make no more derived topics."""
+        self.images.close()
+        self.depth.close()
 
     def destroy(self) -> None:
         """Take every topic off the graph."""
@@ -110,7 +109,7 @@ class Outputs:
 
     def frame(self, frame: Frame) -> None:
         """Remember a frame that an overlay may be drawn on."""
-        self.flat.frame(frame)
+        self.images.frame(frame)
 
     def request(self, request: Request) -> None:
         """Remember a request until its journal entry, which carries it."""
@@ -136,8 +135,8 @@ class Outputs:
         if publisher.get_subscription_count():
             latency_ns = max(0, time.monotonic_ns() - event.arrival_ns)
             publisher.publish(to_message(event, self._types, latency_ns=latency_ns))
-        self.flat.tracks(event)
-        self.lifted.tracks(event)
+        self.images.tracks(event)
+        self.depth.tracks(event)
 
     def _publish_status(self, event: StatusEvent) -> None:
         now_ns = self._node.get_clock().now().nanoseconds
@@ -149,26 +148,3 @@ class Outputs:
         request = self._requests.pop(event.request_id, None) if event.op == "submit" else None
         if self._journal.get_subscription_count():
             self._journal.publish(journal_message(event, request))
-
-
-def _flat_topics() -> dict[str, type]:
-    """Mirrors that every camera has, by topic; those of vision_msgs where it is installed."""
-    topics: dict[str, type] = {
-        image_topics.OVERLAY: Image,
-        image_topics.OVERLAY_JPEG: CompressedImage,
-        image_topics.LABELS: Image,
-        image_topics.TARGET: Image,
-    }
-    messages = installed(vision_msgs.PACKAGE)
-    if messages is not None:
-        topics |= {image_topics.DETECTIONS: messages.Detection2DArray, image_topics.NAMES: messages.LabelInfo}
-    return topics
-
-
-def _lifted_topics() -> dict[str, type]:
-    """Mirrors of a camera with depth, by topic; markers where visualization_msgs is installed."""
-    topics: dict[str, type] = {depth_topics.OBJECTS: Object3DArray, depth_topics.POINTS: PointCloud2}
-    messages = installed(depth_topics.MARKERS_PACKAGE)
-    if messages is not None:
-        topics[depth_topics.MARKERS] = messages.MarkerArray
-    return topics

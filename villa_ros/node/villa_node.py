@@ -279,10 +279,10 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             findings[f"camera {camera}"] = health.report(
                 now_s, publishers, self._chosen.min_image_rate_hz, self._profile
             )
-        for camera, lifted in outputs.lifted.cameras.items():
+        for camera, lifted in outputs.depth.cameras.items():
             findings[f"depth {camera}"] = depth_finding(lifted.stats(), self._chosen.of_cameras[camera].depth_topic)
         findings["commands"] = self._commands.report()
-        failures = outputs.flat.failures + outputs.lifted.failures
+        failures = outputs.images.failures + outputs.depth.failures
         findings["worker"] = worker_finding(stats, len(activity.worker.active), failures)
         return findings
 
