@@ -10,6 +10,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
+from rclpy.qos import qos_profile_parameters
 from ros_graph import BEST_EFFORT, Camera
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -232,11 +233,12 @@ def test_a_parameter_of_a_type_that_does_not_exist_is_refused_and_the_others_are
 
 
 def test_many_bad_parameters_at_once_are_each_answered(active, operator, camera, peer):
-    clients = peer.node.create_client(SetParameters, "/villa_node/set_parameters")
+    # as deep as the service itself: a client's usual 10 would lose answers
+    client = peer.node.create_client(SetParameters, "/villa_node/set_parameters", qos_profile=qos_profile_parameters)
     names = GetParameters.Request(names=["mask_threshold"])
     peer.call(GetParameters, "/villa_node/get_parameters", names)  # the node knows its clients
-    peer.until(clients.service_is_ready, "the service")
-    answers = [clients.call_async(SetParameters.Request(parameters=[NO_TYPE])) for _ in range(50)]
+    peer.until(client.service_is_ready, "the service")
+    answers = [client.call_async(SetParameters.Request(parameters=[NO_TYPE])) for _ in range(50)]
     works_as_before(operator, camera, peer, "after")
     peer.until(lambda: all(answer.done() for answer in answers), "every answer")
     assert not any(answer.result().results[0].successful for answer in answers)

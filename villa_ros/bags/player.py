@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import importlib
 import sys
 import threading
 import time
@@ -16,7 +15,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from villa_ros.bags.reader import COMMAND, COMPRESSED_IMAGE, IMAGE, Bag, BagError
+from villa_ros.bags.reader import COMMAND, IMAGES, Bag, BagError
+from villa_ros.conversions.events import rclpy_types
 from villa_ros.runtime.process import end_with_parent
 
 EXIT_FAILURE = 1
@@ -169,11 +169,10 @@ def message_class(name: str) -> Any:
     Raises:
         PlayerError: the package is not installed.
     """
-    package, _, kind = name.split("/")
     try:
-        return getattr(importlib.import_module(f"{package}.msg"), kind)
+        return rclpy_types().cls(name)
     except (ImportError, AttributeError) as error:
-        raise PlayerError(f"no Python class for {name} ({error}); install the package {package}") from error
+        raise PlayerError(f"no Python class for {name} ({error}); install the package {name.split('/')[0]}") from error
 
 
 def _qos(kind: str) -> Any:
@@ -182,7 +181,7 @@ def _qos(kind: str) -> Any:
 
     from villa_ros.runtime import qos
 
-    if kind in (IMAGE, COMPRESSED_IMAGE):
+    if kind in IMAGES:
         return qos_profile_sensor_data
     if kind == COMMAND:
         return qos.commands()

@@ -19,7 +19,7 @@ from rosbags.highlevel import AnyReader
 
 from villa_ros.bags.typestore import villa_typestore
 from villa_ros.conversions.events import nanoseconds, request_from_message
-from villa_ros.conversions.images import BadImage, frame_from_compressed, frame_from_image
+from villa_ros.conversions.images import IMAGE_TYPES, BadImage, image_type
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from villa_ros.pipeline.frame import Frame
     from villa_ros.pipeline.request import Request
 
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+IMAGES = tuple(one.name for one in IMAGE_TYPES)  # message types
 COMMAND = "villa_msgs/msg/Command"
 
 # Messages are stored as they arrived, which over a network is not quite the order of their stamps.
@@ -126,15 +125,11 @@ class Bag:
             BagError: as `choose_topic`.
         """
         if wanted is None:
-            found = [
-                name
-                for name in self.topics_of(IMAGE, COMPRESSED_IMAGE)
-                if not any(part in name for part in ("depth", "Depth"))
-            ]
+            found = [name for name in self.topics_of(*IMAGES) if not any(part in name for part in ("depth", "Depth"))]
             colour = [name for name in found if name.rpartition("/")[0] not in found]
             if len(colour) == 1:
                 return colour[0]
-        return self.choose_topic(wanted, (IMAGE, COMPRESSED_IMAGE), "image", "--camera-topic")
+        return self.choose_topic(wanted, IMAGES, "image", "--camera-topic")
 
     def _holding(self, found: Sequence[str], what: str, types: Sequence[str]) -> str:
         if found:
@@ -207,10 +202,9 @@ class Bag:
         Raises:
             BagError: the file is damaged, or not an image topic.
         """
-        kind = self.topics.get(topic)
-        if kind not in (IMAGE, COMPRESSED_IMAGE):
-            raise BagError(f"topic {topic} is {kind or 'not in the bag'}; wanted {IMAGE} or {COMPRESSED_IMAGE}")
-        read = frame_from_image if kind == IMAGE else frame_from_compressed
+        kind = image_type(self.topics.get(topic))
+        if kind is None:
+            raise BagError(f"topic {topic} is {self.topics.get(topic, 'not in the bag')}; wanted {' or '.join(IMAGES)}")
         waiting: list[tuple[int, int, Frame]] = []
         for index, recorded in enumerate(self.messages([topic, *(beside or ())], span_ns)):
             if recorded.topic != topic:
@@ -218,7 +212,7 @@ class Bag:
                 beside[recorded.topic](recorded.message)
                 continue
             try:
-                frame = read(recorded.message, camera, recorded.log_ns)
+                frame = kind.frame(recorded.message, camera, recorded.log_ns)
             except BadImage as bad:
                 self.bad_images[bad.reason] += 1
                 if on_bad:

@@ -110,10 +110,10 @@ def convert(
 
     Never run on a real published checkpoint yet; tested on tiny ones made by Sa2VA's own code.
     """
-    from villa.checkpoints.build import PartError
     from villa.checkpoints.checkpoint import CheckpointError
     from villa.checkpoints.convert.names import ConvertError
     from villa.checkpoints.convert.sa2va import convert as run
+    from villa.checkpoints.pretrained_folder import PartError
     from villa_ros.runtime.package_share import share_path
 
     with expected(CheckpointError, ConvertError, PartError, OSError):

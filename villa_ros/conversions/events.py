@@ -64,7 +64,7 @@ class MessageTypes:
     integers into the field value of `uint32[]` and `uint8[]`.
     """
 
-    cls: Callable[[str], Callable[..., Any]]
+    cls: Callable[[str], type[Any]]
     uint32: Callable[[Sequence[int] | NDArray[Any]], Any]
     uint8: Callable[[Sequence[int] | NDArray[Any]], Any]
 
@@ -74,7 +74,7 @@ def rclpy_types() -> MessageTypes:
     """The classes generated for rclpy; imports a message package when its first class is asked for."""
 
     @cache
-    def find(name: str) -> Callable[..., Any]:
+    def find(name: str) -> type[Any]:
         package, _, kind = name.split("/")
         return getattr(importlib.import_module(f"{package}.msg"), kind)
 

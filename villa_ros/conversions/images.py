@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,17 @@ if TYPE_CHECKING:
 
     from villa_ros.pipeline.frame import Frame
 
-__all__ = ["BadImage", "depth_from_image", "frame_from_compressed", "frame_from_image"]
+__all__ = [
+    "IMAGE_TYPES",
+    "BadImage",
+    "ImageType",
+    "depth_from_image",
+    "frame_from_compressed",
+    "frame_from_image",
+    "frame_of",
+    "image_type",
+    "type_by_transport",
+]
 
 
 def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
@@ -55,6 +67,48 @@ def frame_from_compressed(message: Any, camera: str, arrival_ns: int = 0) -> Fra
             the headers do not show.
     """
     return compressed_view(message.data).frame(camera, header_from_message(message.header), arrival_ns)
+
+
+@dataclass(frozen=True)
+class ImageType:
+    """A message type that holds a camera's image, and how a message of it becomes a frame."""
+
+    name: str  # "sensor_msgs/msg/Image"
+    transport: str  # what image_transport calls it: the last part of a topic's name, but for raw
+    frame: Callable[[Any, str, int], Frame]  # (message, camera, arrival ns)
+
+
+IMAGE_TYPES = (
+    ImageType("sensor_msgs/msg/Image", "raw", frame_from_image),
+    ImageType("sensor_msgs/msg/CompressedImage", "compressed", frame_from_compressed),
+)
+_BY_NAME = {one.name: one for one in IMAGE_TYPES}
+_BY_TRANSPORT = {one.transport: one for one in IMAGE_TYPES}
+
+
+def image_type(name: str | None) -> ImageType | None:
+    """The image type of this name, None for any other type."""
+    return _BY_NAME.get(name or "")
+
+
+def type_by_transport(transport: str, topic: str) -> ImageType:
+    """The image type of a topic; "auto": as the topic's name says, else raw."""
+    asked = topic.rpartition("/")[2] if transport == "auto" else transport
+    return _BY_TRANSPORT.get(asked, IMAGE_TYPES[0])
+
+
+def frame_of(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
+    """A message of an image type, of rclpy or of rosbags -> frame.
+
+    Raises:
+        BadImage: it is of another type, or contradicts itself.
+    """
+    kind = type(message)
+    name = getattr(message, "__msgtype__", f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}")
+    found = image_type(name)
+    if found is None:
+        raise BadImage("type", f"message is a {name}, wanted {' or '.join(_BY_NAME)}")
+    return found.frame(message, camera, arrival_ns)
 
 
 def _bridged_view(message: Any) -> ImageView | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from villa_ros.bags.reader import COMMAND, COMPRESSED_IMAGE, IMAGE, Bag
+from villa_ros.bags.reader import COMMAND, IMAGES, Bag
 from villa_ros.bags.typestore import villa_typestore
 from villa_ros.bags.writer import BagWriter
 from villa_ros.conversions.events import command_message, rosbags_types, to_message
@@ -54,7 +54,7 @@ def write_truth_bag(labels: Labels, source_bag: Path, out: Path) -> Path:
             f"{labels.folder} holds no request about a labelled frame: add one, or correct begin_ns and end_ns"
         )
     with Bag(source_bag) as bag, BagWriter(out) as writer:
-        if bag.topics.get(labels.topic) not in (IMAGE, COMPRESSED_IMAGE):
+        if bag.topics.get(labels.topic) not in IMAGES:
             raise TruthBagError(
                 f"{source_bag} has no images on {labels.topic}, which {labels.folder} is about: give the bag that the "
                 "labels were drafted from"

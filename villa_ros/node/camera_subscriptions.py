@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image
 
-from villa_ros.conversions.events import nanoseconds
-from villa_ros.conversions.images import BadImage, frame_from_compressed, frame_from_image
+from villa_ros.conversions.events import nanoseconds, rclpy_types
+from villa_ros.conversions.images import BadImage, type_by_transport
 from villa_ros.node.diagnostics import CameraHealth
 from villa_ros.runtime import qos
 
@@ -55,10 +55,9 @@ class CameraInputs:
         topic = chosen().image_topic(camera)
         resolved = self._resolved(topic)
         self.health = health or CameraHealth(resolved)
-        compressed = own.transport == "compressed" or (own.transport == "auto" and resolved.endswith("/compressed"))
-        kind, convert = (CompressedImage, frame_from_compressed) if compressed else (Image, frame_from_image)
+        image = type_by_transport(own.transport, resolved)
         try:
-            self._listen(kind, topic, partial(self._on_image, convert))
+            self._listen(rclpy_types().cls(image.name), topic, partial(self._on_image, image.frame))
             if own.depth_topic:
                 self._listen(CameraInfo, own.camera_info_topic, self._on_info)
                 self._listen(Image, own.depth_topic, self._on_depth)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rclpy.node import Node
 
+from villa_ros.conversions.images import IMAGE_TYPES
 from villa_ros.pipeline.config import MIB, POLICIES, PipelineConfig
 from villa_ros.runtime.parameter_table import (
     LIVE,
@@ -21,7 +22,7 @@ from villa_ros.runtime.parameter_table import (
     settings_of,
 )
 
-TRANSPORTS = ("auto", "raw", "compressed")
+TRANSPORTS = ("auto", *(one.transport for one in IMAGE_TYPES))
 LOAD_WHEN = ("configure", "activate")
 _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE = PipelineConfig()  # its defaults are the node's

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 import secrets
@@ -20,7 +19,7 @@ from std_msgs.msg import Float32, String
 from std_srvs.srv import SetBool
 
 from villa_msgs.msg import Command, RequestStatus
-from villa_ros.conversions.events import nanoseconds
+from villa_ros.conversions.events import nanoseconds, rclpy_types
 from villa_ros.runtime import qos
 from villa_ros.runtime.diagnostic_status import ERROR, OK, WARN, Finding, status
 from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
@@ -107,8 +106,7 @@ class SpeechNode(GuardedCallbacks):
         elif chosen.source == "wav":
             self._source = Playback(read_wav(Path(chosen.wav)), self._heard_now, chosen.wav_delay_s)
         else:
-            package, kind = chosen.audio_type.split("/")
-            message = getattr(importlib.import_module(f"{package}.msg"), kind)
+            message = rclpy_types().cls(chosen.audio_type.replace("/", "/msg/"))
             self.create_subscription(
                 message, "audio", self._on_audio, qos.commands(), qos_overriding_options=qos.overridable()
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from villa_ros.conversions.images import frame_from_compressed, frame_from_image
+from villa_ros.conversions.images import frame_of
 from villa_ros.pipeline.image_view import byte_view
 
 if TYPE_CHECKING:
@@ -69,14 +69,12 @@ def mime_of(data: bytes) -> str:
 
 
 def picture_of(message: Any, camera: str, arrival_ns: int = 0) -> Picture:
-    """sensor_msgs/Image or CompressedImage -> picture. Looks at sizes only, touches no pixel.
+    """A message of an image type -> picture. Looks at sizes only, touches no pixel.
 
     Raises:
         BadImage: the message contradicts itself.
     """
-    if hasattr(message, "format"):  # of the two types, only CompressedImage has it
-        return Picture(frame_from_compressed(message, camera, arrival_ns))
-    return Picture(frame_from_image(message, camera, arrival_ns))
+    return Picture(frame_of(message, camera, arrival_ns))
 
 
 def _jpeg(frame: Frame, largest_side_px: int) -> bytes:

@@ -15,7 +15,6 @@ from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
@@ -29,7 +28,7 @@ from villa_ros.conversions.events import (
     request_from_message,
     tracks_from_message,
 )
-from villa_ros.conversions.images import BadImage
+from villa_ros.conversions.images import BadImage, image_type
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.runtime import qos
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 _LOOK_PERIOD_S = 0.5  # for cameras that were not there before
 _CLOSE_S = 5.0
 _LOG_PERIOD_S = 5.0
-_IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 
 
 class _ConsoleNode(GuardedCallbacks):
@@ -187,12 +185,12 @@ class RosSource:
                     TrackedInstanceArray, f"{self.name}/{camera}/tracks", self._on_tracks, qos.tracks(reliable=False)
                 )
             wanted = self._cameras.get(camera, topic)
-            kind = next((name for name in types.get(wanted, ()) if name in _IMAGE_TYPES), None)
+            kind = next((name for name in types.get(wanted, ()) if image_type(name)), None)
             if kind is None or (camera in self._images and self._images[camera][:2] == (wanted, kind)):
                 continue
             if camera in self._images:
                 self._node.destroy_subscription(self._images.pop(camera)[2])
-            made = self._listen(_IMAGE_TYPES[kind], wanted, self._on_image_of(camera), _newest_image())
+            made = self._listen(rclpy_types().cls(kind), wanted, self._on_image_of(camera), _newest_image())
             self._images[camera] = (wanted, kind, made)
 
     def _on_image_of(self, camera: str) -> Callable[[Any], None]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from villa.checkpoints.build import MLLM, SAM2, from_folders
+from villa.checkpoints.build import MLLM, from_folders
 from villa.checkpoints.checkpoint import OWN, save
 from villa.checkpoints.presets import NamedConfig
+from villa.checkpoints.segmenter_families import family_of
 from villa.modeling.language.vision_language import VisionLanguageLLM
 
 
@@ -22,8 +23,8 @@ def assemble(named: NamedConfig, folder: Path) -> bool:
     if (folder / OWN / "config.json").is_file():
         return False
     torch.manual_seed(0)  # the same blocks each time
-    sam2 = folder / SAM2 if SAM2 in named.parts else None
-    model = from_folders(named.config, folder / MLLM, sam2, torch.bfloat16)
+    part = family_of(named.config.segmenter).part
+    model = from_folders(named.config, folder / MLLM, folder / part if part in named.parts else None, torch.bfloat16)
     if isinstance(model.language, VisionLanguageLLM):
         model.language.start_rows()
     save(model, folder)

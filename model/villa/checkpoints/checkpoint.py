@@ -18,8 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from villa.checkpoints.build import MLLM, SAM2, PartError, from_folders, small
+from villa.checkpoints.build import MLLM, from_folders, small
 from villa.checkpoints.migration import upgraded
+from villa.checkpoints.pretrained_folder import PartError
+from villa.checkpoints.segmenter_families import FAMILIES, family_of
 from villa.config import CausalConfig, ConfigError, ViLLaConfig
 from villa.modeling.language.lora import MARK, AdapterError
 from villa.modeling.language.tokenizer import TokenizerError
@@ -30,7 +32,8 @@ FORMAT = "villa-5"
 READABLE = (FORMAT, "villa-4", "villa-3", "villa-2", "villa-1")
 _FOLDERS = READABLE[:-1]  # the first format had no folders, and the others' are as they are today
 OWN = "villa"  # the folder of what is ours
-_PARTS = {MLLM: "language.mllm.", SAM2: "segmenter.sam2."}  # folders, and where their tensors are in the model
+# Folders of what others published, and where their tensors are in the model.
+_PARTS = {MLLM: "language.mllm."} | {family.part: f"segmenter.{family.part}." for family in FAMILIES if family.part}
 
 
 class CheckpointError(ValueError):
@@ -94,7 +97,7 @@ def _load_file(path: Path) -> ViLLaModel:
     if not path.is_file():
         raise CheckpointError(
             f"no checkpoint at {path}: give the path of a .safetensors file written by `villa train`, or of a folder "
-            f"that holds {OWN}/, {MLLM}/ and {SAM2}/"
+            f"that holds {OWN}/ and the folders of its parts, such as {MLLM}/"
         )
     tensors, metadata = _read(path)
     version = metadata.get("format")
@@ -127,8 +130,9 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLaModel:
                 f"{own / 'config.json'}: format is {seen!r}, wanted {' or '.join(map(repr, _FOLDERS))}"
             )
         config = ViLLaConfig.from_dict(head.get("config"))
-        sam2 = path / SAM2
-        model = from_folders(config, path / MLLM, sam2 if sam2.is_dir() else None, dtype)
+        part = family_of(config.segmenter).part
+        has_part = bool(part) and (path / part).is_dir()
+        model = from_folders(config, path / MLLM, path / part if has_part else None, dtype)
     except (AdapterError, ConfigError, TokenizerError, PartError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     if (seen := _new_tokens(model)) != head.get("tokens"):
@@ -148,7 +152,7 @@ def _new_tokens(model: ViLLaModel) -> dict[str, int]:
 
 def _save_part(model: ViLLaModel, name: str, folder: Path, *, link: bool) -> None:
     """A part as its maker published it: copied from where it was loaded; made anew where it has no folder."""
-    module: Any = getattr(model.language, MLLM, None) if name == MLLM else getattr(model.segmenter, SAM2, None)
+    module: Any = getattr(model.language, MLLM, None) if name == MLLM else getattr(model.segmenter, name, None)
     if module is None or (folder / "config.json").is_file():
         return
     source = Path(str(getattr(module, "name_or_path", "")))

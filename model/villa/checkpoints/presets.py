@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from villa.checkpoints.build import MLLM, SAM2, from_settings, small
+from villa.checkpoints.build import MLLM, from_settings, small
 from villa.checkpoints.byte_tokenizer import byte_tokenizer, with_ids_of
-from villa.config import CausalConfig, ConfigError, Sam2Config, ViLLaConfig, VisionLanguageConfig
+from villa.checkpoints.segmenter_families import family_of
+from villa.config import CausalConfig, ConfigError, ViLLaConfig, VisionLanguageConfig
 from villa.modeling.villa import ViLLaModel
 
 PARTS = "parts"  # the folder of part files beside the configurations
-_SAM2_KINDS = ("sam2_video", "sam3_tracker_video")
 _KEYS = ("villa", "parts", "converted_from", "note", "source")
 
 
@@ -108,8 +108,8 @@ def build(
     with torch.device(device):
         if isinstance(config.language, VisionLanguageConfig):
             settings = with_ids_of(named.parts[MLLM].settings, config.language.family, words)
-            sam2 = named.parts[SAM2].settings if SAM2 in named.parts else None
-            model = from_settings(config, settings, sam2, words, dtype)
+            part = named.parts.get(family_of(config.segmenter).part)
+            model = from_settings(config, settings, None if part is None else part.settings, words, dtype)
         else:
             model = small(config, words).to(dtype)
     return model.eval().requires_grad_(False)
@@ -171,8 +171,9 @@ def _check(named: NamedConfig, path: Path) -> None:
         wanted: dict[str, tuple[str, ...]] = {}
     else:
         wanted = {MLLM: (config.language.family,)}
-        if isinstance(config.segmenter, Sam2Config):
-            wanted[SAM2] = _SAM2_KINDS
+        family = family_of(config.segmenter)
+        if family.part:
+            wanted[family.part] = family.model_types
     if set(named.parts) != set(wanted):
         raise ConfigError(
             f"{path}: parts are {sorted(named.parts) or 'none'}, wanted {sorted(wanted) or 'none'} for language kind "

@@ -13,9 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_parts import parts_config, parts_model, save_parts
 
-from villa.checkpoints.build import PartError, from_folders
+from villa.checkpoints.build import from_folders
 from villa.checkpoints.byte_tokenizer import FAMILIES, family_tokenizer
 from villa.checkpoints.checkpoint import CheckpointError, load, save
+from villa.checkpoints.pretrained_folder import PartError
 from villa.config import ConfigError, ViLLaConfig, VisionLanguageConfig
 from villa.inference.stream_session import StreamSession
 from villa.interface import finish

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from villa.images.png_chunks import SIGNATURE
-from villa_ros.bags.reader import COMPRESSED_IMAGE, IMAGE, Bag
+from villa_ros.bags.reader import IMAGES, Bag
 from villa_ros.conversions.events import nanoseconds
 from villa_ros.conversions.images import BadImage, depth_from_image
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
@@ -38,7 +38,7 @@ def depth_topics(bag: Bag, image_topic: str) -> DepthTopics | None:
     info = _beside(image_topic, bag.topics_of(CAMERA_INFO))
     if not info:
         return None
-    depth = [name for name in bag.topics_of(IMAGE, COMPRESSED_IMAGE) if "depth" in name.lower() and name != image_topic]
+    depth = [name for name in bag.topics_of(*IMAGES) if "depth" in name.lower() and name != image_topic]
     return DepthTopics(info, _beside(image_topic, depth))
 
 

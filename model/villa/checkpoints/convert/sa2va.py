@@ -17,13 +17,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from villa.checkpoints.build import MLLM, SAM2
+from villa.checkpoints.build import MLLM
 from villa.checkpoints.convert import internvl, names, sam2
 from villa.checkpoints.convert.names import ConvertError
 from villa.config import BlocksConfig, Sam2Config, ViLLaConfig, VisionLanguageConfig
 from villa.modeling.language.tokenizer import SEG
 
 _SAM2 = "grounding_encoder.sam2_model."
+_PART = "sam2"  # the segmenter's folder in our checkpoints
 _PROMPT = "text_hidden_fcs."
 _QWEN = "model."
 _SEEN_FRAMES = 5  # that Sa2VA's language model looks at: the first ones
@@ -135,7 +136,7 @@ def _write_parts(
     _fill(mllm_class, made, words, out / MLLM, "language model")
     grounding = names.without_prefix(tensors, _SAM2)
     plain = {k: v for k, v in sam2_settings.items() if k != "model_type"}
-    _fill(Sam2VideoModel, AutoConfig.for_model("sam2_video", **plain), sam2.converted(grounding), out / SAM2, "SAM 2")
+    _fill(Sam2VideoModel, AutoConfig.for_model("sam2_video", **plain), sam2.converted(grounding), out / _PART, "SAM 2")
     return used | {_SAM2 + name for name in grounding}
 
 
@@ -146,7 +147,7 @@ def _write_own(out: Path, family: str, prompt: dict[str, Tensor], dtype: torch.d
 
     torch.manual_seed(0)
     config = villa_config(family, compatible=compatible)
-    model = from_folders(config, out / MLLM, out / SAM2, dtype)
+    model = from_folders(config, out / MLLM, out / _PART, dtype)
     rules = ((r"^0\.", "layers.0."), (r"^2\.", "layers.1."))
     ours = names.rename(prompt, rules)
     names.compare(ours, model.to_video_prompt.state_dict(), "projection of [SEG] states")

@@ -1,0 +1,82 @@
+"""Folders of models as transformers publishes them: read class by class, whole or not at all.
+
+Never `trust_remote_code`, never pickle. What a folder lacks or has too much of is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+class PartError(ValueError):
+    """A folder of a pretrained part is missing, incomplete, or of another kind than the configuration says."""
+
+
+def config_of(auto: Any, settings: dict[str, Any], kind: str) -> Any:
+    """Settings as plain data -> the configuration of transformers' model type `kind`; `auto` is its AutoConfig."""
+    values = {k: v for k, v in settings.items() if k != "model_type"}
+    return auto.for_model(kind, **values)
+
+
+def settings_of(folder: Path, kinds: Sequence[str]) -> dict[str, Any]:
+    """A folder's config.json.
+
+    Raises:
+        PartError: there is none, it is no object, or its model_type is none of `kinds`.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise PartError(f"{folder} is no model folder: it holds no config.json")
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise PartError(f"{path} is not JSON: {error}") from error
+    kind = settings.get("model_type") if isinstance(settings, dict) else None
+    if kind not in kinds:
+        raise PartError(f"{path}: model_type is {kind!r}, wanted {' or '.join(map(repr, kinds))}")
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise PartError(f"{folder} holds no weights: wanted {' or '.join(_WEIGHTS)} (pickled weights are not read)")
+    return settings  # type: ignore[no-any-return]
+
+
+def load_whole(kind: Any, folder: Path, dtype: torch.dtype, attention: str) -> Any:
+    """All of a folder's weights, strictly.
+
+    Raises:
+        PartError: a tensor is missing, unknown or of another shape, or a file is damaged.
+    """
+    try:
+        model, report = kind.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            attn_implementation=attention,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+            output_loading_info=True,
+        )
+    except Exception as error:  # the loaders of transformers raise whatever a damaged file brings up
+        raise PartError(f"{folder} does not load as {kind.__name__}: {type(error).__name__}: {error}") from error
+    for name, what in (("missing_keys", "lacks"), ("unexpected_keys", "has unknown"), ("mismatched_keys", "misfits")):
+        if keys := sorted(map(str, report.get(name) or ())):
+            raise PartError(f"{folder} {what} {len(keys)} tensor(s) for {kind.__name__}, first {keys[0]!r}")
+    return model
+
+
+def normalisation(folder: Path, mean: Sequence[float], std: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Normalisation of pixels as the folder says; else as given."""
+    for name in ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"):
+        path = folder / name
+        if path.is_file():
+            data = json.loads(path.read_text("utf-8"))
+            for values in (data, data.get("image_processor"), data.get("video_processor")):
+                if isinstance(values, dict) and "image_mean" in values and "image_std" in values:
+                    return values["image_mean"], values["image_std"]
+    return mean, std
