@@ -56,8 +56,8 @@ def of_objects(names: Sequence[str]) -> Vocabulary:
 
 def shipped() -> Vocabulary:
     """The things that the shipped model knows by name."""
-    from villa.data.language.affordances import USES
     from villa.data.language.vocabulary import COLOURS, KIND
+    from villa.data.language.wordings import TRAINED
 
     nouns = [noun for kind in KIND.values() for noun in kind.nouns]
     plurals = [kind.plural for kind in KIND.values()]
@@ -65,8 +65,8 @@ def shipped() -> Vocabulary:
     return Vocabulary(
         tuple(dict.fromkeys((*nouns, *plurals, *further))),
         tuple(dict.fromkeys((*COLOURS, *QUALITIES))),
-        tuple(phrase for use in USES.values() for phrase in use.phrases),
-        tuple(request for use in USES.values() for request in use.requests),
+        tuple(phrase for use in TRAINED.uses.values() for phrase in use.phrases),
+        tuple(request for use in TRAINED.uses.values() for request in use.requests),
     )
 
 

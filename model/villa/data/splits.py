@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from villa.data.language.wordings import HELD_OUT, TRAINED, Wording
-from villa.data.language.wordings_for_validation import VALIDATED
+from villa.data.language.wordings import HELD_OUT, TRAINED, VALIDATED, Wording
 
 if TYPE_CHECKING:
     from villa.data.clips import ObjectFacts

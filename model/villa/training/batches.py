@@ -30,7 +30,7 @@ from villa.data.language.naming import MANY_COLOURED, FrameWords
 from villa.data.language.requests import REQUEST_KINDS, RequestSample, sample_requests
 from villa.data.language.vocabulary import COLOURS, KINDS
 from villa.data.language.wordings import TRAINED, Wording
-from villa.data.language.wordings_widened import WIDENED
+from villa.data.language.wordings.widened import WIDENED
 from villa.interface import Rgb
 from villa.modeling.language import answer_text
 from villa.modeling.language.tokenizer import SEG, Prompt, TextCodec

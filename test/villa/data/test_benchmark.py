@@ -16,8 +16,7 @@ from tables import film, thing
 from villa.data import benchmark
 from villa.data.benchmark import OPENING, annotate
 from villa.data.clips import ClipReader, EventFacts
-from villa.data.language.wordings import HELD_OUT
-from villa.data.language.wordings_for_validation import VALIDATED
+from villa.data.language.wordings import HELD_OUT, VALIDATED
 from villa.data.referring_videos import Expressions, ExpressionsError
 from villa.data.splits import SPLITS, split_of
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from villa.data.language.affordances import USES
 from villa.data.language.vocabulary import KIND
 from villa.data.language.wordings import TRAINED, Wording
 
@@ -110,7 +109,7 @@ class Speaker:
 
     def use(self, use: str) -> str:
         """A request for what something is for."""
-        requests, phrases = self.wording.uses.get(use) or (USES[use].requests, USES[use].phrases)
+        requests, phrases = self.wording.uses[use]
         return self.pick(requests) if self.chance(0.45) else self.some(self.pick(phrases))
 
 

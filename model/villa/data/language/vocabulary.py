@@ -28,7 +28,7 @@ class Kind:
 
     `nouns` can stand for the kind in a request, the first one is used in answers. `near` names other kinds to
     which some speakers would give one of these nouns: a request that leaves the kind open never rests on the
-    difference. `uses` are keys of `villa.data.language.phrases.USES`.
+    difference. `uses` are keys of `villa.data.language.affordances.USES`.
     """
 
     name: str

@@ -9,8 +9,7 @@ from tables import film, thing
 from villa.data.clips import EventFacts
 from villa.data.language.motion_events import happenings, screen_of
 from villa.data.language.requests import RequestSample, sample_requests
-from villa.data.language.wordings import HELD_OUT, TRAINED
-from villa.data.language.wordings_for_validation import VALIDATED
+from villa.data.language.wordings import HELD_OUT, TRAINED, VALIDATED
 from villa.training.auxiliary_heads import LESSONS
 from villa.training.batches import lessons
 

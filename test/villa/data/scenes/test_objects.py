@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its RenderError
 
 from villa.data.language import phrases
+from villa.data.language.affordances import USES
 from villa.data.language.vocabulary import COLOURS, KIND, KINDS
 from villa.data.scenes.libero_objects import lighter
 from villa.data.scenes.objects import COLLISION_GROUP, VISIBLE_GROUP, ObjectModel, ObjectModelError, attach_surfaces
@@ -111,9 +112,9 @@ def test_the_vocabulary_hangs_together() -> None:
     assert len(set(COLOURS)) == len(COLOURS)
     for kind in KIND.values():
         assert set(kind.near) <= set(KINDS)
-        assert set(kind.uses) <= set(phrases.USES)
+        assert set(kind.uses) <= set(USES)
         assert phrases.plural(kind.nouns[0]) == kind.plural
-    for use in phrases.USES.values():
+    for use in USES.values():
         assert set(use.maybe) <= set(KINDS)
     for kind in PROCEDURAL_KINDS:
         assert set(palette_of(kind)) <= set(COLOURS)

@@ -15,7 +15,7 @@ pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its R
 from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts, View
 from villa.data.language.requests import sample_requests
 from villa.data.language.vocabulary import KIND
-from villa.data.language.wordings_widened import WIDENED
+from villa.data.language.wordings.widened import WIDENED
 from villa.data.scenes.sample import REQUESTS, focal_px
 
 TEXTS = 20_000
