@@ -18,6 +18,7 @@ ASK = """
 import sys
 from villa_ros.runtime.package_share import share_path
 import villa, villa_ros
+import villa.data.language.wordings.widened  # reads every file of wordings
 print(villa_ros.__file__)
 print(villa.__file__)
 print(share_path())
@@ -88,8 +89,9 @@ def test_the_wheel_holds_both_packages_and_the_whole_share(wheel: Path) -> None:
         requires = [line for line in archive.read(metadata).decode().splitlines() if line.startswith("Requires-Dist:")]
         scripts = archive.read(entry_points).decode()
     for folder, top in ((ROOT / "villa_ros", ROOT), (ROOT / "model" / "villa", ROOT / "model")):
-        sources = {path.relative_to(top).as_posix() for path in folder.rglob("*.py")}
+        sources = {path.relative_to(top).as_posix() for end in ("py", "yaml") for path in folder.rglob(f"*.{end}")}
         assert sources <= names, sources - names
+    assert "villa/data/language/wordings/training.yaml" in names
     data = wheel.name.rsplit("-", 3)[0] + ".data/data/"
     assert {f"{data}share/villa_ros/{name}" for name in shipped()} <= names
     assert f"{data}share/ament_index/resource_index/packages/villa_ros" in names

@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import NoReturn
 
@@ -35,6 +36,7 @@ class _Line:
     number: int  # in the file, from 1 on
 
 
+@cache
 def read(name: str, *, whole: bool = True) -> Groups:
     """The groups of a file beside this module.
 
@@ -53,11 +55,12 @@ def parse(text: str, name: str, *, whole: bool = True) -> Groups:
     """The same for a text; `name` is for errors."""
     try:
         node = yaml.compose(text, Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
+        said = getattr(error, "problem", None) or error
         raise WordingsError(
-            f"{name}{where}: {error.problem}; wanted `group: |` with one sentence a line below, indented alike"
+            f"{name}{where}: {said}; wanted `group: |` and one sentence a line below it, all indented alike"
         ) from error
     reader = _Reader(name, whole)
     if node is None:
@@ -73,10 +76,10 @@ def parse(text: str, name: str, *, whole: bool = True) -> Groups:
 
 def joined(*several: Groups) -> Groups:
     """Per group and key, the sentences of the first one and behind them those of the others."""
-    found: Groups = {}
+    found: dict[str, Groups | Sentences] = {}
     for key in dict.fromkeys(itertools.chain(*several)):
         values = [groups[key] for groups in several if key in groups]
-        keyed = [value for value in values if isinstance(value, dict)]
+        keyed = [value for value in values if isinstance(value, Mapping)]
         found[key] = joined(*keyed) if keyed else tuple(itertools.chain(*values))
     return found
 
@@ -169,6 +172,8 @@ class _Reader:
                 for line in self._block(item, what):
                     counted = _TIMES.fullmatch(line.text)
                     times, text = (int(counted[1]), counted[2]) if counted else (1, line.text)
+                    if counted and times < 2:
+                        self._fail(line.number, f"{line.text!r} in {what} is said {times} times, wanted 2 or more")
                     for said in self._filled(_Line(text, line.number), key, {}, ()):
                         yield _Line(said, line.number), times
                 continue
@@ -246,7 +251,7 @@ def _line(node: Node) -> int:
 
 def _kind(node: Node) -> str:
     if isinstance(node, ScalarNode):
-        return repr(node.value) if node.value else "nothing"
+        return "a block" if node.style == "|" else repr(node.value) if node.value else "nothing"
     return "a list" if isinstance(node, SequenceNode) else "keys"
 
 

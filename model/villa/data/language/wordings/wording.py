@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from villa.data.language.affordances import USES
 
 Sentences: TypeAlias = tuple[str, ...]
-Groups: TypeAlias = dict[str, "Groups | Sentences"]  # as the files have them
+Groups: TypeAlias = Mapping[str, "Groups | Sentences"]  # as the files have them
 Forms: TypeAlias = Mapping[str, "Forms | Sentences"]
 
 _ROW_ENDS = ("leftmost", "rightmost", "closest", "farthest", "biggest", "smallest")
