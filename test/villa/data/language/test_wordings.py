@@ -19,9 +19,10 @@ from villa.data.language.wordings import HELD_OUT, TRAINED, VALIDATED, Wording, 
 from villa.data.language.wordings.reading import WordingsError, joined, parse, read
 from villa.data.language.wordings.widened import WIDENED
 
-# Of all sentences in their order, computed when they stood in Python. The first three may never change: val and the test
-# splits are made of them, and a request hangs on how many sentences there are and in which order. The last one changes
-# with every wording that is added for training: replace it then, knowing that the same seeds now practise other requests.
+# Of all sentences in their order, computed when they stood in Python. The first three may never change: val and the
+# test splits are made of them, and a request hangs on how many sentences there are and in which order. The last one
+# changes with every wording that is added for training: replace it then, knowing that the same seeds now practise other
+# requests.
 DIGESTS = {
     "TRAINED": "cc16a3a2c9ff8a995dcf33e3c18ebb4d1a07bd1427e89dee044f7fd96c9e7b9d",
     "HELD_OUT": "75e1d51c68a034ea8453e40ac5fac96283991f1b68aa81642b57f99914bc3a3e",
@@ -169,7 +170,7 @@ def test_files_are_joined_group_by_group() -> None:
     ("text", "said"),
     [
         ("verb: |\n  track\n", "line 1: 'verb' is no key of the file, wanted one of verbs, commands, .*; correct"),
-        ("further:\n  color: |\n    {c}\n", "line 2: 'color' is no key of further, wanted one of relation, other, colo"),
+        ("further:\n  color: |\n    {c}\n", "line 2: 'color' is no key of further, wanted one of relation, other"),
         ("verbs: |\n  track\nverbs: |\n  find\n", "line 3: 'verbs' is there twice, first in line 1; make it one block"),
         ("verbs: |\n  track\n\n  find\n  track\n", "line 5: 'track' in verbs is there already, from line 2; remove"),
         ("verbs:\n  - track\n  - find\n", "line 2: verbs holds 'track', wanted `|` and one sentence a line below it"),
@@ -177,10 +178,13 @@ def test_files_are_joined_group_by_group() -> None:
         ("verbs: 3\n", "line 1: verbs holds '3', wanted `|`"),
         ("verbs: |\n  # none yet\n", "line 1: verbs holds no sentence; add one or remove the key"),
         ("further: |\n  the other one\n", "line 1: further holds a block, wanted keys with blocks of sentences"),
-        ("commands: |\n  please {verb} {np}\n  do {verb} {thing}\n", r"line 3: 'do .*' in commands holds {thing} and {v"),
+        (
+            "commands: |\n  {verb} {np}\n  do {verb} {thing}\n",
+            "line 3: 'do .*' in commands holds {thing} and {verb}, w",
+        ),
         ("some: |\n  is there\n", "line 2: 'is there' in some holds no slot, wanted {np}; change the sentence"),
         ("every: |\n  all {ns}\n  all\n", "line 3: 'all' in every holds no slot, wanted {ns} or {n}"),
-        ("some: |\n  is {np there\n", "line 2: 'is {np there' in some has a brace that belongs to no slot such as {np}"),
+        ("some: |\n  is {np there\n", "line 2: 'is {np there' in some has a brace that belongs to no slot such as"),
         ("some: |\n  {np!r}\n", "line 2: .* has a brace"),
         ("verbs: |\n  track  # often\n", "line 2: 'track  # often' in verbs holds a '#'; give the comment a line of"),
         ("verbs: |\n  1 x track\n", "line 2: '1 x track' in verbs is said 1 times, wanted 2 or more"),
@@ -192,10 +196,10 @@ def test_files_are_joined_group_by_group() -> None:
         ("parts:\n  go: |\n    go\nverbs: |\n  <do>\n", "line 5: there is no part <do> for 'verbs', wanted <go>; corr"),
         ("parts:\n  go: |\n    go\nverbs: |\n  run\n", "line 3: no sentence holds part go; use it as <go>, or remove"),
         ("parts:\n  a: |\n    <b>\n  b: |\n    <a>\nverbs: |\n  <a>\n", "part <a> holds itself, by way of <a>, <b>"),
-        (COMPOSED.replace("moved: |", "mowed: |", 1), "no part <did> for 'moved', wanted a list for 'moved' beside fell"),
+        (COMPOSED.replace("moved: |", "mowed: |", 1), "no part <did> for 'moved', wanted a list for 'moved' beside"),
         (COMPOSED.replace("say", "tell"), "line 22: 'tell' is no key of happened: moved, wanted one of for each, say"),
-        (COMPOSED.replace("for each: [how, did]\n      ", ""), "line 21: happened: moved has `for each` or `say` alone"),
-        (COMPOSED.replace("[how, did]", "[[how]]"), "line 21: `for each` in happened: moved holds a list, wanted names"),
+        (COMPOSED.replace("for each: [how, did]\n      ", ""), "line 21: happened: moved has `for each` or `say`"),
+        (COMPOSED.replace("[how, did]", "[[how]]"), "line 21: `for each` in happened: moved holds a list, wanted"),
     ],
 )
 def test_what_a_file_cannot_say_is_named_with_its_line(either_loader, text: str, said: str) -> None:
