@@ -13,21 +13,6 @@ from villa.data.language.wordings import TRAINED, Wording
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _BEFORE, _AFTER = 0.2, 0.15
 THINGS = ("thing", "object", "item")
-# Words of requests that name no object and no colour.
-PLAIN_WORDS = tuple(
-    sorted(
-        {
-            word
-            for templates in (
-                TRAINED.verbs, TRAINED.commands, TRAINED.questions_one, TRAINED.questions_many, TRAINED.some
-            )
-            for template in templates
-            for word in template.replace("{verb}", "").replace("{np}", "").replace(",", "").split()
-            if word not in KIND
-        }
-        | {"a", "an", "the", "all", "both", "every", "each", "of", "that", "and"}
-    )
-)  # fmt: skip
 
 
 def joined(parts: Sequence[str]) -> str:
