@@ -238,7 +238,7 @@ class _Run:
         self._resume()
         self.model.train()
         if config.checkpointing and isinstance(self.model.language, VisionLanguageLLM):
-            self.model.language.text.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.language.recompute_activations()
         learns = {name for name, p in self.model.named_parameters() if p.requires_grad}
         self.losses = AnswerLoss(
             self.model,

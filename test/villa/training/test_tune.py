@@ -219,7 +219,7 @@ def test_mixed_precision_gives_nearly_the_same_loss(data, small, large, tmp_path
     torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = losses(batch)
-    assert float(mixed["total"]) == pytest.approx(float(exact["total"]), rel=0.05)
+    assert float(mixed["total"].detach()) == pytest.approx(float(exact["total"].detach()), rel=0.05)
 
 
 def test_checkpointing_gives_the_same_gradients(data, large, tmp_path):
@@ -230,7 +230,7 @@ def test_checkpointing_gives_the_same_gradients(data, large, tmp_path):
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
         if checkpointing:
-            model.language.text.gradient_checkpointing_enable({"use_reentrant": False})
+            model.language.recompute_activations()
         clips = Clips(_config(data, large, tmp_path), Expressions(data), model.segmenter.mask_grid, 3, 0)
         batch = next(iter(clips))
         torch.manual_seed(0)

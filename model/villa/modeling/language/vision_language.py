@@ -58,6 +58,12 @@ class VisionLanguageLLM(MultimodalLLM):
             self.new_rows[index] = self.embed(ids).float().mean(dim=0)
             self.new_heads[index] = self.mllm.get_output_embeddings().weight[ids].float().mean(dim=0)
 
+    def recompute_activations(self) -> None:
+        """Keep the inputs of each layer for the backward pass, and compute the rest again: less memory, more time."""
+        # transformers 5.23 gave it this name, and warns of the one before.
+        enable = getattr(self.text, "activation_checkpointing_enable", None) or self.text.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+
     # -- what a family says --------------------------------------------------------------------------------------
 
     @property
