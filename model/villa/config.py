@@ -97,7 +97,7 @@ class Sam2Config:
 
 
 @dataclass(frozen=True)
-class ThingsConfig:
+class ProposalConfig:
     """The things on each frame, found and described before any word is read."""
 
     count: int = 12  # N, the most that are told of one frame
@@ -131,7 +131,7 @@ class CausalConfig:
     visual_rows: int = 2
     visual_columns: int = 3
     # What stands on a frame is told thing by thing, besides the rows * columns of the whole picture; None: only these.
-    things: Optional[ThingsConfig] = field(default_factory=ThingsConfig)  # noqa: UP045 - evaluated at run time
+    things: Optional[ProposalConfig] = field(default_factory=ProposalConfig)  # noqa: UP045 - evaluated at run time
 
     @property
     def visual_tokens(self) -> int:
@@ -265,7 +265,7 @@ _NESTED: dict[str, type[Any]] = {
     "encoder": EncoderConfig,
     "decoder": DecoderConfig,
     "propagator": PropagatorConfig,
-    "things": ThingsConfig,
+    "things": ProposalConfig,
 }
 
 

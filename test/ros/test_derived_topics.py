@@ -38,7 +38,7 @@ def test_label_image_and_target_mask_say_what_the_tracks_say(start_node, operato
     targets = peer.listen(Image, "/villa_node/camera/target_mask", BEST_EFFORT)
     operator.command("the red square and the blue square", "both")
     operator.reach("both", RequestStatus.TRACKING)
-    peer.until(lambda: len(labels) >= 3 and len(targets) >= 3, "mirrors", camera.shoot)
+    peer.until(lambda: len(labels) >= 3 and len(targets) >= 3, "derived topics", camera.shoot)
     tracks = {nanoseconds(message.header.stamp): message for message in operator.tracks}
     compared = 0
     for label, target in zip(labels, targets, strict=False):

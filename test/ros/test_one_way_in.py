@@ -25,7 +25,7 @@ from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
 from villa_ros.replay.virtual_clock import Pace, PacedModel, VirtualClock, drive_live
-from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.node_state import NodeState
 from villa_ros.viewers.picture import Picture
 from villa_ros.viewers.replay_source import ReplaySource
 
@@ -103,7 +103,7 @@ def test_a_replay_in_real_time_says_the_same(script_bag: Path) -> None:
     assert told == EXPECTED
 
 
-class Waiting(Heard):
+class Waiting(NodeState):
     """Lets the recording go on only when every command so far has led to what the script expects."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ from villa_ros.runtime.process import tied_to_this_process
 from villa_ros.speech import synthesis
 from villa_ros.speech.audio import BLOCK, BLOCK_S, silence, to_pcm16, write_wav
 from villa_ros.speech.parameters import SpeechParameters
-from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.node_state import NodeState
 from villa_ros.viewers.ros_source import RosSource
 from villa_ros.viewers.source import NotSentError
 
@@ -122,7 +122,7 @@ def test_a_stop_comes_before_its_transcript_and_a_question_waits_for_the_button(
     assert 0.5 < ended_s < 3.5, "the stamp is not the end of the utterance"
     assert not peer.call(SetBool, "/villa_speech/confirm", SetBool.Request(data=True)).success
 
-    console = Heard()
+    console = NodeState()
     source = RosSource(console, speech_node="/villa_speech")
     source.start()
     try:
@@ -144,7 +144,7 @@ def test_what_rclpy_itself_raises_ends_neither_the_speech_node_nor_the_console(s
     """A parameter of a type that does not exist, as anybody on the graph can send it."""
     process, _ = start_speech(source="topic")
     diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
-    console = Heard()
+    console = NodeState()
     source = RosSource(console, speech_node="/villa_speech")
     source.start()
     try:

@@ -14,7 +14,7 @@ from villa_ros.speech.dialogue import Dialogue, DialogueConfig
 from villa_ros.speech.listener import Listener, listen
 from villa_ros.speech.recogniser import Recogniser
 from villa_ros.speech.vocabulary import shipped
-from villa_ros.speech.voice_activity import Ear, silero
+from villa_ros.speech.voice_activity import VoiceActivity, silero
 from villa_ros.speech.whisper import Whisper
 
 CLEAR = synthesis.Voice("en-us", 150)
@@ -47,6 +47,6 @@ def events(recogniser):
 
     def of(sound, held=False, **config):
         listener = Listener(recogniser, Dialogue(recogniser.vocabulary, DialogueConfig(**config)))
-        return [timed.event for timed in listen(sound, Ear(silero()), listener, held=held)]
+        return [timed.event for timed in listen(sound, VoiceActivity(silero()), listener, held=held)]
 
     return of

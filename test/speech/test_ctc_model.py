@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from villa_ros.speech import bench_phrases, ctc_training, noise
-from villa_ros.speech.ctc_model import LetterModel, LetterModelError, LetterNetwork, features, save, spelled
+from villa_ros.speech.ctc_model import CtcModel, CtcModelError, CtcNetwork, features, save, spelled
 from villa_ros.speech.vocabulary import shipped, words
 
 
 def test_of_texts_that_sound_alike_the_one_that_was_said_fits_best(say):
-    model, texts = LetterModel(), ["Track the red mug.", "Track the red book.", "Track the wet rug.", "Stop!"]
+    model, texts = CtcModel(), ["Track the red mug.", "Track the red book.", "Track the wet rug.", "Stop!"]
     sound = say("Track the red mug.")
     sound = noise.mixed(sound, noise.white(len(sound), np.random.default_rng(0)), 15)
     scores = model.score(model.hear(sound), texts)
@@ -35,22 +35,22 @@ def test_texts_are_spelled_as_they_are_said():
 
 
 def test_weights_that_are_missing_or_others_are_named(tmp_path):
-    with pytest.raises(LetterModelError, match="ctc_training"):
-        LetterModel(tmp_path / "absent.safetensors")
+    with pytest.raises(CtcModelError, match="ctc_training"):
+        CtcModel(tmp_path / "absent.safetensors")
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(LetterModelError, match="ctc_training"):
-        LetterModel(tmp_path / "other.safetensors")
+    with pytest.raises(CtcModelError, match="ctc_training"):
+        CtcModel(tmp_path / "other.safetensors")
 
 
 def test_saved_weights_are_small_and_give_the_same(tmp_path):
     torch.manual_seed(0)
-    network = LetterNetwork().eval()
+    network = CtcNetwork().eval()
     save(network, tmp_path / "ctc_model.safetensors")
     assert (tmp_path / "ctc_model.safetensors").stat().st_size < 1_000_000
     sound = np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     with torch.inference_mode():
         expected = network(features(sound)[None])[0]
-    assert torch.allclose(LetterModel(tmp_path / "ctc_model.safetensors").hear(sound), expected, atol=0.05)
+    assert torch.allclose(CtcModel(tmp_path / "ctc_model.safetensors").hear(sound), expected, atol=0.05)
 
 
 def test_nothing_of_the_benchmark_is_trained_on():
@@ -68,5 +68,5 @@ def test_training_learns_and_repeats(say):
     sound = said[0].sound
     with torch.inference_mode():
         trained = first(features(sound)[None]).amax(dim=2).mean()
-        fresh = LetterNetwork().eval()(features(sound)[None]).amax(dim=2).mean()
+        fresh = CtcNetwork().eval()(features(sound)[None]).amax(dim=2).mean()
     assert trained > fresh

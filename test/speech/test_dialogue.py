@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from villa_ros.speech.dialogue import Dialogue, DialogueConfig, DialogueError, Verdict
-from villa_ros.speech.recogniser import Heard
+from villa_ros.speech.recogniser import Recognition
 from villa_ros.speech.vocabulary import shipped
 
 
 def heard(text, confidence=0.9, no_speech=0.1, of_the_task=False):
-    return Heard(text, confidence, "en", no_speech, text, of_the_task)
+    return Recognition(text, confidence, "en", no_speech, text, of_the_task)
 
 
 class Talk:

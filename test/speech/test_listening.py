@@ -14,7 +14,7 @@ from villa_ros.speech.dialogue import Dialogue, Verdict
 from villa_ros.speech.listener import Listener, SpokenStop, Utterance, listen
 from villa_ros.speech.stop_phrases import is_spoken_stop
 from villa_ros.speech.synthesis import Voice
-from villa_ros.speech.voice_activity import Ear, silero
+from villa_ros.speech.voice_activity import VoiceActivity, silero
 from villa_ros.speech.worker import SpeechWorker
 
 
@@ -47,7 +47,7 @@ def test_a_stop_is_told_while_its_speaker_goes_on(recogniser, say):
     listener = Listener(recogniser, Dialogue(recogniser.vocabulary))
     first, then = say("Stop!"), say("I said that was enough for today.", pause_s=0.0)
     sound = np.concatenate((first[: -round(0.75 * RATE_HZ)], then))
-    timed = list(listen(sound, Ear(silero()), listener))
+    timed = list(listen(sound, VoiceActivity(silero()), listener))
     assert isinstance(timed[0].event, SpokenStop)
     assert timed[0].event.end_s < 2.0
 
@@ -96,7 +96,7 @@ def test_times_are_those_of_the_machine_that_computes(recogniser, say):
     """With a clock that runs one second for each look at it, every step takes some."""
     ticks = iter(range(10_000))
     listener = Listener(recogniser, Dialogue(recogniser.vocabulary))
-    (timed,) = listen(say("Track the red mug."), Ear(silero()), listener, clock=lambda: float(next(ticks)))
+    (timed,) = listen(say("Track the red mug."), VoiceActivity(silero()), listener, clock=lambda: float(next(ticks)))
     assert timed.latency_s > 1.0
 
 
@@ -128,7 +128,10 @@ def worker(recogniser):
     """A running worker and what it told."""
     gathered = Gathered()
     made = SpeechWorker(
-        Ear(silero()), Listener(recogniser, Dialogue(recogniser.vocabulary)), gathered.emit, gathered.failures.append
+        VoiceActivity(silero()),
+        Listener(recogniser, Dialogue(recogniser.vocabulary)),
+        gathered.emit,
+        gathered.failures.append,
     )
     yield made, gathered
     assert made.close()
@@ -165,7 +168,7 @@ def test_a_recogniser_that_fails_once_hears_the_next_utterance(recogniser, say):
             return super().consider(speech, held=held)
 
     listener = Failing(recogniser, Dialogue(recogniser.vocabulary))
-    made = SpeechWorker(Ear(silero()), listener, gathered.emit, gathered.failures.append)
+    made = SpeechWorker(VoiceActivity(silero()), listener, gathered.emit, gathered.failures.append)
     offer(made, say("Find the hammer.", "Track the red mug."))
     gathered.until(1)
     assert [str(error) for error in gathered.failures] == ["out of memory"]

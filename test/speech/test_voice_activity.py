@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from villa_ros.speech.audio import BLOCK, BLOCK_S
-from villa_ros.speech.voice_activity import Ear, Span
+from villa_ros.speech.voice_activity import Span, VoiceActivity
 
 
 def feed(*parts, **settings):
     """Parts (voiced, seconds) -> the ear and all that it hands over."""
-    ear, handed = Ear(lambda block: float(block[0]), **settings), []
+    ear, handed = VoiceActivity(lambda block: float(block[0]), **settings), []
     for voiced, seconds in parts:
         for _ in range(round(seconds / BLOCK_S)):
             handed += ear.feed(np.full(BLOCK, 1.0 if voiced else 0.0, np.float32))
@@ -64,7 +64,7 @@ def test_letting_the_button_go_ends_the_utterance_at_once():
 
 
 def test_a_voice_in_the_background_does_not_keep_an_utterance_open():
-    ear, handed = Ear(lambda block: 1.0), []
+    ear, handed = VoiceActivity(lambda block: 1.0), []
     for loudness, seconds in ((1.0, 1.0), (0.05, 1.0)):
         for _ in range(round(seconds / BLOCK_S)):
             handed += ear.feed(np.full(BLOCK, loudness, np.float32))

@@ -13,7 +13,7 @@ from villa.config import (
     EncoderConfig,
     LightConfig,
     PropagatorConfig,
-    ThingsConfig,
+    ProposalConfig,
     ViLLaConfig,
 )
 from villa.modeling.language.tokenizer import cut
@@ -58,7 +58,7 @@ def tiny_config() -> ViLLaConfig:
             intermediate=64,
             visual_rows=2,
             visual_columns=3,
-            things=ThingsConfig(count=6, width=24, heads=3, layers=2, pointer_layers=2, request_depth=1),
+            things=ProposalConfig(count=6, width=24, heads=3, layers=2, pointer_layers=2, request_depth=1),
         ),
         blocks=BlocksConfig(synthesizer_width=16),
         clip_frames=3,

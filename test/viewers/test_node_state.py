@@ -13,7 +13,7 @@ from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.viewers.camera_feed import KEPT_BYTES, KEPT_PICTURES
 from villa_ros.viewers.node_health import SILENCE_S, Line
-from villa_ros.viewers.node_state import MOST_CAMERAS, Heard, Question
+from villa_ros.viewers.node_state import MOST_CAMERAS, NodeState, Question
 from villa_ros.viewers.request_log import KEPT_REQUESTS, LONGEST_TEXT, AskedRequest
 
 
@@ -23,11 +23,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def heard(clock: Clock) -> Heard:
-    return Heard(clock)
+def heard(clock: Clock) -> NodeState:
+    return NodeState(clock)
 
 
-def shown(heard: Heard, *, masks: bool = True) -> tuple[int, int | None]:
+def shown(heard: NodeState, *, masks: bool = True) -> tuple[int, int | None]:
     """Which picture is shown, and which picture the masks on it are of."""
     view = heard.view("camera", masks=masks)
     assert view is not None
@@ -49,20 +49,20 @@ def answer(request_id: str, text: str, *, final: bool) -> AnswerEvent:
     return AnswerEvent(FrameHeader(0, ""), request_id, "", text, text, (len(text),), ("t-1",), 0, final, reason)
 
 
-def entry(heard: Heard, request_id: str) -> AskedRequest:
+def entry(heard: NodeState, request_id: str) -> AskedRequest:
     found = heard.request(request_id)
     assert found is not None
     return found
 
 
-def test_without_tracks_the_newest_picture_is_shown_at_once(heard: Heard) -> None:
+def test_without_tracks_the_newest_picture_is_shown_at_once(heard: NodeState) -> None:
     assert heard.view("camera") is None
     heard.picture(picture(0))
     heard.picture(picture(1))
     assert shown(heard) == (stamp(1), None)
 
 
-def test_while_tracks_come_a_picture_waits_for_its_own(heard: Heard) -> None:
+def test_while_tracks_come_a_picture_waits_for_its_own(heard: NodeState) -> None:
     for index in range(3):
         heard.picture(picture(index))
     heard.tracks(tracks(1, instance()))
@@ -72,7 +72,7 @@ def test_while_tracks_come_a_picture_waits_for_its_own(heard: Heard) -> None:
     assert shown(heard) == (stamp(3), stamp(3))
 
 
-def test_tracks_that_come_before_their_picture_are_kept_for_it(heard: Heard) -> None:
+def test_tracks_that_come_before_their_picture_are_kept_for_it(heard: NodeState) -> None:
     heard.picture(picture(0))
     heard.tracks(tracks(1, instance()))
     assert shown(heard) == (stamp(0), None)
@@ -80,14 +80,14 @@ def test_tracks_that_come_before_their_picture_are_kept_for_it(heard: Heard) -> 
     assert shown(heard) == (stamp(1), stamp(1))
 
 
-def test_tracks_of_a_picture_that_never_came_are_shown_on_no_other(heard: Heard) -> None:
+def test_tracks_of_a_picture_that_never_came_are_shown_on_no_other(heard: NodeState) -> None:
     heard.picture(picture(0))
     heard.tracks(tracks(5, instance()))
     heard.picture(picture(6))
     assert shown(heard) == (stamp(6), None)
 
 
-def test_tracks_that_were_overtaken_do_not_turn_time_back(heard: Heard) -> None:
+def test_tracks_that_were_overtaken_do_not_turn_time_back(heard: NodeState) -> None:
     for index in range(3):
         heard.picture(picture(index))
     heard.tracks(tracks(2, instance()))
@@ -95,14 +95,14 @@ def test_tracks_that_were_overtaken_do_not_turn_time_back(heard: Heard) -> None:
     assert shown(heard) == (stamp(2), stamp(2))
 
 
-def test_who_wants_no_masks_waits_for_none(heard: Heard) -> None:
+def test_who_wants_no_masks_waits_for_none(heard: NodeState) -> None:
     for index in range(3):
         heard.picture(picture(index))
     heard.tracks(tracks(1, instance()))
     assert shown(heard, masks=False) == (stamp(2), None)
 
 
-def test_when_no_tracks_come_any_more_pictures_go_on_without(heard: Heard, clock: Clock) -> None:
+def test_when_no_tracks_come_any_more_pictures_go_on_without(heard: NodeState, clock: Clock) -> None:
     heard.picture(picture(0))
     heard.tracks(tracks(0, instance()))
     clock.now_s += 0.9
@@ -112,14 +112,14 @@ def test_when_no_tracks_come_any_more_pictures_go_on_without(heard: Heard, clock
     assert shown(heard) == (stamp(9), None)
 
 
-def test_the_last_picture_of_a_camera_that_is_gone_keeps_its_masks(heard: Heard, clock: Clock) -> None:
+def test_the_last_picture_of_a_camera_that_is_gone_keeps_its_masks(heard: NodeState, clock: Clock) -> None:
     heard.picture(picture(0))
     heard.tracks(tracks(0, instance()))
     clock.now_s += 60
     assert shown(heard) == (stamp(0), stamp(0))
 
 
-def test_a_slow_model_is_waited_for_longer(heard: Heard, clock: Clock) -> None:
+def test_a_slow_model_is_waited_for_longer(heard: NodeState, clock: Clock) -> None:
     for index in (0, 15):
         heard.picture(picture(index))
         heard.tracks(tracks(index, instance()))
@@ -128,7 +128,7 @@ def test_a_slow_model_is_waited_for_longer(heard: Heard, clock: Clock) -> None:
     assert shown(heard) == (stamp(15), stamp(15))
 
 
-def test_the_last_tracks_of_a_request_free_the_pictures_at_once(heard: Heard) -> None:
+def test_the_last_tracks_of_a_request_free_the_pictures_at_once(heard: NodeState) -> None:
     heard.picture(picture(0))
     heard.tracks(tracks(0, instance()))
     heard.picture(picture(1))
@@ -137,7 +137,7 @@ def test_the_last_tracks_of_a_request_free_the_pictures_at_once(heard: Heard) ->
     assert shown(heard) == (stamp(2), None)
 
 
-def test_masks_of_a_driver_that_stamps_nothing_are_shown_on_the_picture_the_node_took(heard: Heard) -> None:
+def test_masks_of_a_driver_that_stamps_nothing_are_shown_on_the_picture_the_node_took(heard: NodeState) -> None:
     first, second = picture(0), picture(0)
     heard.picture(first)
     heard.picture(second)
@@ -147,7 +147,7 @@ def test_masks_of_a_driver_that_stamps_nothing_are_shown_on_the_picture_the_node
     assert view.picture is first
 
 
-def test_a_recording_that_starts_over_shows_its_pictures_and_masks(heard: Heard) -> None:
+def test_a_recording_that_starts_over_shows_its_pictures_and_masks(heard: NodeState) -> None:
     heard.picture(picture(50))
     heard.tracks(tracks(50, instance()))
     heard.picture(picture(1))
@@ -156,7 +156,7 @@ def test_a_recording_that_starts_over_shows_its_pictures_and_masks(heard: Heard)
     assert shown(heard) == (stamp(1), stamp(1))
 
 
-def test_pictures_are_bounded_in_number_and_in_bytes(heard: Heard) -> None:
+def test_pictures_are_bounded_in_number_and_in_bytes(heard: NodeState) -> None:
     for index in range(KEPT_PICTURES + 10):
         heard.picture(picture(index))
     heard.tracks(tracks(9, instance()))
@@ -171,13 +171,13 @@ def test_pictures_are_bounded_in_number_and_in_bytes(heard: Heard) -> None:
     assert shown(heard)[1] == stamp(102)
 
 
-def test_a_flood_of_cameras_is_bounded(heard: Heard) -> None:
+def test_a_flood_of_cameras_is_bounded(heard: NodeState) -> None:
     for number in range(3 * MOST_CAMERAS):
         heard.picture(picture(0, camera=f"camera{number}"))
     assert len(heard.cameras) == MOST_CAMERAS
 
 
-def test_a_camera_that_sends_nothing_is_told_from_one_that_does(heard: Heard, clock: Clock) -> None:
+def test_a_camera_that_sends_nothing_is_told_from_one_that_does(heard: NodeState, clock: Clock) -> None:
     heard.camera("never", "/never/image")
     for index in range(11):
         clock.now_s += 0.1
@@ -192,7 +192,7 @@ def test_a_camera_that_sends_nothing_is_told_from_one_that_does(heard: Heard, cl
     assert heard.health().cameras[1].silent_s == pytest.approx(2.5)
 
 
-def test_a_request_goes_from_its_words_to_its_answer(heard: Heard, clock: Clock) -> None:
+def test_a_request_goes_from_its_words_to_its_answer(heard: NodeState, clock: Clock) -> None:
     heard.command(Request("one", "the red box", camera="camera"))
     assert entry(heard, "one").state is RequestState.UNKNOWN
     heard.status(status("one", RequestState.DECODING))
@@ -207,7 +207,7 @@ def test_a_request_goes_from_its_words_to_its_answer(heard: Heard, clock: Clock)
     assert done.ended_s - done.asked_s == pytest.approx(3)
 
 
-def test_only_what_changed_is_told_anew(heard: Heard) -> None:
+def test_only_what_changed_is_told_anew(heard: NodeState) -> None:
     heard.status(status("one", RequestState.QUEUED))
     heard.status(status("two", RequestState.QUEUED))
     revision, told = heard.requests()
@@ -217,27 +217,27 @@ def test_only_what_changed_is_told_anew(heard: Heard) -> None:
     assert [one.request_id for one in heard.requests(revision)[1]] == ["one"]
 
 
-def test_a_console_that_comes_late_learns_of_requests_by_their_tracks(heard: Heard) -> None:
+def test_a_console_that_comes_late_learns_of_requests_by_their_tracks(heard: NodeState) -> None:
     heard.picture(picture(0))
     heard.tracks(tracks(0, instance(request_id="before")))
     assert entry(heard, "before").state is RequestState.TRACKING
 
 
-def test_a_stop_of_everything_is_no_request(heard: Heard) -> None:
+def test_a_stop_of_everything_is_no_request(heard: NodeState) -> None:
     heard.command(Request("halt", "", Action.STOP_ALL))
     heard.status(status("halt", RequestState.QUEUED))
     heard.status(status("halt", RequestState.SUCCEEDED))
     assert heard.requests()[1] == []
 
 
-def test_a_stop_of_one_request_leaves_its_states_to_be_heard(heard: Heard) -> None:
+def test_a_stop_of_one_request_leaves_its_states_to_be_heard(heard: NodeState) -> None:
     heard.command(Request("one", "the red box"))
     heard.command(Request("one", "", Action.STOP))
     heard.status(status("one", RequestState.CANCELED))
     assert entry(heard, "one").state is RequestState.CANCELED
 
 
-def test_requests_and_texts_are_bounded_and_what_is_under_way_stays(heard: Heard) -> None:
+def test_requests_and_texts_are_bounded_and_what_is_under_way_stays(heard: NodeState) -> None:
     heard.command(Request("under way", "x" * 100_000))
     for number in range(3 * KEPT_REQUESTS):
         heard.status(status(f"r{number}", RequestState.REJECTED))
@@ -247,7 +247,7 @@ def test_requests_and_texts_are_bounded_and_what_is_under_way_stays(heard: Heard
 
 
 def test_when_the_node_goes_its_requests_are_said_to_be_lost_until_it_is_heard_again(
-    heard: Heard, clock: Clock
+    heard: NodeState, clock: Clock
 ) -> None:
     heard.diagnosed([Line("lifecycle", "ok", "active", {"state": "active"})])
     heard.status(status("done", RequestState.SUCCEEDED))
@@ -261,18 +261,18 @@ def test_when_the_node_goes_its_requests_are_said_to_be_lost_until_it_is_heard_a
     assert not entry(heard, "one").lost
 
 
-def test_the_nodes_own_diagnostics_name_its_cameras(heard: Heard) -> None:
+def test_the_nodes_own_diagnostics_name_its_cameras(heard: NodeState) -> None:
     heard.diagnosed([Line("camera wrist", "warn", "", {"topic": "/wrist/image"}), Line("worker", "ok", "")])
     assert [(camera.name, camera.topic) for camera in heard.health().cameras] == [("wrist", "/wrist/image")]
 
 
-def test_endless_diagnostics_are_cut(heard: Heard) -> None:
+def test_endless_diagnostics_are_cut(heard: NodeState) -> None:
     heard.diagnosed([Line("n" * 9000, "ok", "m" * 9000, {f"key{n}": "v" * 9000 for n in range(500)})] * 500)
     told = sum(len(str(line)) for line in heard.health().lines)
     assert told < 2_000_000
 
 
-def test_who_listens_is_told_until_the_end(heard: Heard) -> None:
+def test_who_listens_is_told_until_the_end(heard: NodeState) -> None:
     times = []
     end = heard.listen(lambda: times.append(1))
     heard.picture(picture(0))
@@ -282,7 +282,7 @@ def test_who_listens_is_told_until_the_end(heard: Heard) -> None:
     assert len(times) == 2
 
 
-def test_scores_that_are_no_numbers_are_left_out(heard: Heard) -> None:
+def test_scores_that_are_no_numbers_are_left_out(heard: NodeState) -> None:
     from dataclasses import replace
 
     from villa_ros.viewers.web.protocol import picture_message
@@ -300,7 +300,7 @@ def test_scores_that_are_no_numbers_are_left_out(heard: Heard) -> None:
     assert runs.tolist() == instance().mask.runs.tolist()
 
 
-def test_a_question_is_open_until_its_request_is_made_or_it_is_closed(heard: Heard) -> None:
+def test_a_question_is_open_until_its_request_is_made_or_it_is_closed(heard: NodeState) -> None:
     heard.asks("speech-1", "did you mean the mug?")
     heard.command(Request("another", "the ball"))
     heard.asks_no_more("another")

@@ -27,7 +27,7 @@ from villa_ros.speech.listener import Listener, SpokenStop, Timed, listen
 from villa_ros.speech.recogniser import Recogniser
 from villa_ros.speech.synthesis import Voice, speak
 from villa_ros.speech.vocabulary import Vocabulary, words
-from villa_ros.speech.voice_activity import Ear, silero
+from villa_ros.speech.voice_activity import VoiceActivity, silero
 
 RATIOS_DB = (20, 10, 5)
 NOISES = ("white", "babble", "hum")
@@ -238,7 +238,7 @@ def word_errors(said: str, heard: str) -> tuple[int, int]:
 
 def _run(recogniser: Recogniser, sound: Sound, config: DialogueConfig | None) -> list[Timed]:
     listener = Listener(recogniser, Dialogue(recogniser.vocabulary, config))
-    return list(listen(sound, Ear(silero()), listener))
+    return list(listen(sound, VoiceActivity(silero()), listener))
 
 
 def _commands(events: Sequence[Timed]) -> list[Timed]:

@@ -68,7 +68,7 @@ def console(
 
     cameras = camera_topics(camera or [])
     need_ros()
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
     from villa_ros.viewers.ros_source import RosSource
     from villa_ros.viewers.web.serving import serve
 
@@ -84,7 +84,7 @@ def console(
         send_speech=send_speech,
         max_text=max_text,
     )
-    heard = Heard()
+    heard = NodeState()
     with expected(ConsoleError):
         serve(heard, RosSource(heard, node, cameras, speech_node), settings, tell)
 

@@ -69,12 +69,12 @@ def _target(to: str, memory_limit: str) -> Target:
 
 
 def _bridge(target: Target, node: str, cameras: dict[str, str]) -> None:
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
     from villa_ros.viewers.rerun.live_bridge import Bridge
     from villa_ros.viewers.rerun.ros_depth import RosMetresSource
     from villa_ros.viewers.web.serving import asked_to_end
 
-    heard = Heard()
+    heard = NodeState()
     bridge = Bridge(heard, target)
     source = RosMetresSource(heard, bridge, node, cameras)
     with asked_to_end() as ended:

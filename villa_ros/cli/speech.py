@@ -42,13 +42,13 @@ def speech(
     from villa_ros.speech.listener import listen as run
 
     with expected(SoundError, DialogueError), _speech_errors():
-        from villa_ros.speech.voice_activity import Ear, silero
+        from villa_ros.speech.voice_activity import VoiceActivity, silero
 
         config = DialogueConfig(listen=listen, accept=accept, confidence_floor=confidence_floor)
         sound = read_wav(recording)
         recogniser = _recogniser(model, language, objects, threads)
         listener = Listener(recogniser, Dialogue(recogniser.vocabulary, config))
-        for timed in run(sound, Ear(silero()), listener, held=listen == "push_to_talk"):
+        for timed in run(sound, VoiceActivity(silero()), listener, held=listen == "push_to_talk"):
             event = timed.event
             when = f"{event.start_s:6.2f} to {event.end_s:6.2f} s"
             if isinstance(event, SpokenStop):
@@ -95,11 +95,11 @@ def bench_speech(
 @contextmanager
 def _speech_errors() -> Iterator[None]:
     """What is missing to hear with ends the command with one message."""
-    from villa_ros.speech.ctc_model import LetterModelError
+    from villa_ros.speech.ctc_model import CtcModelError
     from villa_ros.speech.voice_activity import VoiceActivityError
     from villa_ros.speech.whisper import WhisperError
 
-    with expected(VoiceActivityError, LetterModelError, WhisperError):
+    with expected(VoiceActivityError, CtcModelError, WhisperError):
         yield
 
 

@@ -210,7 +210,7 @@ def depth_finding(stats: DepthStats, topic: str) -> Finding:
     return Finding(OK, f"{stats.used} frames lifted", values)
 
 
-def worker_finding(stats: WorkerStats, active: int, mirror_errors: int) -> Finding:
+def worker_finding(stats: WorkerStats, active: int, topic_errors: int) -> Finding:
     """Judge the worker by its own account; `active` requests have not ended."""
     values: dict[str, object] = {"state": stats.state, "requests/active": active}
     for stage, latency in sorted(stats.latency.items()):
@@ -222,10 +222,10 @@ def worker_finding(stats: WorkerStats, active: int, mirror_errors: int) -> Findi
         "model": stats.model_errors,
         "sink": stats.sink_errors,
         "internal": stats.internal_errors,
-        "mirrors": mirror_errors,
+        "derived_topics": topic_errors,
     }
     values |= {f"errors/{where}": count for where, count in errors.items()}
     values["last_error"] = stats.last_error
     if any(errors.values()):
-        return Finding(ERROR, stats.last_error or "a mirror could not be made: the log says why", values)
+        return Finding(ERROR, stats.last_error or "a derived topic could not be made: the log says why", values)
     return Finding(OK, stats.state, values)

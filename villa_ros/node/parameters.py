@@ -120,7 +120,9 @@ class Parameters:
         60, "how long the result of an action can be fetched after its end", (1, 86_400), when=START
     )
     overlay: bool = setting(True, "draw ~/<camera>/overlay while somebody subscribes", when=LIVE)
-    tracks_reliable: bool = setting(False, "publish tracks and their mirrors reliably, 10 deep, for a recorder")
+    tracks_reliable: bool = setting(
+        False, "publish tracks and the topics derived from them reliably, 10 deep, for a recorder"
+    )
     min_image_rate_hz: float = setting(
         2.0, "warn in /diagnostics when a publishing camera delivers less; 0: never", (0.0, 1000.0), when=LIVE
     )

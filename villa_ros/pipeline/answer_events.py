@@ -54,7 +54,7 @@ def tracklets_of(done: SlowPass, answered: Answered, tracks: Mapping[int, Track]
         width=used[-1].width,
         frames_dropped=came - len(used),
         tracklets=tuple(
-            Tracklet(track.track_id, track.name, track.meant, tuple(found), tuple(found.values()))
+            Tracklet(track.track_id, track.name, track.relevance, tuple(found), tuple(found.values()))
             for track, found in ((track, answered.objects[index]) for index, track in tracks.items())
         ),
     )

@@ -13,7 +13,7 @@ from villa_ros.pipeline.clip_buffer import NS_PER_S, ClipBuffer, Ingested, RingE
 from villa_ros.pipeline.conversation import Conversations
 from villa_ros.pipeline.event_outbox import EventOutbox
 from villa_ros.pipeline.events import Event, TrackState
-from villa_ros.pipeline.model_calls import Failure, Looked, look
+from villa_ros.pipeline.model_calls import Failure, Propagated, propagate
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.request_answering import RequestAnswering
 from villa_ros.pipeline.request_table import RequestTable
@@ -341,7 +341,7 @@ class Engine:
             session, begun = stream.session, list(stream.tracks.values())
         if session is None or not begun:
             return False
-        outcome = look(self._model, session, entry, self._config)
+        outcome = propagate(self._model, session, entry, self._config)
         with self._outbox.committing():
             live = [track for track in begun if stream.tracks.get(track.key) is track]
             if not live:
@@ -349,7 +349,7 @@ class Engine:
             self._journal(operation, stream.camera, entry.stamp_ns)
             if stream.catch_up and stream.catch_up[0] == entry.stamp_ns:
                 stream.catch_up.popleft()
-            if isinstance(outcome, Looked):
+            if isinstance(outcome, Propagated):
                 self._show(stream, entry, outcome, live)
                 return True
             if outcome.entry is not None:  # this frame does not decode; the next one may
@@ -359,7 +359,7 @@ class Engine:
                 self._break(stream, outcome)
             return False
 
-    def _show(self, stream: Stream, entry: RingEntry, looked: Looked, live: list[Track]) -> None:
+    def _show(self, stream: Stream, entry: RingEntry, looked: Propagated, live: list[Track]) -> None:
         stream.ring.keep_features(entry, looked.features)
         stream.stepped_ns = entry.stamp_ns
         empty = RleMask.empty(entry.frame.height, entry.frame.width)

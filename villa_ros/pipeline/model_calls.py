@@ -141,14 +141,16 @@ class SlowPass:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Propagated:
     """A finished fast pass: what the session said of each of its tracks."""
 
     features: FrameFeatures
     tracks: dict[int, Observed]
 
 
-def look(model: SegmentationModel, session: Session, entry: RingEntry, config: PipelineConfig) -> Looked | Failure:
+def propagate(
+    model: SegmentationModel, session: Session, entry: RingEntry, config: PipelineConfig
+) -> Propagated | Failure:
     """Carry the session's tracks on to one frame."""
     features = entry.features
     if features is None:
@@ -165,7 +167,7 @@ def look(model: SegmentationModel, session: Session, entry: RingEntry, config: P
             visible = output.logits is not None and output.present_score >= config.present_threshold
             mask = rle_of(output.logits if visible else None, entry.frame.height, entry.frame.width, config)
             seen[output.key] = Observed(mask, output.mask_score, output.present_score)
-        return Looked(features, seen)
+        return Propagated(features, seen)
     except Exception as error:
         return Failure(error)
 

@@ -138,7 +138,7 @@ class RequestAnswering:
             elif track is None:
                 stream.to_drop.add(found.key)
             elif track.request_id == record.request_id:
-                track.meant = found.score
+                track.relevance = found.score
 
     def _settle(self, done: SlowPass, record: ActiveRequest, answered: Answered) -> None:
         """The answer is there: name the tracks, tell everything, begin to track."""
@@ -173,7 +173,7 @@ class RequestAnswering:
             told = []
             for index, track in kept.items():
                 mask = answered.objects[index].get(last, empty)
-                told.append(track.observe(mask, track.meant, 1.0 if mask.area else 0.0, self._config))
+                told.append(track.observe(mask, track.relevance, 1.0 if mask.area else 0.0, self._config))
             self._outbox.put(stream.tell(newest.frame, told))
             self._plan_catch_up(stream, newest)
         if not record.request.track:

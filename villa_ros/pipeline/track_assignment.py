@@ -33,7 +33,7 @@ def name_tracks(
         track = stream.tracks.get(found.key)
         if track is not None and record.request.track:
             former[track.request_id] = None
-            track.request_id, track.name, track.meant = record.request_id, found.name, found.score
+            track.request_id, track.name, track.relevance = record.request_id, found.name, found.score
         elif track is None and len(stream.tracks) < most:
             track = begin_track(stream, record, found, names)
         elif track is None:

@@ -23,7 +23,7 @@ class Track:
     key: int  # the model session's handle
     label: int
     name: str
-    meant: float  # 0..1, confidence that this is the object the request meant
+    relevance: float  # 0..1, confidence that this is the object the request meant
     state: TrackState = TrackState.TENTATIVE
     visible_frames: int = 0
     missed_frames: int = 0  # in a row
@@ -47,7 +47,7 @@ class Track:
                 self.state = TrackState.LOST
             else:
                 self.state = TrackState.OCCLUDED
-        return self._show(mask, mask_score, self.meant * present_score)
+        return self._show(mask, mask_score, self.relevance * present_score)
 
     def remove(self, empty: RleMask) -> TrackedInstance:
         """The track's last instance: REMOVED, with an empty mask."""

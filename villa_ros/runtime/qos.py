@@ -26,7 +26,7 @@ def images() -> QoSProfile:
 
 
 def tracks(reliable: bool) -> QoSProfile:
-    """Tracks and mirrors: only the newest counts, unless a recorder wants them all."""
+    """Tracks and the topics derived from them: only the newest counts, unless a recorder wants them all."""
     if reliable:
         return _keep_last(10, ReliabilityPolicy.RELIABLE)
     return _keep_last(1, ReliabilityPolicy.BEST_EFFORT)

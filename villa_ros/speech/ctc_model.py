@@ -34,7 +34,7 @@ _QUIET = 1e-6
 WEIGHTS = Path(__file__).with_name("ctc_model.safetensors")
 
 
-class LetterModelError(RuntimeError):
+class CtcModelError(RuntimeError):
     """The weights are missing or of another shape."""
 
 
@@ -53,7 +53,7 @@ class _Block(nn.Module):
         return x + F.relu(self.across(F.relu(self.over_time(self.norm(x)))))
 
 
-class LetterNetwork(nn.Module):
+class CtcNetwork(nn.Module):
     """Features [B, 40, T] -> log-probabilities [B, ceil(T / 3), 1 + letters]."""
 
     def __init__(self) -> None:
@@ -98,19 +98,19 @@ def spelled(text: str) -> list[int]:
     return [1 + LETTERS.index(letter) for letter in " ".join(words(text)) if letter in LETTERS]
 
 
-class LetterModel:
+class CtcModel:
     """The trained network.
 
     Raises:
-        LetterModelError: see there.
+        CtcModelError: see there.
     """
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
-        self._network = LetterNetwork().eval()
+        self._network = CtcNetwork().eval()
         try:
             self._network.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise LetterModelError(
+            raise CtcModelError(
                 f"{weights} does not hold the weights of the letter model ({error}): install the package again, "
                 "or make them with python -m villa_ros.speech.ctc_training"
             ) from error
@@ -145,7 +145,7 @@ class LetterModel:
         return [-float(value) for value in lost]
 
 
-def save(network: LetterNetwork, path: Path) -> None:
+def save(network: CtcNetwork, path: Path) -> None:
     """Write the weights in half precision."""
     half = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
     save_file(half, path)

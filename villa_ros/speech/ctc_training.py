@@ -23,7 +23,7 @@ from villa_ros.runtime.allocator import keep_large_blocks
 from villa_ros.speech import bench_phrases, noise
 from villa_ros.speech.audio import RATE_HZ, Sound, silence
 from villa_ros.speech.command_grammar import ARTICLES, CARRIERS, DETERMINERS, PLACES, RELATIONS
-from villa_ros.speech.ctc_model import WEIGHTS, LetterNetwork, features, save, spelled
+from villa_ros.speech.ctc_model import WEIGHTS, CtcNetwork, features, save, spelled
 from villa_ros.speech.synthesis import Voice, speak
 from villa_ros.speech.vocabulary import Vocabulary, shipped, words
 from villa_ros.speech.whisper import shipped_folder
@@ -125,11 +125,11 @@ def _heard(said: Said, babble: Sequence[Sound], rng: np.random.Generator) -> tor
     return features(sound.astype(np.float32))
 
 
-def train(said: Sequence[Said], epochs: int, seed: int) -> LetterNetwork:
+def train(said: Sequence[Said], epochs: int, seed: int) -> CtcNetwork:
     """The network after so many passes over `said`, each time in other noise."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = LetterNetwork()
+    network = CtcNetwork()
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
     steps = epochs * (len(said) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)

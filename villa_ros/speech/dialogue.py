@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from villa_ros.speech.filters import has_the_form_of_a_command, is_hallucinated, repeats_itself
-from villa_ros.speech.recogniser import Heard
+from villa_ros.speech.recogniser import Recognition
 from villa_ros.speech.stop_phrases import is_spoken_stop
 from villa_ros.speech.vocabulary import Vocabulary, words
 
@@ -69,7 +69,7 @@ class DialogueConfig:
 class Utterance:
     """What was heard and what became of it. Times are seconds of the sound."""
 
-    heard: Heard
+    heard: Recognition
     start_s: float
     end_s: float
     verdict: Verdict
@@ -94,7 +94,7 @@ class Dialogue:
         """The request that waits for a yes, or nothing."""
         return self._open.command if self._open else ""
 
-    def judge(self, heard: Heard, start_s: float, end_s: float, *, held: bool = False) -> Utterance:
+    def judge(self, heard: Recognition, start_s: float, end_s: float, *, held: bool = False) -> Utterance:
         """What an utterance is; `held`: the talk button was down."""
         with self._lock:
             return self._judged(Utterance(heard, start_s, end_s, Verdict.NOTHING), held=held)
@@ -148,7 +148,7 @@ class Dialogue:
             self._open = None
             return True
 
-    def _unbelievable(self, heard: Heard) -> tuple[Verdict, str] | None:
+    def _unbelievable(self, heard: Recognition) -> tuple[Verdict, str] | None:
         if is_hallucinated(heard.text) or heard.no_speech > _BORN_OF_NOTHING:
             return Verdict.HALLUCINATED, "said by recognisers when nobody speaks"
         if repeats_itself(heard.text):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from villa_ros.speech.audio import Blocks, Sound
 from villa_ros.speech.dialogue import Dialogue, Utterance
-from villa_ros.speech.recogniser import Heard, Recogniser
+from villa_ros.speech.recogniser import Recogniser, Recognition
 from villa_ros.speech.stop_phrases import is_spoken_stop
-from villa_ros.speech.voice_activity import Ear, Span, Speech
+from villa_ros.speech.voice_activity import Span, Speech, VoiceActivity
 
 _MOST_CHANGED_S = 0.05  # speech that went on no longer than this after a look is what was looked at
 
@@ -23,7 +23,7 @@ _MOST_CHANGED_S = 0.05  # speech that went on no longer than this after a look i
 class SpokenStop:
     """Somebody said stop: to be sent at once. Its utterance follows."""
 
-    heard: Heard
+    heard: Recognition
     start_s: float
     end_s: float
 
@@ -37,7 +37,7 @@ class Listener:
     def __init__(self, recogniser: Recogniser, dialogue: Dialogue) -> None:
         self._recogniser, self.dialogue = recogniser, dialogue
         self._stopped = 0  # the utterance that a stop was sent for
-        self._early: tuple[int, float, Heard] | None = None  # utterance, end, and what was heard
+        self._early: tuple[int, float, Recognition] | None = None  # utterance, end, and what was heard
 
     def consider(self, speech: Speech, *, held: bool = False) -> Iterator[Event]:
         """One span -> a stop as soon as it is known, and the utterance at its end."""
@@ -51,7 +51,7 @@ class Listener:
         if speech.span is Span.END:
             yield self.dialogue.judge(heard, speech.start_s, speech.end_s, held=held)
 
-    def _understood(self, speech: Speech) -> Heard | None:
+    def _understood(self, speech: Speech) -> Recognition | None:
         """The words of a span; of running speech only a stop."""
         if speech.span is Span.RUNNING:
             if not self._recogniser.may_be_stop(speech.sound):
@@ -60,7 +60,7 @@ class Listener:
             return self._recogniser.decide(own) if is_spoken_stop(own.text) else None
         return self._recogniser.spelled_stop(speech.sound) or self._recogniser.hear(speech.sound)
 
-    def _known(self, speech: Speech) -> Heard | None:
+    def _known(self, speech: Speech) -> Recognition | None:
         if self._early is None or self._early[0] != speech.number:
             return None
         return self._early[2] if speech.heard_s - self._early[1] <= _MOST_CHANGED_S else None
@@ -81,7 +81,7 @@ class Timed:
 
 def listen(
     sound: Sound,
-    ear: Ear,
+    ear: VoiceActivity,
     listener: Listener,
     clock: Callable[[], float] = time.perf_counter,
     *,

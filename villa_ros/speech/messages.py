@@ -9,7 +9,7 @@ import numpy as np
 
 from villa_ros.speech.audio import Sound, SoundError, from_pcm16, resampled
 from villa_ros.speech.dialogue import Utterance
-from villa_ros.speech.recogniser import Heard
+from villa_ros.speech.recogniser import Recognition
 from villa_ros.speech.stop_phrases import is_spoken_stop
 
 TRANSCRIPT, STATUS, LATENCY = "~/transcript", "~/status", "~/latency"
@@ -51,7 +51,7 @@ def _described(data: Any, info: Any) -> Sound:
     return resampled(whole.reshape(-1, channels).mean(axis=1, dtype=np.float32), info.rate)
 
 
-def heard_from_live_speech(message: Any, language: str) -> Heard:
+def heard_from_live_speech(message: Any, language: str) -> Recognition:
     """hri_msgs/LiveSpeech -> its words, those of an unfinished utterance included; `language` where it names none.
 
     Versions without a confidence, or with one of 0, which means that it was not set, are believed.
@@ -59,7 +59,7 @@ def heard_from_live_speech(message: Any, language: str) -> Heard:
     text = message.final or message.incremental
     spoken = (getattr(message, "locale", "") or language or "en").replace("_", "-").split("-")[0]
     confidence = float(getattr(message, "confidence", 0.0)) or 1.0
-    return Heard(text, confidence, spoken, 0.0, text, is_spoken_stop(text))
+    return Recognition(text, confidence, spoken, 0.0, text, is_spoken_stop(text))
 
 
 def transcript(utterance: Utterance, locale: str, latency_s: float) -> str:

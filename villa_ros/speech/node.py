@@ -28,14 +28,14 @@ from villa_ros.runtime.parameter_table import ParameterError
 from villa_ros.runtime.ros_process import spin
 from villa_ros.speech import messages, parameters
 from villa_ros.speech.audio import Sound, SoundError, read_wav
-from villa_ros.speech.ctc_model import LetterModelError
+from villa_ros.speech.ctc_model import CtcModelError
 from villa_ros.speech.dialogue import Dialogue, DialogueError, Utterance, Verdict
 from villa_ros.speech.listener import Listener, SpokenStop
 from villa_ros.speech.microphone import Microphone, MicrophoneError
 from villa_ros.speech.playback import Playback
-from villa_ros.speech.recogniser import Heard, Recogniser
+from villa_ros.speech.recogniser import Recogniser, Recognition
 from villa_ros.speech.stop_phrases import is_spoken_stop
-from villa_ros.speech.voice_activity import Ear, VoiceActivityError, silero
+from villa_ros.speech.voice_activity import VoiceActivity, VoiceActivityError, silero
 from villa_ros.speech.whisper import Whisper, WhisperError
 from villa_ros.speech.worker import SpeechWorker, Told
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from villa_ros.speech.parameters import SpeechParameters
 
 CANNOT_START = (
-    ParameterError, WhisperError, VoiceActivityError, LetterModelError, MicrophoneError, SoundError, DialogueError,
+    ParameterError, WhisperError, VoiceActivityError, CtcModelError, MicrophoneError, SoundError, DialogueError,
     ParameterException, ImportError,
 )  # fmt: skip
 CONVERSATION = "speech"  # follow-ups refer to what was said before, not to what was typed
@@ -98,7 +98,7 @@ class SpeechNode(GuardedCallbacks):
             rescore=chosen.rescore,
             prompt=chosen.prompt,
         )
-        ear = Ear(silero(), chosen.vad_threshold, chosen.end_silence_s, chosen.longest_s)
+        ear = VoiceActivity(silero(), chosen.vad_threshold, chosen.end_silence_s, chosen.longest_s)
         self._worker = SpeechWorker(ear, Listener(recogniser, self._dialogue), self._told, self._failed)
         self.create_service(SetBool, messages.TALK, self._on_talk)
         if chosen.source == "microphone":
@@ -168,7 +168,9 @@ class SpeechNode(GuardedCallbacks):
         request_id, self._asked_id = self._asked_id, ""
         self._send(utterance.heard, action, utterance.command, end_ns, latency_s, request_id)
 
-    def _send(self, heard: Heard, action: int, text: str, end_ns: int, latency_s: float, request_id: str = "") -> None:
+    def _send(
+        self, heard: Recognition, action: int, text: str, end_ns: int, latency_s: float, request_id: str = ""
+    ) -> None:
         command = Command(
             action=action,
             text=text,
@@ -185,7 +187,7 @@ class SpeechNode(GuardedCallbacks):
         self._latencies.publish(Float32(data=latency_s))
         self.get_logger().info(f"{text!r} sent {latency_s:.2f} s after it was said")
 
-    def _locale(self, heard: Heard) -> str:
+    def _locale(self, heard: Recognition) -> str:
         return self._chosen.locale or heard.language
 
     def _tell(self, request_id: str, state: int, message: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from villa_ros.speech.audio import Sound
 from villa_ros.speech.command_grammar import DETERMINERS, CommandGrammar
-from villa_ros.speech.ctc_model import LetterModel
+from villa_ros.speech.ctc_model import CtcModel
 from villa_ros.speech.stop_phrases import SPOKEN_STOPS, is_spoken_stop
 from villa_ros.speech.vocabulary import Vocabulary, words
 from villa_ros.speech.whisper import Encoded, Whisper
@@ -44,7 +44,7 @@ _QUESTIONS = frozenset(["where", "which", "what", "is", "are", "do", "can", "cou
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recognition:
     """The words of one utterance."""
 
     text: str
@@ -76,17 +76,17 @@ class Recogniser:
         self,
         whisper: Whisper,
         vocabulary: Vocabulary,
-        letters: LetterModel | None = None,
+        letters: CtcModel | None = None,
         *,
         rescore: bool = True,
         prompt: bool = False,
     ) -> None:
-        self._whisper, self._letters = whisper, letters or LetterModel()
+        self._whisper, self._letters = whisper, letters or CtcModel()
         self._grammar = CommandGrammar(vocabulary)
         self.vocabulary = vocabulary
         self._rescore, self._prompt = rescore, vocabulary.prompt() if prompt else ""
 
-    def hear(self, sound: Sound) -> Heard:
+    def hear(self, sound: Sound) -> Recognition:
         """[N] -> the words of a whole utterance."""
         return self.decide(self.own_words(sound))
 
@@ -97,7 +97,7 @@ class Recogniser:
         own = self._whisper.transcribe(encoded, language, self._prompt)
         return OwnWords(sound, encoded, language, own.text, own.no_speech)
 
-    def decide(self, own: OwnWords) -> Heard:
+    def decide(self, own: OwnWords) -> Recognition:
         """Whisper's own words, or what is taken for them: a sentence of the task, or a stop."""
         if own.language != RESCORED_LANGUAGE or not self._rescore or is_spoken_stop(own.text):
             return self._as_it_is(own)
@@ -114,7 +114,7 @@ class Recogniser:
             return heard
         return replace(heard, text=stop, confidence=math.exp(-gap), of_the_task=True)
 
-    def _of_the_task(self, own: OwnWords, letters: Tensor) -> Heard:
+    def _of_the_task(self, own: OwnWords, letters: Tensor) -> Recognition:
         """The sentence of the task that fits the sound best, or Whisper's own words where none fits well enough."""
         near = [sentence(text) for text in self._grammar.nearest([own.text, self._letters.text(letters)], _SHORTLIST)]
         candidates = self._candidates(own, letters, near)
@@ -137,14 +137,14 @@ class Recogniser:
         if not fits:
             return self._as_it_is(own)
         confidence = _share(texts, worth, best) * math.exp(-max(0.0, gap))
-        return Heard(texts[best], confidence, own.language, own.no_speech, own.text, of_the_task=True)
+        return Recognition(texts[best], confidence, own.language, own.no_speech, own.text, of_the_task=True)
 
-    def spelled_stop(self, sound: Sound) -> Heard | None:
+    def spelled_stop(self, sound: Sound) -> Recognition | None:
         """[N] -> the stop that the letter model alone is sure of, and that is all of it; a twentieth of the work."""
         text, gap = self._nearest_stop(self._letters.hear(sound))
         if gap > _SURE_STOP_GAP:
             return None
-        return Heard(text, math.exp(-max(0.0, gap)), RESCORED_LANGUAGE, 0.0, text, of_the_task=True)
+        return Recognition(text, math.exp(-max(0.0, gap)), RESCORED_LANGUAGE, 0.0, text, of_the_task=True)
 
     def may_be_stop(self, sound: Sound) -> bool:
         """[N] -> is a stop among what can have been said? By the letter model alone; for other languages always."""
@@ -171,10 +171,10 @@ class Recogniser:
         scores = self._letters.score(letters, texts)
         return [texts[index] for index in sorted(range(len(texts)), key=lambda index: -scores[index])[:count]]
 
-    def _as_it_is(self, own: OwnWords) -> Heard:
+    def _as_it_is(self, own: OwnWords) -> Recognition:
         ((log_probability, tokens),) = self._whisper.score(own.encoded, own.language, [own.text or "."])
         confidence = math.exp(log_probability / max(1, tokens)) if own.text else 0.0
-        return Heard(own.text, confidence, own.language, own.no_speech, own.text, is_spoken_stop(own.text))
+        return Recognition(own.text, confidence, own.language, own.no_speech, own.text, is_spoken_stop(own.text))
 
 
 def _share(texts: Sequence[str], worth: Sequence[float], best: int) -> float:

@@ -67,7 +67,7 @@ def silero() -> SpeechProbability:
     return lambda block: float(detector.process_chunk(to_pcm16(block)))
 
 
-class Ear:
+class VoiceActivity:
     """Cuts sound into utterances. Deterministic: what it hands over depends on the sound alone.
 
     `threshold`: probability of speech, 0..1, at which it begins; `end_silence_s`: pause that ends an utterance;

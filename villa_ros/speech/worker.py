@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from villa_ros.speech.audio import RATE_HZ, Blocks, Sound
 from villa_ros.speech.listener import Event, Listener, newest
-from villa_ros.speech.voice_activity import Ear, Speech
+from villa_ros.speech.voice_activity import Speech, VoiceActivity
 
 _FULL_S = 30.0  # of sound that may wait; more means that the machine cannot keep up
 _CLOSE_S = 10.0
@@ -27,7 +27,7 @@ class SpeechWorker:
     """Feeds sound to the ear and its spans to the listener; `emit` and `failed` are called from the second thread."""
 
     def __init__(
-        self, ear: Ear, listener: Listener, emit: Callable[[Told], None], failed: Callable[[Exception], None]
+        self, ear: VoiceActivity, listener: Listener, emit: Callable[[Told], None], failed: Callable[[Exception], None]
     ) -> None:
         self._ear, self._listener, self._emit, self._failed = ear, listener, emit, failed
         self._sound: queue.Queue[tuple[Sound, int] | None] = queue.Queue()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from villa_ros.viewers.camera_feed import CameraFeed, View
 from villa_ros.viewers.node_health import Line, NodeHealth
-from villa_ros.viewers.request_log import AskedRequest, RequestBook
+from villa_ros.viewers.request_log import AskedRequest, RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class Question:
     text: str
 
 
-class Heard:
+class NodeState:
     """What was heard, from any thread; who listens is told that something changed, and asks for what it wants.
 
     `clock` gives seconds that only grow.
@@ -71,7 +71,7 @@ class Heard:
         self._clock = clock
         self._lock = threading.Lock()
         self._feeds: dict[str, CameraFeed] = {}
-        self._book = RequestBook()
+        self._book = RequestLog()
         self._node = NodeHealth()
         self._node_was_alive = False
         self._note = ""

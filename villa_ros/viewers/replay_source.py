@@ -25,7 +25,7 @@ from villa_ros.viewers.source import NotSentError
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
 
 _REPORT_S = 1.0
 _CLOSE_S = 5.0
@@ -45,7 +45,7 @@ class ReplaySource:
 
     def __init__(
         self,
-        heard: Heard,
+        heard: NodeState,
         bag_path: Path,
         model: SegmentationModel,
         requests: Sequence[Request] | TimedTexts = (),

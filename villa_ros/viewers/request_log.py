@@ -39,7 +39,7 @@ class AskedRequest:
     lost: bool = False  # the node went away while it was under way
 
 
-class RequestBook:
+class RequestLog:
     """Requests in the order they were heard of. Not for several threads at once; `Heard` sees to that."""
 
     def __init__(self) -> None:

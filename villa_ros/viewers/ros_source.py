@@ -40,7 +40,7 @@ from villa_ros.viewers.picture import picture_of
 from villa_ros.viewers.source import NotSentError
 
 if TYPE_CHECKING:
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
 
 _LOOK_PERIOD_S = 0.5  # for cameras that were not there before
 _CLOSE_S = 5.0
@@ -69,7 +69,7 @@ class RosSource:
 
     def __init__(
         self,
-        heard: Heard,
+        heard: NodeState,
         villa_node: str = "/villa_node",
         cameras: Mapping[str, str] | None = None,
         speech_node: str = "",

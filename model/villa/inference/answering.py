@@ -28,7 +28,7 @@ _THUMBNAIL_PX = (16, 12)
 
 
 @dataclass(frozen=True)
-class Said:
+class GeneratedAnswer:
     """What the language model said about K objects on T frames."""
 
     raw: str
@@ -41,7 +41,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Looked:
+class EncodedClip:
     """The frames of a clip that a request is about."""
 
     chosen: tuple[int, ...]  # of the offered frames, ascending
@@ -53,12 +53,12 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ModelResponse:
     """An answer, and the frames it is about."""
 
-    said: Said
+    generated: GeneratedAnswer
     answer: answer_text.Answer
-    looked: Looked
+    encoded: EncodedClip
 
 
 def ask(
@@ -67,34 +67,34 @@ def ask(
     clip: Sequence[ClipFrame],
     frames: int,
     history: Sequence[tuple[str, str]] = (),
-    looks: Sequence[Tensor] = (),
+    track_features: Sequence[Tensor] = (),
     *,
     newest: bool = True,
-) -> Generator[SlowStep, None, Heard]:
+) -> Generator[SlowStep, None, ModelResponse]:
     """Look at no more than `frames` frames of a clip and answer; `newest`: the last frame is always among them.
 
-    `history` are earlier (request, answer) pairs, `looks` the pooled features [C] of the tracks that `[SEG]` stands
-    for in them.
+    `history` are earlier (request, answer) pairs, `track_features` the pooled features [C] of the tracks that `[SEG]`
+    stands for in them.
 
     Raises:
         ValueError: the clip is empty.
         RequestError: the request is too long.
     """
-    looked = yield from look(model, text, clip, frames, newest=newest)
-    prompt = prompt_about(model, looked, text, history)
-    said = yield from say(model, prompt, looked.visual, looked.times_s, looks)
-    return Heard(said, answer_text.read(said.raw), looked)
+    encoded = yield from encode_clip(model, text, clip, frames, newest=newest)
+    prompt = prompt_about(model, encoded, text, history)
+    generated = yield from say(model, prompt, encoded.visual, encoded.times_s, track_features)
+    return ModelResponse(generated, answer_text.read(generated.raw), encoded)
 
 
-def prompt_about(model: ViLLaModel, looked: Looked, text: str, history: Sequence[tuple[str, str]]) -> Prompt:
+def prompt_about(model: ViLLaModel, encoded: EncodedClip, text: str, history: Sequence[tuple[str, str]]) -> Prompt:
     """What is to be read of a request about these frames; raises RequestError where it is too long."""
-    ages, limit = clip_times(looked.stamps_s), model.config.max_request_tokens
-    return model.language.prompt(text, history, looked.visual, ages, limit)
+    ages, limit = clip_times(encoded.stamps_s), model.config.max_request_tokens
+    return model.language.prompt(text, history, encoded.visual, ages, limit)
 
 
-def look(
+def encode_clip(
     model: ViLLaModel, text: str, clip: Sequence[ClipFrame], frames: int, *, newest: bool
-) -> Generator[SlowStep, None, Looked]:
+) -> Generator[SlowStep, None, EncodedClip]:
     """Choose the frames of a clip, encode them and see them.
 
     Raises:
@@ -114,7 +114,7 @@ def look(
     pyramid = joined(features)
     times = torch.tensor(clip_times(stamps), dtype=torch.float32, device=model.device)
     visual = yield from see(model, [images[i] for i in chosen if i in images], pyramid, times)
-    return Looked(tuple(chosen), tuple(stamps), features, pyramid, times, visual)
+    return EncodedClip(tuple(chosen), tuple(stamps), features, pyramid, times, visual)
 
 
 def choose(
@@ -165,16 +165,19 @@ def see(
 
 
 def say(
-    model: ViLLaModel, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()
-) -> Generator[SlowStep, None, Said]:
+    model: ViLLaModel, prompt: Prompt, visual: Visual, times_s: Tensor, track_features: Sequence[Tensor] = ()
+) -> Generator[SlowStep, None, GeneratedAnswer]:
     """Read the prompt, write the answer greedily, then run the `[FRM]` tokens of each `[SEG]`.
 
-    `looks` are the pooled features [C] of the tracks that the prompt refers to, one for each of `prompt.tracks`.
+    `track_features` are the pooled features [C] of the tracks that the prompt refers to, one for each of
+    `prompt.tracks`.
     """
     language, codec = model.language, model.codec
     cache = language.new_cache()
     video = language.video_inputs(prompt, visual)
-    tail = language.text_inputs(tail_embeds(model, prompt, visual, times_s, looks), next_position(video.positions))
+    tail = language.text_inputs(
+        tail_embeds(model, prompt, visual, times_s, track_features), next_position(video.positions)
+    )
     length, total = 0, len(video) + len(tail)
     for part in (video, tail):
         read: list[Tensor] = []
@@ -215,32 +218,32 @@ def say(
     raw = codec.decode(ids)
     if not states:
         nothing = visual.tokens.new_zeros(0, language.width)
-        return Said(raw, finish, nothing, (), nothing[:, None], words, tuple(marked))
+        return GeneratedAnswer(raw, finish, nothing, (), nothing[:, None], words, tuple(marked))
     h_v = torch.stack(states)
     h_f = frame_states(model, h_v, times_s, seg_at, positions, cache)
     yield SlowStep(Stage.DECODING, 1.0, answer_text.read(raw).text)
-    return Said(raw, finish, h_v, tuple(confidence), h_f, words, tuple(marked))
+    return GeneratedAnswer(raw, finish, h_v, tuple(confidence), h_f, words, tuple(marked))
 
 
 def focused(model: ViLLaModel, prompt: Prompt, visual: Visual) -> list[Sighting]:
     """What a request is about; nothing where the model is not told of things."""
     if visual.scene is None:
         return []
-    (logits,) = model.meant([prompt.tail], visual.scene)
+    (logits,) = model.refer([prompt.tail], visual.scene)
     return chosen(logits, visual.scene)
 
 
 def tail_embeds(
-    model: ViLLaModel, prompt: Prompt, visual: Visual, times_s: Tensor, looks: Sequence[Tensor] = ()
+    model: ViLLaModel, prompt: Prompt, visual: Visual, times_s: Tensor, track_features: Sequence[Tensor] = ()
 ) -> Tensor:
     """The words after the video [L, D]: the request's own have looked at the frames, tracks show themselves."""
     tail = model.language.embed(model.language.ids(prompt.tail))
     start, stop = prompt.request
     parts = [tail[:start], model.enriched(tail[start:stop], visual, times_s), tail[stop:]]
     whole = torch.cat(parts)
-    if looks:
+    if track_features:
         at = model.language.ids(prompt.tracks)
-        tokens = torch.stack([model.track_token(look) for look in looks])
+        tokens = torch.stack([model.track_token(one) for one in track_features])
         whole = whole.index_copy(0, at, tokens.to(whole.dtype))
     return whole
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from villa.inference.answering import Heard
+from villa.inference.answering import ModelResponse
 from villa.interface import Logits, SlowStep, Stage
 from villa.modeling.language import answer_text
 from villa.modeling.objects.detector import reached
@@ -21,7 +21,7 @@ from villa.modeling.villa import ViLLaModel, key_frame
 
 
 @dataclass(frozen=True)
-class Found:
+class GroundedObject:
     """One object of an answer that is there."""
 
     number: int  # of its [SEG] in the answer
@@ -32,7 +32,7 @@ class Found:
     chances: tuple[float, ...]  # probability of being visible on each clip frame
     seeds: dict[int, Memory]  # by clip frame
     prompt: Tensor  # p [C]
-    look: Tensor  # mean image token [C] under its mask on the key frame
+    features: Tensor  # mean image token [C] under its mask on the key frame
 
     @property
     def last_seed(self) -> int:
@@ -50,29 +50,33 @@ def visible(model: ViLLaModel, chance: float) -> bool:
     return chance > 0.5 or not gating(model)
 
 
-def ground(model: ViLLaModel, heard: Heard, moments: Sequence[Moment]) -> Generator[SlowStep, None, list[Found]]:
+def ground(
+    model: ViLLaModel, response: ModelResponse, moments: Sequence[Moment]
+) -> Generator[SlowStep, None, list[GroundedObject]]:
     """Masks of each `[SEG]` on the clip's frames, and a memory seeded for each object that is there."""
-    said = heard.said
-    count, frames = said.frames.shape[:2]
+    generated = response.generated
+    count, frames = generated.frames.shape[:2]
     if not count:
         return []
-    scene = heard.looked.visual.scene
-    words = None if scene is None else Words.of([said.words] * count)
-    marked = None if scene is None else marks(in_order(said.marked, count), scene)
-    prompts = model.prompts(said.states, said.frames, heard.looked.pyramid.tokens, None, scene, words, marked)
-    looks: list[Masks] = []
+    scene = response.encoded.visual.scene
+    words = None if scene is None else Words.of([generated.words] * count)
+    marked = None if scene is None else marks(in_order(generated.marked, count), scene)
+    prompts = model.prompts(
+        generated.states, generated.frames, response.encoded.pyramid.tokens, None, scene, words, marked
+    )
+    drawings: list[Masks] = []
     for t in range(frames):
-        drawn = _drawn(model, prompts.frames[:, t], heard.looked.pyramid, t)
+        drawn = _drawn(model, prompts.frames[:, t], response.encoded.pyramid, t)
         if scene is not None:
-            beside = scene.prompts[t][reached(scene.things, t, drawn.logits)]
-            if len(beside):
-                others = _drawn(model, beside, heard.looked.pyramid, t)
+            others_at = scene.prompts[t][reached(scene.proposals, t, drawn.logits)]
+            if len(others_at):
+                others = _drawn(model, others_at, response.encoded.pyramid, t)
                 drawn = replace(drawn, logits=apart(drawn.logits, others.logits))
-        looks.append(drawn)
+        drawings.append(drawn)
         yield SlowStep(Stage.SEGMENTING, (t + 1) / frames)
     present = prompts.present  # [K, T]
     if present is None:
-        present = torch.stack([look.present for look in looks], dim=1).float()
+        present = torch.stack([one.present for one in drawings], dim=1).float()
     best = key_frame(present, prompts.key_scores.float())
     found = []
     for k in range(count):
@@ -86,19 +90,19 @@ def ground(model: ViLLaModel, heard: Heard, moments: Sequence[Moment]) -> Genera
         for t in seen if model.config.seed_every_frame and seen else [key]:
             one, at = slice(k, k + 1), best.new_tensor([t])
             (seeds[t],) = model.segmenter.seed(
-                looks[t][one], prompts.frames[one, t], heard.looked.pyramid, at, moments[t : t + 1]
+                drawings[t][one], prompts.frames[one, t], response.encoded.pyramid, at, moments[t : t + 1]
             )
         found.append(
-            Found(
+            GroundedObject(
                 number=k,
-                name=heard.answer.names[k],
-                score=chances[key] * float(looks[key].iou[k]) * said.confidence[k],
+                name=response.answer.names[k],
+                score=chances[key] * float(drawings[key].iou[k]) * generated.confidence[k],
                 key=key,
-                logits=tuple(on_cpu(looks[t].logits[k]) if t in seen else None for t in range(frames)),
+                logits=tuple(on_cpu(drawings[t].logits[k]) if t in seen else None for t in range(frames)),
                 chances=tuple(chances),
                 seeds=seeds,
                 prompt=prompts.video[k].clone(),
-                look=pooled(heard.looked.features[key], looks[key].logits[k]),
+                features=pooled(response.encoded.features[key], drawings[key].logits[k]),
             )
         )
     return found
@@ -110,12 +114,12 @@ def _drawn(model: ViLLaModel, prompts: Tensor, pyramid: Pyramid, frame: int) -> 
     return model.segmenter.decode(prompts, pyramid, index)
 
 
-def words_of(heard: Heard, found: Sequence[Found]) -> str:
+def words_of(response: ModelResponse, found: Sequence[GroundedObject]) -> str:
     """The answer in words; a name without an object is not an answer."""
-    return answer_text.ABSENT if len(heard.said.states) and not found else heard.answer.text
+    return answer_text.ABSENT if len(response.generated.states) and not found else response.answer.text
 
 
-def memory_of(model: ViLLaModel, found: Found) -> Memory:
+def memory_of(model: ViLLaModel, found: GroundedObject) -> Memory:
     """All seeds of an object in one memory."""
     seeds = [found.seeds[t] for t in sorted(found.seeds)]
     return seeds[0] if len(seeds) == 1 else model.segmenter.join(seeds)

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from villa.inference.answering import focused, look, prompt_about
+from villa.inference.answering import encode_clip, focused, prompt_about
 from villa.interface import ClipFrame, Rgb, finish
 from villa.modeling import packed_forward
 from villa.modeling.language.tokenizer import SEG
@@ -38,13 +38,13 @@ def rank(
     if not names:
         raise ValueError("there is nothing to choose from: wanted at least one name")
     clip = [ClipFrame(t / fps, partial(video.__getitem__, t)) for t in range(len(video))]
-    looked = finish(look(model, text, clip, model.config.clip_frames, newest=newest))
-    prompt = prompt_about(model, looked, text, history)
+    encoded = finish(encode_clip(model, text, clip, model.config.clip_frames, newest=newest))
+    prompt = prompt_about(model, encoded, text, history)
     answers = [tuple(model.codec.answer_ids(f"The {name} {SEG}.")) for name in names]
     questions = [packed_forward.Question(prompt, answer) for answer in answers]
-    shown = tokens_of(focused(model, prompt, looked.visual), looked.visual.tokens)
+    shown = tokens_of(focused(model, prompt, encoded.visual), encoded.visual.tokens)
     focus = [shown] * len(questions)
-    packed = packed_forward.forward(model, looked.visual, looked.times_s, questions, focus=focus, every_frame=False)
+    packed = packed_forward.forward(model, encoded.visual, encoded.times_s, questions, focus=focus, every_frame=False)
     chances = model.language.logits(packed.states).float().log_softmax(dim=-1)
     taught = (packed.labels != packed_forward.IGNORE).nonzero().flatten()
     each = chances[taught, packed.labels[taught]]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from villa.inference.answering import ask
 from villa.inference.association import Candidate, Link, link
-from villa.inference.grounding import Found, ground, memory_of, on_cpu, pooled, visible, words_of
+from villa.inference.grounding import GroundedObject, ground, memory_of, on_cpu, pooled, visible, words_of
 from villa.inference.out_of_memory import DeviceMemoryError, in_steps, release
 from villa.interface import (
     ClipFrame,
@@ -41,7 +41,7 @@ class RequestCanceledError(RuntimeError):
 
 
 @dataclass(eq=False)
-class Track:
+class SessionTrack:
     """A live object."""
 
     key: int
@@ -50,7 +50,7 @@ class Track:
     request: str  # the words that meant it
     prompt: Tensor  # p [C]
     mask: NDArray[np.bool_] | None  # [h, w] on the newest frame; None: not visible
-    look: Tensor | None = None  # pooled features [C] where it was seen last
+    features: Tensor | None = None  # pooled features [C] where it was seen last
     misses: int = 0  # later answers to the same request that did not name it
 
 
@@ -59,7 +59,7 @@ class StreamSession:
 
     def __init__(self, model: ViLLaModel) -> None:
         self._model = model
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, SessionTrack] = {}
         self._next_key = 1
         self._frames = 0  # carried to so far: the index that the next one gets
         self._ring: deque[ClipFrame] = deque(maxlen=RING_FRAMES)
@@ -95,7 +95,7 @@ class StreamSession:
         self._frames += 1
         return self._carry(list(self._tracks.values()), frame, moment)
 
-    def _carry(self, tracks: list[Track], features: Pyramid, moment: Moment) -> list[TrackOutput]:
+    def _carry(self, tracks: list[SessionTrack], features: Pyramid, moment: Moment) -> list[TrackOutput]:
         if not tracks:
             return []
         masks = self._masks_at([track.memory for track in tracks], features, moment)
@@ -107,7 +107,7 @@ class StreamSession:
             logits = drawn[row] if visible(self._model, present[row]) else None
             track.mask = None if logits is None else logits > 0
             if self._model.config.blocks.track_tokens and logits is not None:
-                track.look = pooled(features, masks.logits[row])
+                track.features = pooled(features, masks.logits[row])
             outputs.append(TrackOutput(track.key, logits, quality[row], present[row]))
         return outputs
 
@@ -169,17 +169,17 @@ class StreamSession:
         self, text: str, clip: Sequence[ClipFrame], history: Sequence[Turn], frames: int
     ) -> Generator[SlowStep, None, RequestResult]:
         model = self._model
-        earlier, looks = self._earlier(history)
-        heard = yield from ask(model, text, clip, frames, earlier, looks)
-        length = len(heard.looked.chosen)
+        earlier, track_features = self._earlier(history)
+        response = yield from ask(model, text, clip, frames, earlier, track_features)
+        length = len(response.encoded.chosen)
         # The clip's frames come before the stream's next one.
-        moments = [Moment(self._frames - length + t, stamp) for t, stamp in enumerate(heard.looked.stamps_s)]
-        found = yield from ground(model, heard, moments)
+        moments = [Moment(self._frames - length + t, stamp) for t, stamp in enumerate(response.encoded.stamps_s)]
+        found = yield from ground(model, response, moments)
         tracks = [self._begun(text, thing) for thing in found]
         for t in range(length):
             going = [track for track, thing in zip(tracks, found, strict=True) if thing.last_seed < t]
             if going:
-                self._carry(going, heard.looked.features[t], moments[t])
+                self._carry(going, response.encoded.features[t], moments[t])
                 yield SlowStep(Stage.TRACKING, (t + 1) / length)
         # Only now do the tracks exist: a pass that is closed earlier leaves the session as it was.
         keys = self._settle(text, tracks)
@@ -188,43 +188,43 @@ class StreamSession:
             for key, thing in zip(keys, found, strict=True)
         )
         return RequestResult(
-            text=words_of(heard, found),
-            raw_text=heard.said.raw,
-            seg_offsets=tuple(heard.answer.offsets[thing.number] for thing in found),
-            finish_reason=heard.said.finish,
-            clip_index=heard.looked.chosen,
+            text=words_of(response, found),
+            raw_text=response.generated.raw,
+            seg_offsets=tuple(response.answer.offsets[thing.number] for thing in found),
+            finish_reason=response.generated.finish,
+            clip_index=response.encoded.chosen,
             objects=objects,
         )
 
-    def _begun(self, text: str, thing: Found) -> Track:
+    def _begun(self, text: str, thing: GroundedObject) -> SessionTrack:
         newest = thing.logits[-1]
-        return Track(
+        return SessionTrack(
             key=0,
             memory=memory_of(self._model, thing),
             name=thing.name,
             request=text,
             prompt=thing.prompt,
             mask=None if newest is None else newest > 0,
-            look=thing.look,
+            features=thing.features,
         )
 
     def _earlier(self, history: Sequence[Turn]) -> tuple[list[tuple[str, str]], list[Tensor]]:
-        """Earlier turns as (request, answer), with a `[SEG]` for each live track to stand for it, and the looks."""
+        """Earlier turns as (request, answer), with a `[SEG]` for each live track, and the tracks' features."""
         told: list[tuple[str, str]] = []
-        looks: list[Tensor] = []
+        track_features: list[Tensor] = []
         for turn in history:
             text, at, live = "", 0, []
             for key, offset in zip(turn.keys, turn.offsets, strict=False):
                 track = self._tracks.get(key) if self._model.config.blocks.track_tokens else None
-                if track is not None and track.look is not None:
+                if track is not None and track.features is not None:
                     text += turn.answer[at:offset] + SEG
                     at = offset
-                    live.append(track.look)
+                    live.append(track.features)
             told.append((turn.request, text + turn.answer[at:]))
-            looks += live
-        return told, looks
+            track_features += live
+        return told, track_features
 
-    def _settle(self, text: str, new: list[Track]) -> list[int]:
+    def _settle(self, text: str, new: list[SessionTrack]) -> list[int]:
         """Live tracks of an answer; a thing that is already tracked keeps its key, and its memory where it is good."""
         old = list(self._tracks.values())
         links = {found.new: found for found in link([_candidate(t) for t in new], [_candidate(t) for t in old])}
@@ -246,15 +246,15 @@ class StreamSession:
         return keys
 
 
-def _take_over(old: Track, new: Track, found: Link) -> None:
+def _take_over(old: SessionTrack, new: SessionTrack, found: Link) -> None:
     """An object that is already tracked was meant again: the newer words hold, and its memory where the old is bad."""
     new.key = old.key
     old.name, old.request, old.prompt, old.misses = new.name, new.request, new.prompt, 0
     if old.mask is None or found.iou < RESEED_IOU:
-        old.memory, old.mask, old.look = new.memory, new.mask, new.look
+        old.memory, old.mask, old.features = new.memory, new.mask, new.features
 
 
-def _candidate(track: Track) -> Candidate:
+def _candidate(track: SessionTrack) -> Candidate:
     return Candidate(track.mask, np.asarray(track.prompt.float().cpu().numpy(), np.float32), track.name)
 
 

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 
 from villa import masks
-from villa.inference.answering import Heard, ask
-from villa.inference.grounding import Found, ground, memory_of, on_cpu, visible, words_of
+from villa.inference.answering import ModelResponse, ask
+from villa.inference.grounding import GroundedObject, ground, memory_of, on_cpu, visible, words_of
 from villa.inference.out_of_memory import in_steps
 from villa.interface import ClipFrame, Logits, Rgb, SlowStep, finish
 from villa.masks import RleMask
@@ -65,33 +65,43 @@ def segment(
         raise ValueError(f"fps is {fps}: wanted a positive number")
     clip = [ClipFrame(t / fps, partial(video.__getitem__, t)) for t in range(len(video))]
 
-    heard, found = finish(in_steps(lambda frames: _found(model, text, clip, frames, history), model.config.clip_frames))
+    response, found = finish(
+        in_steps(lambda frames: _found(model, text, clip, frames, history), model.config.clip_frames)
+    )
     with torch.inference_mode():
-        tracklets = _carried(model, clip, heard, found, progress)
+        tracklets = _carried(model, clip, response, found, progress)
     return Segmentation(
-        words_of(heard, found), heard.said.raw, heard.said.finish, heard.looked.chosen, tuple(tracklets)
+        words_of(response, found),
+        response.generated.raw,
+        response.generated.finish,
+        response.encoded.chosen,
+        tuple(tracklets),
     )
 
 
 def _found(
     model: ViLLaModel, text: str, clip: Sequence[ClipFrame], frames: int, history: Sequence[tuple[str, str]]
-) -> Generator[SlowStep, None, tuple[Heard, list[Found]]]:
-    heard = yield from ask(model, text, clip, frames, history, newest=False)
-    moments = [Moment(index, clip[index].stamp_s) for index in heard.looked.chosen]
-    found = yield from ground(model, heard, moments)
-    return heard, found
+) -> Generator[SlowStep, None, tuple[ModelResponse, list[GroundedObject]]]:
+    response = yield from ask(model, text, clip, frames, history, newest=False)
+    moments = [Moment(index, clip[index].stamp_s) for index in response.encoded.chosen]
+    found = yield from ground(model, response, moments)
+    return response, found
 
 
 def _carried(
-    model: ViLLaModel, clip: Sequence[ClipFrame], heard: Heard, found: list[Found], progress: Progress | None
+    model: ViLLaModel,
+    clip: Sequence[ClipFrame],
+    response: ModelResponse,
+    found: list[GroundedObject],
+    progress: Progress | None,
 ) -> list[Tracklet]:
     """Forward and back from each object's oldest seed, in memories of their own."""
     length = len(clip)
     drawn: list[list[RleMask | None]] = [[None] * length for _ in found]
     present = [[0.0] * length for _ in found]
-    begins = [heard.looked.chosen[min(thing.seeds)] for thing in found]
-    seeded = [{heard.looked.chosen[at]: at for at in thing.seeds} for thing in found]
-    looked = dict(zip(heard.looked.chosen, heard.looked.features, strict=True))
+    begins = [response.encoded.chosen[min(thing.seeds)] for thing in found]
+    seeded = [{response.encoded.chosen[at]: at for at in thing.seeds} for thing in found]
+    encoded = dict(zip(response.encoded.chosen, response.encoded.features, strict=True))
     memories = [memory_of(model, thing) for thing in found]
     back = [memory.copy(reverse=True) for memory in memories]
     forward = range(min(begins, default=length), length)
@@ -110,7 +120,7 @@ def _carried(
                 drawn[k][t] = _encoded(found[k].logits[at], image)
         if image is not None and due:
             moment = Moment(t, clip[t].stamp_s)
-            features = looked[t] if t in looked else model.encode(image)
+            features = encoded[t] if t in encoded else model.encode(image)
             seen = model.segmenter.carry([held[k] for k in due], features, moment)
             for row, k in enumerate(due):
                 present[k][t] = float(seen.present[row].float().sigmoid())
@@ -119,7 +129,7 @@ def _carried(
         if progress is not None:
             progress(done + 1, total)
     return [
-        Tracklet(thing.name, thing.score, heard.looked.chosen[thing.key], tuple(drawn[k]), tuple(present[k]))
+        Tracklet(thing.name, thing.score, response.encoded.chosen[thing.key], tuple(drawn[k]), tuple(present[k]))
         for k, thing in enumerate(found)
     ]
 

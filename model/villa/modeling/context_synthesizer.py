@@ -34,9 +34,9 @@ class ContextSynthesizer(nn.Module):
 
     def forward(self, words: Tensor, visual: Tensor, times_s: Tensor) -> Tensor:
         """Request embeddings [L, D], visual tokens [T, N_v, D], times [T] -> embeddings [L, D]."""
-        return torch.add(words, torch.tanh(self.gate) * self.look(words, visual, times_s))
+        return torch.add(words, torch.tanh(self.gate) * self.attend(words, visual, times_s))
 
-    def look(self, words: Tensor, visual: Tensor, times_s: Tensor) -> Tensor:
+    def attend(self, words: Tensor, visual: Tensor, times_s: Tensor) -> Tensor:
         """What each word finds in the video [L, D], before the gate."""
         frames = visual.shape[0]
         code = sinusoid(times_s, self.width, TIME_LONGEST_S, TIME_SHORTEST_S).to(visual.dtype)

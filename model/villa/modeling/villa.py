@@ -21,9 +21,9 @@ from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import MultimodalLLM, Visual
 from villa.modeling.language.tokenizer import TextCodec
 from villa.modeling.layers import Mlp, sinusoid
-from villa.modeling.objects.referring_head import MEANT, Focus
-from villa.modeling.objects.relation_encoder import Scene
-from villa.modeling.objects.seg_selector import ObjectPointer, Words
+from villa.modeling.objects.referring_head import TARGET, ReferringHead
+from villa.modeling.objects.relation_encoder import EncodedScene
+from villa.modeling.objects.seg_selector import SegSelector, Words
 from villa.modeling.segmenters.interface import Pyramid, Segmenter
 from villa.modeling.temporal_synchronizer import HierarchicalTemporalSynchronizer, Prompts
 
@@ -47,13 +47,13 @@ class ViLLaModel(nn.Module):
         self.to_frame_prompt = Mlp(width, width, channels)
         self.synchronizer = HierarchicalTemporalSynchronizer(channels, blocks.heads)
         if isinstance(config.language, CausalConfig) and config.language.things is not None:
-            self.focus = Focus(width, config.language.things)
-            self.pointer = ObjectPointer(channels, width, config.language.things)
+            self.focus = ReferringHead(width, config.language.things)
+            self.pointer = SegSelector(channels, width, config.language.things)
         if blocks.track_tokens:
             self.track_state = nn.Linear(channels, width, bias=False)
             self.track_gate = nn.Parameter(torch.zeros(1))
 
-    def aspects(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
+    def roles(self, tails: Sequence[Sequence[int]], scene: EncodedScene) -> Tensor:
         """Token ids of R requests, each with what was said before it -> logits [R, T, N, 3]: what things are to each.
 
         The focus gets embeddings without what all words have in common, which is most of each: what is left tells them
@@ -70,9 +70,9 @@ class ViLLaModel(nn.Module):
         tokens = language.to_token(scene.states)
         return self.focus(told_apart, scene, tokens, in_context)  # type: ignore[no-any-return]
 
-    def meant(self, tails: Sequence[Sequence[int]], scene: Scene) -> Tensor:
+    def refer(self, tails: Sequence[Sequence[int]], scene: EncodedScene) -> Tensor:
         """Token ids of R requests, likewise -> logits [R, T, N] of what each means in a scene."""
-        return self.aspects(tails, scene)[..., MEANT]
+        return self.roles(tails, scene)[..., TARGET]
 
     @property
     def codec(self) -> TextCodec:
@@ -124,7 +124,7 @@ class ViLLaModel(nn.Module):
         frame_states: Tensor,
         image: Tensor,
         groups: Tensor | None = None,
-        scene: Scene | None = None,
+        scene: EncodedScene | None = None,
         words: Words | None = None,
         marked: Tensor | None = None,
     ) -> Prompts:

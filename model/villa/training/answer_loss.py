@@ -17,13 +17,13 @@ from villa.interface import Rgb
 from villa.modeling import packed_forward
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import Visual
-from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.segmenters.interface import Masks, Moment, Pyramid, frame_of
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.villa import ViLLaModel
 from villa.training.detection_loss import Places, found_at, heat_loss, point_loss, sides_loss
 from villa.training.losses import soft_iou
-from villa.training.referring_loss import Meant, focus_loss
+from villa.training.referring_loss import SegTargets, focus_loss
 
 # Weights of the sum; text is 1.
 MASK_ENTROPY, MASK_DICE, PRESENT, IOU, KEY, RELEVANCE, POINT, FOUND, FOCUS = 2.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.5, 0.5, 3.0
@@ -99,11 +99,11 @@ class AnswerLoss:
         model, scene = self.model, visual.scene
         if scene is None:
             return {}, None, None
-        found = found_at(scene.things, Places.of_masks(batch.targets.to(model.device)))
-        meant = Meant.at(found, scene, questions, model.codec.seg_id)
-        told = model.meant([question.prompt.tail for question in questions], scene)
-        shown, marked = meant.shown(visual.tokens, told)
-        return {"focus": FOCUS * focus_loss(told, meant.things, scene)}, shown, marked
+        found = found_at(scene.proposals, Places.of_masks(batch.targets.to(model.device)))
+        targets = SegTargets.at(found, scene, questions, model.codec.seg_id)
+        told = model.refer([question.prompt.tail for question in questions], scene)
+        shown, marked = targets.shown(visual.tokens, told)
+        return {"focus": FOCUS * focus_loss(told, targets.proposals, scene)}, shown, marked
 
     def _text(self, packed: packed_forward.Packed) -> Tensor:
         keep = packed.labels != packed_forward.IGNORE
@@ -140,11 +140,11 @@ class AnswerLoss:
             parts |= self._rollout(batch, pyramid, masks, prompts.frames, target)
         return parts
 
-    def _pointed(self, pyramid: Pyramid, scene: Scene, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def _pointed(self, pyramid: Pyramid, scene: EncodedScene, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The objects that are meant are to be found, and pointed at; what else is in view is not known here."""
         places = Places.of_masks(target)
         there = places.visible.any(dim=1)
-        parts = {"point": POINT * point_loss(scores, scene.things, places, there)}
+        parts = {"point": POINT * point_loss(scores, scene.proposals, places, there)}
         language = self.model.language
         if isinstance(language, CausalLLM) and isinstance(pyramid, LightPyramid) and not self.config.frozen_eyes:
             maps = language.finder.maps(pyramid)

@@ -21,7 +21,7 @@ def scaled(images: Sequence[Rgb], size: tuple[int, int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Look:
+class Augmentation:
     """How a camera might have seen the same clip: one draw for all its frames."""
 
     gain: float
@@ -34,7 +34,7 @@ class Look:
     sharpening: float  # share of what a blur of 1 px takes away, given back once more
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Look:
+    def draw(cls, rng: np.random.Generator) -> Augmentation:
         """Mild enough that colour words stay true."""
         return cls(
             gain=float(rng.uniform(0.7, 1.25)),

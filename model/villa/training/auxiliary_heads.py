@@ -13,7 +13,7 @@ LESSONS = ("moved", "fell", "lifted", "pushed", "hidden", "first", "last")
 _RARE = 4.0  # most things stand there all the time
 
 
-class Teacher(nn.Module):
+class AuxiliaryHeads(nn.Module):
     """Looks of things [N, width] -> losses of "kind" and "colour"; `told`: their states in a scene -> what happened."""
 
     def __init__(self, width: int) -> None:

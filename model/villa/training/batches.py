@@ -34,9 +34,9 @@ from villa.data.language.wordings.widened import WIDENED
 from villa.interface import Rgb
 from villa.modeling.language import answer_text
 from villa.modeling.language.tokenizer import SEG, Prompt, TextCodec
-from villa.modeling.objects.referring_head import AMONG, ASPECTS, BESIDE, MEANT
+from villa.modeling.objects.referring_head import ANCHOR, CANDIDATE, ROLES, TARGET
 from villa.modeling.packed_forward import Question
-from villa.training.augmentation import Look, scaled
+from villa.training.augmentation import Augmentation, scaled
 
 _UNCLEAR = -100
 _LONGEST_BATCH_S = 60.0
@@ -113,7 +113,7 @@ class Batch:
     middles: Tensor  # [O, T, 2] mean place of the visible pixels, likewise
     kinds: Tensor  # [O] index into KINDS
     colours: Tensor  # [O] index into COLOURS, -100 where it is a matter of opinion
-    meant: Tensor  # [K] the object of each [SEG], in order; -1: it is not there
+    targets: Tensor  # [K] the object of each [SEG], in order; -1: it is not there
     happened: Tensor  # [O, LESSONS] 1: it did, 0: it did not, -1: that cannot be told
     aims: Aims | None = None
 
@@ -205,10 +205,10 @@ class Feed:
         fewest = config.frames if config.fewest_frames is None else min(config.fewest_frames, config.frames)
         count = rng.integers(fewest, config.frames + 1)
         chosen = choose_frames(len(clip), int(count), rng)
-        look = Look.draw(rng) if config.augment else None
+        augmentation = Augmentation.draw(rng) if config.augment else None
         images = [clip.rgb(index) for index in chosen] if config.pictures else []
-        if look is not None:
-            images = [look.apply(image, rng) for image in images]
+        if augmentation is not None:
+            images = [augmentation.apply(image, rng) for image in images]
         masks = [clip.mask(index) for index in chosen]
         if config.zoom and rng.random() < 0.5:
             images, masks = zoomed(images, masks, rng)
@@ -217,7 +217,7 @@ class Feed:
         tensor = scaled(images, size) if images else torch.zeros(0, 3, config.height, config.width)
         times = torch.tensor([(chosen[-1] - index) / facts.fps for index in chosen], dtype=torch.float32)
         questions: list[Question] = []
-        meant: list[int] = []
+        targets: list[int] = []
         if config.requests:
             frame = FrameWords(facts, chosen[-1])
             ask = partial(self._ask, facts, chosen, rng)
@@ -228,7 +228,7 @@ class Feed:
             for sample in asked:
                 question, ids = self._question(sample, frame, times.tolist())
                 questions.append(question)
-                meant += ids
+                targets += ids
         numbers = {thing.id: row for row, thing in enumerate(facts.objects)}
         aims = self._aims(facts, chosen, numbers, rng) if config.aims else None
         shown = [[mask == identity for mask in masks] for identity in numbers]
@@ -250,7 +250,7 @@ class Feed:
             middles=on_device(places[..., 4:], torch.float32),
             kinds=on_device([KINDS.index(thing.kind) for thing in facts.objects], torch.long),
             colours=on_device(colours, torch.long),
-            meant=on_device([numbers.get(identity, -1) for identity in meant], torch.long),
+            targets=on_device([numbers.get(identity, -1) for identity in targets], torch.long),
             happened=on_device(lessons(facts, chosen), torch.long),
             aims=aims,
         )
@@ -278,9 +278,9 @@ class Feed:
         for share, kinds in _PRACTICE:
             asked += ask(round(share * config.aims), kinds)
         asked += ask(config.aims - len(asked))
-        about = torch.zeros(len(asked), len(facts.objects), ASPECTS, dtype=torch.bool)
+        about = torch.zeros(len(asked), len(facts.objects), ROLES, dtype=torch.bool)
         for one, sample in zip(about, asked, strict=True):
-            for aspect, ids in ((MEANT, sample.targets), (BESIDE, sample.beside), (AMONG, sample.among)):
+            for aspect, ids in ((TARGET, sample.targets), (ANCHOR, sample.anchors), (CANDIDATE, sample.candidates)):
                 one[[rows[identity] for identity in ids], aspect] = True
         tails = [self._prompt(sample, ()).tail for sample in asked]
         return Aims(tails, [sample.kind for sample in asked], about.to(config.device))

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.modeling.objects.detector import Maps, ThingFinder, Things, box_of, cells_within
+from villa.modeling.objects.detector import Maps, ObjectDetector, Proposals, box_of, cells_within
 from villa.modeling.segmenters.interface import Masks
 from villa.modeling.segmenters.light.encoder import LightPyramid
-from villa.modeling.segmenters.light.propagator import Look
+from villa.modeling.segmenters.light.propagator import MemoryFrame
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
-from villa.training.auxiliary_heads import Teacher
+from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batches import Batch
 from villa.training.losses import dice_loss, edge_entropy, mask_losses, owner_entropy, soft_iou
 
@@ -77,33 +77,33 @@ class Places:
         return cls(torch.where(seen[..., None], boxes, 0.0), torch.stack(mean, dim=-1))
 
 
-def overlaps(things: Things, places: Located) -> Tensor:
+def overlaps(proposals: Proposals, places: Located) -> Tensor:
     """IoU of each object with each thing [O, N, T]; 0 where the object is not seen."""
-    overlap = box_overlap(things.boxes.transpose(0, 1)[None], places.boxes[:, None])
+    overlap = box_overlap(proposals.boxes.transpose(0, 1)[None], places.boxes[:, None])
     return overlap.masked_fill(~places.visible[:, None], 0.0)
 
 
-def matched(things: Things, places: Located) -> Tensor:
+def matched(proposals: Proposals, places: Located) -> Tensor:
     """Which object each found thing is [T, N]; -1: none. No object is found twice on a frame."""
-    overlap = overlaps(things, places)
+    overlap = overlaps(proposals, places)
     value, which = overlap.max(dim=0)
     best = overlap == overlap.amax(dim=1, keepdim=True)
     own = best.gather(0, which[None])[0]
     return torch.where(own & (value >= _LEAST_OVERLAP), which, -1).T
 
 
-def found_at(things: Things, places: Located) -> Tensor:
+def found_at(proposals: Proposals, places: Located) -> Tensor:
     """The thing that each of K objects is on each frame [K, T]; -1: not seen, or not found."""
-    value, best = overlaps(things, places).max(dim=1)
+    value, best = overlaps(proposals, places).max(dim=1)
     return torch.where(places.visible & (value >= _LEAST_OVERLAP), best, -1)
 
 
-def point_loss(scores: Tensor, things: Things, places: Located, there: Tensor) -> Tensor:
+def point_loss(scores: Tensor, proposals: Proposals, places: Located, there: Tensor) -> Tensor:
     """Scores [K, T, N + 1] against the thing that each of K objects is, or none where it is not seen.
 
     `there` [K]: the object exists at all. Frames on which it is seen but was not found do not count.
     """
-    at = found_at(things, places)  # [K, T]
+    at = found_at(proposals, places)  # [K, T]
     seen = there[:, None] & places.visible
     wanted = torch.where(seen & (at >= 0), at, torch.where(seen, _IGNORE, scores.shape[-1] - 1))
     if not bool((wanted != _IGNORE).any()):
@@ -235,32 +235,32 @@ class MaskTerms:
         own = torch.rand((), device=target.device) < 0.5
         first = logits[chosen, seed].detach() if own else truth
         asked = prompts[chosen, seed]
-        memories = [self._look(pyramid, seed, first, pointers[chosen, seed], asked, times_s)]
+        memories = [self._losses_of_frame(pyramid, seed, first, pointers[chosen, seed], asked, times_s)]
         got: list[Masks] = []
         for at in order[1:]:
             index = torch.full((len(chosen),), at, device=target.device)
             got.append(self.segmenter.propagate(memories, pyramid, index, times_s[at]))
             limit = self.segmenter.config.propagator.memories
             memories = [memories[0], *memories[1:][-(limit - 2) :]] if limit > 1 else memories[:1]
-            memories.append(self._look(pyramid, at, got[-1].logits.detach(), got[-1].token, asked, times_s))
+            memories.append(self._losses_of_frame(pyramid, at, got[-1].logits.detach(), got[-1].token, asked, times_s))
         wanted = torch.stack([target[chosen, at] for at in order[1:]])
         each = torch.stack([masks.logits for masks in got])
         drawn = self.drawn(Masks.joined(got), wanted.flatten(0, 1), "r_")
         return drawn | self.owned(each.transpose(0, 1), wanted.transpose(0, 1), "r_")
 
-    def _look(
+    def _losses_of_frame(
         self, pyramid: LightPyramid, at: int, logits: Tensor, pointer: Tensor, asked: Tensor, times_s: Tensor
-    ) -> Look:
+    ) -> MemoryFrame:
         image = pyramid.tokens[at : at + 1].expand(len(logits), -1, -1)
         return self.segmenter.remember(image, logits, pointer, asked, times_s[at])
 
 
-class ThingLoss:
+class DetectionLoss:
     """Batch without questions -> named losses of finder, mask decoder and propagator."""
 
-    def __init__(self, segmenter: LightSegmenter, finder: ThingFinder, teacher: Teacher) -> None:
+    def __init__(self, segmenter: LightSegmenter, finder: ObjectDetector, heads: AuxiliaryHeads) -> None:
         self.finder = finder
-        self.teacher = teacher
+        self.heads = heads
         self.masks = MaskTerms(segmenter)
         self.outlines = MaskTerms(segmenter, outlines=True)
         self.segmenter = segmenter
@@ -283,7 +283,7 @@ class ThingLoss:
         boxes, features = self._read(maps, batch, pyramid)
         seen = batch.visible.flatten()
         kinds, colours = (x[:, None].expand_as(batch.visible).flatten()[seen] for x in (batch.kinds, batch.colours))
-        told = self.teacher(features[seen], kinds, colours)
+        told = self.heads(features[seen], kinds, colours)
         parts.update({name: TEACHER * value for name, value in told.items()})
         prompts = self.finder.prompts(features, boxes)
         return parts | self._drawn(batch, pyramid, prompts, self.masks)

@@ -40,7 +40,7 @@ _PLACES = {
     "language.mllm.model.text_model.embed_tokens": ("language model", "embeddings and head"),
     "language.mllm.lm_head": ("language model", "embeddings and head"),
     "language.finder": ("segmenter", "finder of things"),
-    "language.scene": ("ViLLa", "SceneReader"),
+    "language.scene": ("ViLLa", "RelationEncoder"),
     "language.to_token": ("language model", "projector"),
     "language.projector": ("language model", "projector"),
     "language.llama": ("language model", "language layers"),
@@ -62,8 +62,8 @@ _PLACES = {
     "to_video_prompt": ("ViLLa", "projection of [SEG]"),
     "to_frame_prompt": ("ViLLa", "projection of [FRM]"),
     "synchronizer": ("ViLLa", "HierarchicalTemporalSynchronizer"),
-    "focus": ("ViLLa", "Focus"),
-    "pointer": ("ViLLa", "ObjectPointer"),
+    "focus": ("ViLLa", "ReferringHead"),
+    "pointer": ("ViLLa", "SegSelector"),
     "track_": ("ViLLa", "track tokens"),
 }
 _LAYERS, _ADAPTERS = "language layers", "LoRA adapters"

@@ -11,17 +11,17 @@ from torch.nn import functional as F
 from villa.modeling import packed_forward
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import Visual
-from villa.modeling.objects.referring_head import MEANT
-from villa.modeling.objects.relation_encoder import Scene, or_none
+from villa.modeling.objects.referring_head import TARGET
+from villa.modeling.objects.relation_encoder import EncodedScene, or_none
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
-from villa.training.auxiliary_heads import Teacher
+from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batches import Batch
-from villa.training.detection_loss import MaskTerms, Places, ThingLoss, matched, point_loss
-from villa.training.feature_cache import Sights
+from villa.training.detection_loss import DetectionLoss, MaskTerms, Places, matched, point_loss
+from villa.training.feature_cache import FeatureCache
 from villa.training.precision import mixed
-from villa.training.referring_loss import Meant, focus_loss, hits_of
+from villa.training.referring_loss import SegTargets, focus_loss, hits_of
 from villa.training.token_alignment_loss import Reading
 
 # Weights of the sum; text is 1.
@@ -40,7 +40,7 @@ class ClipLoss:
         TypeError: the model is not of the light family with things.
     """
 
-    def __init__(self, model: ViLLaModel, head: Teacher, freeze_backbone: bool) -> None:
+    def __init__(self, model: ViLLaModel, head: AuxiliaryHeads, freeze_backbone: bool) -> None:
         if not isinstance(model.segmenter, LightSegmenter) or not isinstance(model.language, CausalLLM):
             raise TypeError("these losses are of the light segmenter and a causal language model")
         if model.language.config.things is None:
@@ -52,8 +52,8 @@ class ClipLoss:
         self.reading = Reading(model)
         self.masks = MaskTerms(self.segmenter)
         size = self.segmenter.config.encoder
-        self.sights = Sights(lambda images: self.language.finder(self._pyramid(images)), size.height, size.width)
-        self.of_things = ThingLoss(self.segmenter, self.language.finder, head)
+        self.cache = FeatureCache(lambda images: self.language.finder(self._pyramid(images)), size.height, size.width)
+        self.of_things = DetectionLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "things": self.from_things,
             "masks": self.from_masks,
@@ -87,12 +87,12 @@ class ClipLoss:
     def from_aims(self, batch: Batch) -> dict[str, Tensor]:
         """Teach to find what requests are about; nothing is answered, and the pictures of the batch are not used."""
         with mixed(batch.images.device.type):
-            things = self.sights(batch.folder, batch.chosen, batch.times_s.device)
-            no_picture = things.features.new_zeros(len(batch.chosen), 0, self.language.width)
-            visual = self.language.told(things, no_picture, batch.times_s)
+            proposals = self.cache(batch.folder, batch.chosen, batch.times_s.device)
+            no_picture = proposals.features.new_zeros(len(batch.chosen), 0, self.language.width)
+            visual = self.language.told(proposals, no_picture, batch.times_s)
             scene = visual.scene
             assert scene is not None
-            which = matched(things, batch)
+            which = matched(proposals, batch)
             return summed(self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which))
 
     def from_answers(self, batch: Batch) -> dict[str, Tensor]:
@@ -102,12 +102,12 @@ class ClipLoss:
             parts, _ = self._said(batch, pyramid, visual)
         return summed(parts)
 
-    def _scene(self, batch: Batch) -> tuple[LightPyramid, Visual, Scene]:
+    def _scene(self, batch: Batch) -> tuple[LightPyramid, Visual, EncodedScene]:
         """What is seen, by eyes that do not learn."""
         with torch.no_grad():
             pyramid = self._pyramid(batch.images)
-            things = self.language.finder(pyramid)
-        visual = self.language.told(things, self.language.projector(pyramid, batch.times_s), batch.times_s)
+            proposals = self.language.finder(pyramid)
+        visual = self.language.told(proposals, self.language.projector(pyramid, batch.times_s), batch.times_s)
         assert visual.scene is not None
         return pyramid, visual, visual.scene
 
@@ -119,11 +119,11 @@ class ClipLoss:
             visual = self.language.see((), pyramid, batch.times_s)
             said, prompts = self._said(batch, pyramid, visual)
             parts.update({f"w_{name}" if name in parts else name: value for name, value in said.items()})
-            there = batch.meant >= 0
+            there = batch.targets >= 0
             if prompts is not None and bool(there.any()):
-                count, frames = len(batch.meant), len(batch.times_s)
-                target = batch.masks[batch.meant.clamp(min=0)]
-                seen = (there[:, None] & batch.visible[batch.meant.clamp(min=0)]).flatten()
+                count, frames = len(batch.targets), len(batch.times_s)
+                target = batch.masks[batch.targets.clamp(min=0)]
+                seen = (there[:, None] & batch.visible[batch.targets.clamp(min=0)]).flatten()
                 frame = torch.arange(frames, device=target.device).repeat(count)
                 masks = self.segmenter.decode(prompts.flatten(0, 1)[seen], pyramid, frame[seen])
                 drawn = self.masks.drawn(masks, target.flatten(0, 1)[seen], "w_")
@@ -134,13 +134,13 @@ class ClipLoss:
         """Losses of words and of pointing, and the prompts [K, T, C] that the [SEG] gave."""
         scene = visual.scene
         assert scene is not None
-        which = matched(scene.things, batch)  # [T, N]
+        which = matched(scene.proposals, batch)  # [T, N]
         parts = self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which)
-        hits = (which[None] == batch.meant[:, None, None]) & (batch.meant >= 0)[:, None, None]
-        meant = Meant(hits, scene, batch.questions, self.model.codec.seg_id)
+        hits = (which[None] == batch.targets[:, None, None]) & (batch.targets >= 0)[:, None, None]
+        targets = SegTargets(hits, scene, batch.questions, self.model.codec.seg_id)
         with torch.no_grad():
-            told = self.model.meant([question.prompt.tail for question in batch.questions], scene)
-        focus, marked = meant.shown(visual.tokens, told)
+            told = self.model.refer([question.prompt.tail for question in batch.questions], scene)
+        focus, marked = targets.shown(visual.tokens, told)
         packed = packed_forward.forward(self.model, visual, batch.times_s, batch.questions, focus=focus)
         parts.update(self._text(packed))
         if not len(packed.video):
@@ -148,15 +148,15 @@ class ClipLoss:
         words = packed.words_of_objects()
         prompts = self.model.prompts(packed.video, packed.frames, pyramid.tokens, packed.groups, scene, words, marked)
         assert prompts.scores is not None
-        there, rows = batch.meant >= 0, batch.meant.clamp(min=0)
+        there, rows = batch.targets >= 0, batch.targets.clamp(min=0)
         places = Places(batch.boxes[rows], batch.middles[rows])
-        parts["point"] = POINT * point_loss(prompts.scores, scene.things, places, there)
+        parts["point"] = POINT * point_loss(prompts.scores, scene.proposals, places, there)
         if bool(there.any()):
-            best = batch.masks[batch.meant[there]].sum(dim=(2, 3)).argmax(dim=1)
+            best = batch.masks[batch.targets[there]].sum(dim=(2, 3)).argmax(dim=1)
             parts["key"] = KEY * F.cross_entropy(prompts.key_scores[there].float(), best)
         return parts, prompts.frames
 
-    def _seen(self, batch: Batch, visual: Visual, scene: Scene, which: Tensor) -> dict[str, Tensor]:
+    def _seen(self, batch: Batch, visual: Visual, scene: EncodedScene, which: Tensor) -> dict[str, Tensor]:
         """Are things told in their own words, what happened to them, and is each known again on other frames?"""
         found = which >= 0
         if not bool(found.any()):
@@ -177,15 +177,18 @@ class ClipLoss:
             parts["link"] = LINK * F.cross_entropy(or_none(links[asked].float()), seen[asked])
         return parts
 
-    def _aimed(self, batch: Batch, scene: Scene, which: Tensor) -> dict[str, Tensor]:
+    def _aimed(self, batch: Batch, scene: EncodedScene, which: Tensor) -> dict[str, Tensor]:
         """Is it known what requests are about?"""
         aims = batch.aims
         if aims is None or not aims.tails:
             return {}
-        logits = self.model.aspects(aims.tails, scene)
+        logits = self.model.roles(aims.tails, scene)
         hits = hits_of(aims.about, which)
-        meant = FOCUS * focus_loss(logits[..., MEANT], hits[..., MEANT], scene)
-        return {"focus": meant, "spoken": SPOKEN * focus_loss(logits[..., MEANT + 1 :], hits[..., MEANT + 1 :], scene)}
+        targets = FOCUS * focus_loss(logits[..., TARGET], hits[..., TARGET], scene)
+        return {
+            "focus": targets,
+            "spoken": SPOKEN * focus_loss(logits[..., TARGET + 1 :], hits[..., TARGET + 1 :], scene),
+        }
 
     def _text(self, packed: packed_forward.Packed) -> dict[str, Tensor]:
         keep = packed.labels != packed_forward.IGNORE

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from villa.modeling.objects.referring_head import (
-    MOST,
+    MOST_TARGETS,
     RARE,
     Sighting,
     chosen,
@@ -19,7 +19,7 @@ from villa.modeling.objects.referring_head import (
     once_each,
     tokens_of,
 )
-from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.packed_forward import Question
 
 _OWN = 0.5  # of the questions whose answer is taught behind what the focus itself takes
@@ -30,10 +30,10 @@ def owners(questions: Sequence[Question], seg_id: int) -> list[int]:
     return [index for index, question in enumerate(questions) for token in question.answer if token == seg_id]
 
 
-class Meant:
+class SegTargets:
     """Which things of a scene each of R questions means."""
 
-    def __init__(self, hits: Tensor, scene: Scene, questions: Sequence[Question], seg_id: int) -> None:
+    def __init__(self, hits: Tensor, scene: EncodedScene, questions: Sequence[Question], seg_id: int) -> None:
         """`hits` [K, T, N]: this thing is the object that a [SEG] stands for, in the order of the [SEG]."""
         self.scene = scene
         self._hits = hits
@@ -41,13 +41,13 @@ class Meant:
         self._questions = len(questions)
 
     @classmethod
-    def at(cls, found: Tensor, scene: Scene, questions: Sequence[Question], seg_id: int) -> Meant:
+    def at(cls, found: Tensor, scene: EncodedScene, questions: Sequence[Question], seg_id: int) -> SegTargets:
         """From the thing that each object is on each frame [K, T], -1 for none."""
-        count = scene.things.scores.shape[1]
+        count = scene.proposals.scores.shape[1]
         return cls(found[..., None] == torch.arange(count, device=found.device), scene, questions, seg_id)
 
     @property
-    def things(self) -> Tensor:
+    def proposals(self) -> Tensor:
         """[R, T, N] bool."""
         out = torch.zeros(self._questions, *self._hits.shape[1:], dtype=torch.bool, device=self._hits.device)
         for hit, owner in zip(self._hits, self._owners, strict=True):
@@ -69,7 +69,7 @@ class Meant:
                 picked = chosen(told[question].detach(), self.scene)
                 stands_for += in_order(picked, len(mine))
             else:
-                picked = from_left([*dict.fromkeys(one for one in mine if one is not None)][:MOST], self.scene)
+                picked = from_left([*dict.fromkeys(one for one in mine if one is not None)][:MOST_TARGETS], self.scene)
                 stands_for += mine
             parts.append(tokens_of(picked, tokens))
         return parts, marks(stands_for, self.scene)
@@ -90,7 +90,7 @@ def hits_of(about: Tensor, which: Tensor) -> Tensor:
     return torch.cat((about, none), dim=1)[:, which]  # -1 is the last
 
 
-def focus_loss(logits: Tensor, wanted: Tensor, scene: Scene) -> Tensor:
+def focus_loss(logits: Tensor, wanted: Tensor, scene: EncodedScene) -> Tensor:
     """Logits against what is so, both [R, T, N, ...], where each thing of the scene is looked at."""
     once = once_each(scene)
     logits, wanted = logits[:, once], wanted[:, once]

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from villa.checkpoints.build import small
 from villa.checkpoints.checkpoint import channels_last, load, save
-from villa.config import CausalConfig, ThingsConfig, ViLLaConfig
+from villa.config import CausalConfig, ProposalConfig, ViLLaConfig
 from villa.data.language.wordings import TRAINED
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
-from villa.training.auxiliary_heads import Teacher
+from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batches import Batch, Feed, FeedConfig
 from villa.training.distributed import Workers
 from villa.training.phase_losses import ClipLoss
@@ -230,11 +230,11 @@ def _language(model: ViLLaModel) -> CausalConfig:
     return language
 
 
-def _things(model: ViLLaModel) -> ThingsConfig:
-    things = _language(model).things
-    if things is None:
+def _things(model: ViLLaModel) -> ProposalConfig:
+    proposals = _language(model).things
+    if proposals is None:
         raise TrainError("these phases train a model that is told of things: set language.things in its configuration")
-    return things
+    return proposals
 
 
 class _Run:
@@ -253,7 +253,7 @@ class _Run:
         self.segmenter = segmenter
         self.model.train().requires_grad_(True)
         channels_last(self.segmenter.encoder)
-        self.head = Teacher(_things(self.model).width).to(workers.device)
+        self.head = AuxiliaryHeads(_things(self.model).width).to(workers.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
         )

@@ -11,11 +11,11 @@ from torch import Tensor
 from villa.data.clips import ClipReader, list_clips
 from villa.modeling import packed_forward
 from villa.modeling.language.interface import Visual
-from villa.modeling.objects.referring_head import MEANT, chosen, in_order, marks, tokens_of
-from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.objects.referring_head import TARGET, chosen, in_order, marks, tokens_of
+from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.villa import ViLLaModel
-from villa.training.auxiliary_heads import LESSONS, Teacher
+from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
 from villa.training.batches import Aims, Batch, Feed, FeedConfig
 from villa.training.detection_loss import matched
 from villa.training.losses import soft_iou
@@ -30,7 +30,7 @@ class Validation:
         self.folders = list_clips(config.root)[:clips]
 
     @torch.inference_mode()
-    def __call__(self, model: ViLLaModel, teacher: Teacher) -> dict[str, float]:
+    def __call__(self, model: ViLLaModel, teacher: AuxiliaryHeads) -> dict[str, float]:
         """Shares of 1: "found", "kind", "colour", "iou" of things; with requests also "right" of [SEG] by their kind.
 
         Of what happened to things, the share that is known to have ("moved seen"), and known not to ("moved not seen").
@@ -49,7 +49,7 @@ class Validation:
                 assert isinstance(pyramid, LightPyramid)
                 visual = model.language.see((), pyramid, batch.times_s)
                 assert visual.scene is not None
-                which = matched(visual.scene.things, batch)
+                which = matched(visual.scene.proposals, batch)
                 _look(model, teacher, batch, pyramid, visual.scene, which, seen)
                 if batch.aims is not None:
                     _aim(model, batch.aims, visual.scene, which, seen)
@@ -61,10 +61,10 @@ class Validation:
 
 def _look(
     model: ViLLaModel,
-    teacher: Teacher,
+    teacher: AuxiliaryHeads,
     batch: Batch,
     pyramid: LightPyramid,
-    scene: Scene,
+    scene: EncodedScene,
     which: Tensor,
     seen: dict[str, list[float]],
 ) -> None:
@@ -73,11 +73,11 @@ def _look(
     seen["found"] += hit[batch.visible].float().tolist()
     if not bool(found.any()):
         return
-    looks = scene.things.features[found].float()
+    features = scene.proposals.features[found].float()
     kinds, colours = batch.kinds[which[found]], batch.colours[which[found]]
-    seen["kind"] += (teacher.kinds(looks).argmax(dim=-1) == kinds).float().tolist()
+    seen["kind"] += (teacher.kinds(features).argmax(dim=-1) == kinds).float().tolist()
     clear = colours >= 0
-    seen["colour"] += (teacher.colours(looks[clear]).argmax(dim=-1) == colours[clear]).float().tolist()
+    seen["colour"] += (teacher.colours(features[clear]).argmax(dim=-1) == colours[clear]).float().tolist()
     guessed = teacher.happened(scene.states[found].float()) > 0
     for lesson, guess, true in zip(LESSONS, guessed.T, batch.happened[which[found]].T, strict=True):
         seen[f"{lesson} seen"] += guess[true == 1].float().tolist()
@@ -87,9 +87,9 @@ def _look(
     seen["iou"] += soft_iou(masks.logits, batch.masks[which[found], frame]).tolist()
 
 
-def _aim(model: ViLLaModel, aims: Aims, scene: Scene, which: Tensor, seen: dict[str, list[float]]) -> None:
-    logits = model.meant(aims.tails, scene)
-    for own, kind, about in zip(logits, aims.kinds, aims.about[..., MEANT], strict=True):
+def _aim(model: ViLLaModel, aims: Aims, scene: EncodedScene, which: Tensor, seen: dict[str, list[float]]) -> None:
+    logits = model.refer(aims.tails, scene)
+    for own, kind, about in zip(logits, aims.kinds, aims.about[..., TARGET], strict=True):
         picked = [int(which[at]) for at in chosen(own, scene)]
         wanted = about.nonzero().flatten().tolist()
         for name in ("focus", f"focus: {kind}"):
@@ -100,7 +100,7 @@ def _ask(
     model: ViLLaModel, batch: Batch, pyramid: LightPyramid, visual: Visual, which: Tensor, seen: dict[str, list[float]]
 ) -> None:
     assert visual.scene is not None
-    logits = model.meant([question.prompt.tail for question in batch.questions], visual.scene)
+    logits = model.refer([question.prompt.tail for question in batch.questions], visual.scene)
     picked = [chosen(own, visual.scene) for own in logits]
     focus = [tokens_of(one, visual.tokens) for one in picked]
     packed = packed_forward.forward(model, visual, batch.times_s, batch.questions, focus=focus)
@@ -117,7 +117,7 @@ def _ask(
     assert prompts.scores is not None
     pointed = prompts.scores[:, -1].argmax(dim=-1).tolist()
     nothing = which.shape[1]
-    for at, group, meant in zip(pointed, packed.groups.tolist(), batch.meant.tolist(), strict=True):
-        right = at == nothing if meant < 0 else at < nothing and int(which[-1, at]) == meant
+    for at, group, targets in zip(pointed, packed.groups.tolist(), batch.targets.tolist(), strict=True):
+        right = at == nothing if targets < 0 else at < nothing and int(which[-1, at]) == targets
         seen[f"right: {batch.questions[group].kind}"].append(float(right))
         seen["right"].append(float(right))

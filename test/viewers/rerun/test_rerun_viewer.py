@@ -36,7 +36,7 @@ from told import instance, picture, tracks
 
 from villa_ros.pipeline.request import Request
 from villa_ros.viewers.node_health import Line
-from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.node_state import NodeState
 from villa_ros.viewers.rerun.live_bridge import Bridge
 from villa_ros.viewers.rerun.target import FileTarget, ViewerTarget
 
@@ -186,7 +186,7 @@ def test_without_rerun_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_heard_goes_to_a_file_with_masks_on_their_own_pictures(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = NodeState()
     bridge = Bridge(heard, FileTarget(tmp_path / "live.rrd"))
     bridge.start()
     stamps = [picture(index).stamp_ns for index in range(6)]
@@ -208,7 +208,7 @@ def test_what_is_heard_goes_to_a_file_with_masks_on_their_own_pictures(tmp_path:
 
 
 def test_masks_that_come_after_their_picture_was_written_lie_on_it_and_on_no_later_one(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = NodeState()
     bridge = Bridge(heard, FileTarget(tmp_path / "live.rrd"))
     bridge.start()
     for index in (0, 1):
@@ -224,7 +224,7 @@ def test_masks_that_come_after_their_picture_was_written_lie_on_it_and_on_no_lat
 
 
 def test_one_odd_message_does_not_end_the_bridge(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    heard = Heard()
+    heard = NodeState()
     bridge = Bridge(heard, FileTarget(tmp_path / "live.rrd"))
     bridge.start()
     heard.diagnosed([Line("worker", "ok", "", {"fast/p50_ms": "twelve"})])
@@ -240,7 +240,7 @@ def test_a_viewer_may_come_late_go_and_come_again(
     tmp_path: Path, port: int, quiet_viewer: Callable[[Path], int]
 ) -> None:
     said: list[str] = []
-    heard = Heard()
+    heard = NodeState()
     bridge = Bridge(heard, ViewerTarget(f"rerun+http://127.0.0.1:{port}/proxy", said.append))
     bridge.start()
     heard.command(Request("one", "the red box", camera="camera"))

@@ -19,7 +19,7 @@ pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
 from villa_ros.pipeline.request import Request
 from villa_ros.runtime.package_share import share_path
 from villa_ros.viewers.node_health import Line
-from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.node_state import NodeState
 from villa_ros.viewers.replay_source import ReplaySource
 from villa_ros.viewers.web.recognition import Recognition
 from villa_ros.viewers.web.server import opened
@@ -63,7 +63,7 @@ class Listener:
 class ActiveNode(QuietSource):
     """Says once in a while that it is active, and nothing else."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, heard: NodeState) -> None:
         super().__init__()
         self._heard = heard
         self._ended = threading.Event()
@@ -93,7 +93,7 @@ def hold_to_talk(page: ConsolePage, milliseconds: int = 900) -> None:
 
 
 def test_a_replay_is_asked_and_answered_ends_and_is_played_again(page: ConsolePage, tmp_path: Path) -> None:
-    heard = Heard()
+    heard = NodeState()
     bag = share_path("sample", "tabletop")
     source = ReplaySource(heard, bag, BlobModel(), [Request("at once", "the blue thing", stamp_ns=0)])
     with opened(heard, source, LOCAL) as where:
@@ -117,7 +117,7 @@ def test_a_replay_is_asked_and_answered_ends_and_is_played_again(page: ConsolePa
 
 
 def test_held_the_microphone_hears_and_what_it_heard_waits_for_a_confirmation(page: ConsolePage) -> None:
-    heard, listener = Heard(), Listener()
+    heard, listener = NodeState(), Listener()
     source = ActiveNode(heard)
     with opened(heard, source, LOCAL, Recognition(listener)) as where:
         page.open(where.url)
@@ -135,7 +135,7 @@ def test_held_the_microphone_hears_and_what_it_heard_waits_for_a_confirmation(pa
 
 
 def test_a_tap_switches_the_microphone_on_and_the_next_one_off(page: ConsolePage) -> None:
-    heard, listener = Heard(), Listener()
+    heard, listener = NodeState(), Listener()
     with opened(heard, ActiveNode(heard), LOCAL, Recognition(listener)) as where:
         page.open(where.url)
         page.says("#node-state", "active")
@@ -148,7 +148,7 @@ def test_a_tap_switches_the_microphone_on_and_the_next_one_off(page: ConsolePage
 
 
 def test_words_that_were_mended_are_sent_as_typed(page: ConsolePage) -> None:
-    heard = Heard()
+    heard = NodeState()
     source = ActiveNode(heard)
     with opened(heard, source, LOCAL, Recognition(Listener("the red mud"))) as where:
         page.open(where.url)
@@ -161,7 +161,7 @@ def test_words_that_were_mended_are_sent_as_typed(page: ConsolePage) -> None:
 
 
 def test_a_spoken_stop_waits_for_nothing(page: ConsolePage) -> None:
-    heard = Heard()
+    heard = NodeState()
     source = ActiveNode(heard)
     with opened(heard, source, LOCAL, Recognition(Listener("Stop!"))) as where:
         page.open(where.url)
@@ -172,7 +172,7 @@ def test_a_spoken_stop_waits_for_nothing(page: ConsolePage) -> None:
 
 
 def test_told_to_the_console_sends_what_was_understood_at_once(page: ConsolePage) -> None:
-    heard = Heard()
+    heard = NodeState()
     source = ActiveNode(heard)
     settings = ConsoleSettings(port=0, send_speech=True)
     with opened(heard, source, settings, Recognition(Listener())) as where:
@@ -191,7 +191,7 @@ def test_told_to_the_console_sends_what_was_understood_at_once(page: ConsolePage
     ],
 )
 def test_a_microphone_that_is_off_says_why(page: ConsolePage, name: str, why: str) -> None:
-    heard = Heard()
+    heard = NodeState()
     settings = ConsoleSettings(port=0, names=("robot.test",))
     missing = Recognition(None, "no model of speech is installed")
     with opened(heard, ActiveNode(heard), settings, missing) as where:
@@ -204,7 +204,7 @@ def test_a_microphone_that_is_off_says_why(page: ConsolePage, name: str, why: st
 
 
 def test_the_connection_is_lost_in_words_and_comes_back_by_itself(page: ConsolePage) -> None:
-    heard = Heard()
+    heard = NodeState()
     source = ActiveNode(heard)
     with opened(heard, source, LOCAL) as where:
         page.open(where.url)
@@ -220,7 +220,7 @@ def test_the_connection_is_lost_in_words_and_comes_back_by_itself(page: ConsoleP
 
 
 def test_a_node_that_is_away_inactive_or_disabled_is_told_from_one_that_works(page: ConsolePage) -> None:
-    heard = Heard()
+    heard = NodeState()
     with opened(heard, QuietSource(), LOCAL) as where:
         page.open(where.url)
         page.says("#banners", "The node /villa_node was not heard of yet.")
@@ -237,7 +237,7 @@ def test_a_node_that_is_away_inactive_or_disabled_is_told_from_one_that_works(pa
 
 
 def test_everything_can_be_done_from_the_keyboard_and_nothing_hides_on_a_phone(browser: Any) -> None:
-    heard = Heard()
+    heard = NodeState()
     source = ActiveNode(heard)
     with opened(heard, source, LOCAL) as where:
         phone = ConsolePage(browser.new_page(viewport={"width": 360, "height": 740}))

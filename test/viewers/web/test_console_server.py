@@ -28,7 +28,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
-from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.node_state import NodeState
 from villa_ros.viewers.web import recognition
 from villa_ros.viewers.web.browser_session import MOST_BROWSERS
 from villa_ros.viewers.web.certificate import self_signed
@@ -112,8 +112,8 @@ def get(url: str, host: str = "", **options: Any) -> Any:
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def heard() -> NodeState:
+    return NodeState()
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def source() -> QuietSource:
 
 
 @pytest.fixture
-def served(heard: Heard, source: QuietSource) -> Iterator[Opened]:
+def served(heard: NodeState, source: QuietSource) -> Iterator[Opened]:
     heard.camera("camera", "/image")
     with opened(heard, source, LOCAL, SPOKEN) as where:
         yield where
@@ -135,7 +135,7 @@ def browser(served: Opened) -> Iterator[Page]:
         yield made
 
 
-def test_the_source_runs_while_the_console_is_open(heard: Heard, source: QuietSource) -> None:
+def test_the_source_runs_while_the_console_is_open(heard: NodeState, source: QuietSource) -> None:
     with opened(heard, source, LOCAL) as where:
         assert source.running
         assert get(where.url).status == 200
@@ -189,14 +189,14 @@ def test_a_websocket_for_another_name_is_refused(served: Opened) -> None:
         pass
 
 
-def test_on_loopback_no_token_is_needed_unless_one_is_given(heard: Heard, source: QuietSource) -> None:
+def test_on_loopback_no_token_is_needed_unless_one_is_given(heard: NodeState, source: QuietSource) -> None:
     with opened(heard, source, LOCAL) as where:
         assert (where.token, where.link) == ("", where.url)
     with opened(heard, source, replace(LOCAL, token=TOKEN)) as where, page(where) as made:
         assert closed_with(made.link) == (4401, "wrong token")
 
 
-def test_elsewhere_a_token_is_made_and_nobody_comes_in_without_it(heard: Heard, source: QuietSource) -> None:
+def test_elsewhere_a_token_is_made_and_nobody_comes_in_without_it(heard: NodeState, source: QuietSource) -> None:
     with opened(heard, source, replace(LOCAL, host="0.0.0.0")) as where:
         assert len(where.token) >= 20
         assert where.link.endswith(f"#token={where.token}")
@@ -209,7 +209,7 @@ def test_elsewhere_a_token_is_made_and_nobody_comes_in_without_it(heard: Heard, 
             assert made.until("welcome")
 
 
-def test_whoever_tries_many_tokens_is_not_compared_any_more(heard: Heard, source: QuietSource) -> None:
+def test_whoever_tries_many_tokens_is_not_compared_any_more(heard: NodeState, source: QuietSource) -> None:
     with opened(heard, source, replace(LOCAL, token=TOKEN)) as where:
         with page(where) as made:
             assert closed_with(made.link)[0] == 4401  # a page that opens without a token guesses nothing
@@ -220,7 +220,7 @@ def test_whoever_tries_many_tokens_is_not_compared_any_more(heard: Heard, source
         assert codes == [4401] * 8 + [4429] * 2
 
 
-def test_a_token_that_is_too_short_is_refused(heard: Heard, source: QuietSource) -> None:
+def test_a_token_that_is_too_short_is_refused(heard: NodeState, source: QuietSource) -> None:
     with (
         pytest.raises(ConsoleError, match="5 characters; give at least 12"),
         opened(heard, source, replace(LOCAL, token="12345")),
@@ -229,7 +229,7 @@ def test_a_token_that_is_too_short_is_refused(heard: Heard, source: QuietSource)
 
 
 def test_the_token_is_in_no_log(
-    heard: Heard, source: QuietSource, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    heard: NodeState, source: QuietSource, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     with opened(heard, source, replace(LOCAL, token=TOKEN)) as where:
@@ -245,7 +245,7 @@ def test_the_token_is_in_no_log(
     )
 
 
-def test_a_picture_brings_the_masks_of_its_own_stamp(heard: Heard, browser: Page) -> None:
+def test_a_picture_brings_the_masks_of_its_own_stamp(heard: NodeState, browser: Page) -> None:
     for index in range(3):
         heard.picture(picture(index))
     heard.tracks(tracks(1, instance()))
@@ -259,7 +259,7 @@ def test_a_picture_brings_the_masks_of_its_own_stamp(heard: Heard, browser: Page
     assert told["runs"] == mask.runs.size
 
 
-def test_masks_that_contradict_themselves_or_the_picture_are_not_sent(heard: Heard, browser: Page) -> None:
+def test_masks_that_contradict_themselves_or_the_picture_are_not_sent(heard: NodeState, browser: Page) -> None:
     good = instance().mask
     bad = {
         "too many pixels": replace(good, runs=np.array([0, 4_000_000_000], np.uint32)),
@@ -276,7 +276,7 @@ def test_masks_that_contradict_themselves_or_the_picture_are_not_sent(heard: Hea
     assert all(one["size"] == [good.width, good.height] for one in seen)
 
 
-def test_a_slow_browser_gets_newer_pictures_and_no_queue(heard: Heard, browser: Page) -> None:
+def test_a_slow_browser_gets_newer_pictures_and_no_queue(heard: NodeState, browser: Page) -> None:
     browser.send(kind="watch", cameras=["camera"])
     for index in range(40):
         heard.picture(picture(index))
@@ -290,7 +290,7 @@ def test_a_slow_browser_gets_newer_pictures_and_no_queue(heard: Heard, browser: 
     assert stamps[2] == picture(39).stamp_ns
 
 
-def test_what_is_not_watched_is_not_sent(heard: Heard, browser: Page) -> None:
+def test_what_is_not_watched_is_not_sent(heard: NodeState, browser: Page) -> None:
     heard.picture(picture(0))
     assert browser.none_left("picture")
     browser.send(kind="watch", cameras=["camera", "no such camera"])
@@ -329,7 +329,9 @@ def test_requests_that_cannot_be_are_refused_in_words(browser: Page, source: Qui
     assert source.asked == []
 
 
-def test_a_question_of_the_speech_node_is_asked_and_answered(heard: Heard, browser: Page, source: QuietSource) -> None:
+def test_a_question_of_the_speech_node_is_asked_and_answered(
+    heard: NodeState, browser: Page, source: QuietSource
+) -> None:
     heard.asks("speech-1", 'did you mean "the red mug"?')
     assert browser.until("question")["text"] == 'did you mean "the red mug"?'
     browser.send(kind="confirm", yes=True)
@@ -383,7 +385,7 @@ def test_a_browser_too_many_is_told_so(served: Opened) -> None:
             assert closed_with(late.link)[0] == 4503
 
 
-def test_a_page_that_opens_late_is_told_all_requests_and_then_only_changes(heard: Heard, served: Opened) -> None:
+def test_a_page_that_opens_late_is_told_all_requests_and_then_only_changes(heard: NodeState, served: Opened) -> None:
     heard.command(Request("one", "the red mug"))
     heard.status(StatusEvent("one", RequestState.TRACKING, ErrorCode.NONE, ""))
     heard.status(StatusEvent("two", RequestState.REJECTED, ErrorCode.BUSY, "full"))
@@ -425,7 +427,7 @@ def test_sound_that_cannot_be_understood_is_told_why(browser: Page, seconds: flo
     assert browser.until("understood")
 
 
-def test_a_recogniser_that_fails_ends_nothing(heard: Heard, source: QuietSource) -> None:
+def test_a_recogniser_that_fails_ends_nothing(heard: NodeState, source: QuietSource) -> None:
     def fail(samples: Any, rate_hz: int) -> tuple[str, float]:
         raise ValueError("a model with a hole")
 
@@ -438,7 +440,7 @@ def test_a_recogniser_that_fails_ends_nothing(heard: Heard, source: QuietSource)
             assert why in made.until("misunderstood")["why"]
 
 
-def test_a_spoken_stop_is_told_from_a_request(heard: Heard, source: QuietSource) -> None:
+def test_a_spoken_stop_is_told_from_a_request(heard: NodeState, source: QuietSource) -> None:
     with opened(heard, source, LOCAL, Recognition(lambda *_: ("Stop!", 0.9))) as where, page(where) as made:
         say(made, 0.5)
         assert made.until("understood")["stop"]
@@ -468,7 +470,9 @@ def test_what_is_said_is_understood_by_the_robots_own_recogniser() -> None:
         found.recognise(np.zeros(16_000, np.float32), 16_000)
 
 
-def test_a_self_signed_certificate_serves_https_and_is_kept(heard: Heard, source: QuietSource, tmp_path: Path) -> None:
+def test_a_self_signed_certificate_serves_https_and_is_kept(
+    heard: NodeState, source: QuietSource, tmp_path: Path
+) -> None:
     pytest.importorskip("cryptography", reason="needs cryptography (pip: villa-ros[console])")
     settings = replace(LOCAL, self_signed=tmp_path / "tls", names=("robot.test",))
     with opened(heard, source, settings) as where:
@@ -494,14 +498,14 @@ def test_a_self_signed_certificate_serves_https_and_is_kept(heard: Heard, source
     ],
 )
 def test_what_cannot_be_served_is_told_in_words(
-    heard: Heard, source: QuietSource, settings: ConsoleSettings, why: str
+    heard: NodeState, source: QuietSource, settings: ConsoleSettings, why: str
 ) -> None:
     with pytest.raises(ConsoleError, match=why), opened(heard, source, settings):
         pass
     assert not source.running
 
 
-def test_a_port_that_is_taken_is_told_of(heard: Heard, source: QuietSource, served: Opened) -> None:
+def test_a_port_that_is_taken_is_told_of(heard: NodeState, source: QuietSource, served: Opened) -> None:
     port = urlsplit(served.url).port
     assert port is not None
     with (

@@ -191,7 +191,7 @@ def test_the_look_of_a_track_reaches_the_language_model():
     def states_of(look: float) -> torch.Tensor:
         session = StreamSession(model)
         (thing,) = finish(session.request("the mug", clip(3), [])).objects
-        session._tracks[thing.key].look = torch.full((model.segmenter.channels,), look)
+        session._tracks[thing.key].features = torch.full((model.segmenter.channels,), look)
         heard: list[torch.Tensor] = []
         plain = model.prompts
 

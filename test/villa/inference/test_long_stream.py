@@ -77,6 +77,6 @@ def test_what_a_session_holds_does_not_grow(begin):
 
 
 def _bytes(memory) -> int:
-    looks = memory.looks if hasattr(memory, "looks") else [*memory.seeds, *memory.recent]
-    tensors = [value for look in looks for value in vars(look).values() if isinstance(value, torch.Tensor)]
+    frames = memory.remembered if hasattr(memory, "remembered") else [*memory.seeds, *memory.recent]
+    tensors = [value for frame in frames for value in vars(frame).values() if isinstance(value, torch.Tensor)]
     return sum(t.untyped_storage().nbytes() for t in tensors)

@@ -11,8 +11,8 @@ from tiny import tiny_model
 
 from villa.inference.stream_session import StreamSession
 from villa.interface import ClipFrame, RequestResult, Stage, Turn
-from villa.modeling.segmenters.light.memory import SPREAD_S, Track
-from villa.modeling.segmenters.light.propagator import Look
+from villa.modeling.segmenters.light.memory import SPREAD_S, TrackMemory
+from villa.modeling.segmenters.light.propagator import MemoryFrame
 
 
 def _image(seed: int, height: int = 48, width: int = 64):
@@ -162,12 +162,12 @@ def test_earlier_turns_are_read(eager_model):
     assert len(result.objects) == 1
 
 
-def _look(time_s: float) -> Look:
-    return Look(torch.zeros(1, 2, 2), torch.zeros(1, 2), torch.zeros(1, 2), time_s)
+def _look(time_s: float) -> MemoryFrame:
+    return MemoryFrame(torch.zeros(1, 2, 2), torch.zeros(1, 2), torch.zeros(1, 2), time_s)
 
 
 def test_the_older_of_two_recent_memories_is_from_a_while_ago():
-    track = Track(_look(0.0))
+    track = TrackMemory(_look(0.0))
     for index in range(1, 60):
         track.add(_look(0.1 * index), 2)
     older, newest = (look.time_s for look in track.recent)

@@ -180,8 +180,8 @@ def test_seeds_on_several_frames_make_one_memory():
     model = over_sam2(ONE, seed_every_frame=True)
     with torch.inference_mode():
         clip = [ClipFrame(0.1 * t, lambda t=t: image(t)) for t in range(3)]
-        heard = finish(ask(model, "the mug", clip, 3))
-        moments = [Moment(t, 0.1 * t) for t in heard.looked.chosen]
-        (found,) = finish(ground(model, heard, moments))
+        response = finish(ask(model, "the mug", clip, 3))
+        moments = [Moment(t, 0.1 * t) for t in response.encoded.chosen]
+        (found,) = finish(ground(model, response, moments))
     assert sorted(found.seeds) == [0, 1, 2]
     assert memory_of(model, found).frames == 3

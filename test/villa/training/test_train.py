@@ -23,8 +23,8 @@ from villa.data.language.naming import FrameWords
 from villa.data.language.requests import RequestSample
 from villa.modeling import packed_forward
 from villa.training import batches as feeding
-from villa.training.augmentation import Look
-from villa.training.auxiliary_heads import Teacher
+from villa.training.augmentation import Augmentation
+from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batches import (
     Feed,
     FeedConfig,
@@ -85,7 +85,7 @@ def test_a_cpu_goes_on_from_what_a_gpu_trained(data, start, tmp_path):
     before = tmp_path / "before"
     before.mkdir()
     shutil.copy(start, before / "villa.safetensors")
-    torch.save(Teacher(24).state_dict(), tmp_path / "head.pt")
+    torch.save(AuxiliaryHeads(24).state_dict(), tmp_path / "head.pt")
     with zipfile.ZipFile(tmp_path / "head.pt") as mine, zipfile.ZipFile(before / "head.pt", "w") as theirs:
         for name in mine.namelist():  # as a GPU writes it: its tensors are at home there
             theirs.writestr(name, mine.read(name).replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
@@ -100,7 +100,7 @@ def test_a_rate_scales_every_learning_rate(data, start, tmp_path):
     model = tiny_model()
     usual, slower = (
         parameter_groups(
-            model, Teacher(24), _config(data, start, tmp_path, phase="things", backbone_lr=1e-4, rate=rate)
+            model, AuxiliaryHeads(24), _config(data, start, tmp_path, phase="things", backbone_lr=1e-4, rate=rate)
         )
         for rate in (1.0, 0.5)
     )
@@ -115,7 +115,7 @@ def test_a_rate_scales_every_learning_rate(data, start, tmp_path):
 def test_a_sharpened_picture_has_steeper_edges_and_the_same_flats():
     step = np.full((32, 32, 3), 90, np.uint8)
     step[:, 16:] = 160
-    plain = Look(1.0, 0.0, 1.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0.0)
+    plain = Augmentation(1.0, 0.0, 1.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0.0)
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(plain.apply(step, rng), step)
     sharp = replace(plain, sharpening=1.2).apply(step, rng).astype(int)
@@ -224,8 +224,8 @@ def test_every_seg_of_a_batch_has_its_object(data):
     for _ in range(5):
         batch = feed.make(ClipReader(data / "0000000"), rng)
         segs = sum(question.answer.count(codec.seg_id) for question in batch.questions)
-        assert batch.meant.shape == (segs,)
-        assert set(batch.meant.tolist()) <= {-1, 0, 1, 2}
+        assert batch.targets.shape == (segs,)
+        assert set(batch.targets.tolist()) <= {-1, 0, 1, 2}
         assert batch.masks.shape == (3, 3, 16, 24)
         assert batch.images.shape == (3, 3, 64, 96)
         assert 0.0 <= float(batch.masks.min()) <= float(batch.masks.max()) <= 1.0
@@ -340,7 +340,7 @@ def test_a_clip_whose_questions_teach_no_words_still_trains(data):
     batch = feed.make(ClipReader(data / "0000000"), np.random.default_rng(0))
     assert batch.questions[-1].text_loss
     silent = replace(batch, questions=[replace(question, text_loss=False) for question in batch.questions])
-    total = ClipLoss(model, Teacher(24), freeze_backbone=True).from_answers(silent)["total"]
+    total = ClipLoss(model, AuxiliaryHeads(24), freeze_backbone=True).from_answers(silent)["total"]
     assert bool(torch.isfinite(total))
 
 
@@ -371,7 +371,7 @@ def test_a_misled_answer_names_another_thing_and_still_means_the_right_one(data)
     single = [question for question in batch.questions if question.answer.count(codec.seg_id) == 1]
     assert single
     assert not any(question.text_loss for question in single if question.kind != "several")
-    assert set(batch.meant.tolist()) <= {-1, 0, 1, 2}
+    assert set(batch.targets.tolist()) <= {-1, 0, 1, 2}
 
 
 def test_the_first_word_of_an_answer_counts_more(data):
@@ -405,4 +405,4 @@ def test_absent_requests_come_besides_the_others_and_point_at_nothing(data):
     batch = Feed(config, codec).make(ClipReader(data / "0000000"), np.random.default_rng(0))
     doubted = [q for q in batch.questions if not q.text_loss and codec.seg_id in q.answer]
     assert len(batch.questions) == 10
-    assert 0 < int((batch.meant < 0).sum()) <= len(doubted)
+    assert 0 < int((batch.targets < 0).sum()) <= len(doubted)

@@ -13,7 +13,7 @@ from villa_ros.pipeline.label_images import in_view
 from villa_ros.viewers.camera_feed import KEPT_PICTURES
 from villa_ros.viewers.picture import PictureError
 from villa_ros.viewers.request_log import KEPT_REQUESTS
-from villa_ros.viewers.rerun.scene import Placed, Scene
+from villa_ros.viewers.rerun.scene import Placed, RerunScene
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from villa_ros.pipeline.camera_model import CameraModel
     from villa_ros.viewers.camera_feed import View
     from villa_ros.viewers.node_health import Line
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
     from villa_ros.viewers.request_log import AskedRequest
     from villa_ros.viewers.rerun.target import Target
 
@@ -35,7 +35,7 @@ _P50 = "/p50_ms"
 
 
 class Bridge:
-    """Writes what a `Heard` knows to Rerun, from a thread of its own that holds up nobody.
+    """Writes what a `NodeState` knows to Rerun, from a thread of its own that holds up nobody.
 
     It is a browser's counterpart: it takes the newest of everything when the viewer can take it, so that nothing piles
     up before a viewer that is slow, stopped or gone.
@@ -44,7 +44,7 @@ class Bridge:
         shown_ns: Stamp of the picture that was written last, 0 before the first; words are given it, having none.
     """
 
-    def __init__(self, heard: Heard, target: Target) -> None:
+    def __init__(self, heard: NodeState, target: Target) -> None:
         self._heard = heard
         self._target = target
         self._changed = threading.Event()
@@ -54,7 +54,7 @@ class Bridge:
         self._clouds: dict[str, tuple[int, NDArray[np.float32], NDArray[np.uint32]]] = {}  # newest of each camera
         self._objects: dict[str, tuple[int, Sequence[Placed]]] = {}
         self._thread = threading.Thread(target=self._run, name="rerun-bridge", daemon=True)
-        self._scene: Scene | None = None
+        self._scene: RerunScene | None = None
         self._begin()
         self._end_listening = heard.listen(self._changed.set)
 
@@ -129,14 +129,14 @@ class Bridge:
             self._tell_requests(scene)
             self._tell_health(scene)
 
-    def _show(self, scene: Scene, camera: str) -> None:
+    def _show(self, scene: RerunScene, camera: str) -> None:
         view = self._heard.view(camera)
         if view is not None and self._shown.get(camera) != view.key:
             self._shown[camera] = view.key
             self._show_view(scene, view)
         self._show_metres(scene, camera)
 
-    def _show_view(self, scene: Scene, view: View) -> None:
+    def _show_view(self, scene: RerunScene, view: View) -> None:
         camera, stamp_ns = view.picture.camera, view.picture.stamp_ns
         instances = view.tracks.instances if view.tracks else ()
         pictured = self._pictured.setdefault(camera, deque(maxlen=KEPT_PICTURES))
@@ -154,7 +154,7 @@ class Bridge:
         if view.tracks is not None and view.latency_s is not None:
             scene.latency(stamp_ns, camera, 1e3 * view.latency_s, f"{camera}, arrival to tracks")
 
-    def _show_metres(self, scene: Scene, camera: str) -> None:
+    def _show_metres(self, scene: RerunScene, camera: str) -> None:
         with self._lock:
             model = self._models.get(camera)
             cloud, objects = self._clouds.pop(camera, None), self._objects.pop(camera, None)
@@ -165,12 +165,12 @@ class Bridge:
         if objects is not None:
             scene.objects(camera, *objects)
 
-    def _tell_requests(self, scene: Scene) -> None:
+    def _tell_requests(self, scene: RerunScene) -> None:
         self._revision, changed = self._heard.requests(self._revision)
         for entry in changed:
             self._tell_request(scene, entry)
 
-    def _tell_request(self, scene: Scene, entry: AskedRequest) -> None:
+    def _tell_request(self, scene: RerunScene, entry: AskedRequest) -> None:
         known = self._states.get(entry.request_id)
         if known is None:
             scene.say(self.shown_ns, "request", f"{entry.request_id}: {entry.text or '(asked in another way)'}")
@@ -186,7 +186,7 @@ class Bridge:
         if len(self._states) > 2 * KEPT_REQUESTS:
             self._states.popitem(last=False)
 
-    def _tell_health(self, scene: Scene) -> None:
+    def _tell_health(self, scene: RerunScene) -> None:
         lines = self._heard.health().lines
         if lines is self._lines:
             return

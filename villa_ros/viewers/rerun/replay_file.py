@@ -19,7 +19,7 @@ from villa_ros.pipeline.request import RequestState
 from villa_ros.replay.drawn_frames import shown
 from villa_ros.viewers.picture import Picture, PictureError
 from villa_ros.viewers.rerun.bag_depth import calibration, depth_of, depth_topics
-from villa_ros.viewers.rerun.scene import Placed, Scene
+from villa_ros.viewers.rerun.scene import Placed, RerunScene
 from villa_ros.viewers.rerun.viewer import RerunError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RunRecording:
     def __init__(self, path: Path, bag: Bag, topic: str) -> None:
         self.path = path
         self._recording = file_recording(path)
-        self._scene = Scene(self._recording)
+        self._scene = RerunScene(self._recording)
         self._topic, self._camera = topic, ""
         self._tracks: dict[int, tuple[TrackedInstance, ...]] = {}
         self._shown_ns = -1  # the newest frame that is written
@@ -143,7 +143,7 @@ class RunRecording:
         self._scene.objects(self._camera, depth.stamp_ns, placed)
 
 
-def _words(run: Run, scene: Scene) -> None:
+def _words(run: Run, scene: RerunScene) -> None:
     for request_id, timed in run.commands.items():
         scene.say(timed.value.stamp_ns, "request", f"{request_id}: {timed.value.text}")
     for request_id, timed in run.answers.items():

@@ -17,16 +17,18 @@ from villa_ros.viewers.rerun.scene import Placed
 from villa_ros.viewers.ros_source import RosSource
 
 if TYPE_CHECKING:
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
     from villa_ros.viewers.rerun.live_bridge import Bridge
 
 
 class RosMetresSource(RosSource):
-    """Tells a `Heard` as `RosSource` does, and a `Bridge` of points, boxes and calibrations."""
+    """Tells a `NodeState` as `RosSource` does, and a `Bridge` of points, boxes and calibrations."""
 
     graph_name = "villa_rerun"
 
-    def __init__(self, heard: Heard, bridge: Bridge, villa_node: str, cameras: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, heard: NodeState, bridge: Bridge, villa_node: str, cameras: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(heard, villa_node, cameras)
         self._bridge = bridge
         self._measured: set[str] = set()  # cameras whose calibration and metres are listened to

@@ -53,7 +53,7 @@ class Placed:
     orientation: tuple[float, float, float, float]
 
 
-class Scene:
+class RerunScene:
     """Writes to one recording. For one thread: times are the thread's own in Rerun."""
 
     def __init__(self, recording: rr.RecordingStream) -> None:

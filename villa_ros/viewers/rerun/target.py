@@ -11,7 +11,7 @@ from typing import Protocol
 import rerun as rr
 
 from villa_ros.viewers.rerun.replay_file import APPLICATION, file_recording
-from villa_ros.viewers.rerun.scene import Scene
+from villa_ros.viewers.rerun.scene import RerunScene
 from villa_ros.viewers.rerun.viewer import address_of, answers
 
 _LOOK_S = 1.0
@@ -21,7 +21,7 @@ _FLUSH_S = 1.0
 class Target(Protocol):
     """A place for a scene. All calls come from one thread."""
 
-    def scene(self) -> Scene | None:
+    def scene(self) -> RerunScene | None:
         """The scene to write to, a new one where all has to be told anew; None: nobody is there."""
 
     def close(self) -> None:
@@ -36,9 +36,9 @@ class FileTarget:
     """
 
     def __init__(self, path: Path) -> None:
-        self._scene = Scene(file_recording(path, endless=True))
+        self._scene = RerunScene(file_recording(path, endless=True))
 
-    def scene(self) -> Scene | None:
+    def scene(self) -> RerunScene | None:
         """The only one there is."""
         return self._scene
 
@@ -63,11 +63,11 @@ class ViewerTarget:
         self._host, self._port = address_of(url)
         self._told = told
         self._name = uuid.uuid4()  # one recording, also for a viewer that comes back
-        self._scene: Scene | None = None
+        self._scene: RerunScene | None = None
         self._looked_s: float | None = None
         self._said = ""
 
-    def scene(self) -> Scene | None:
+    def scene(self) -> RerunScene | None:
         """The scene of the viewer that is there now; it is looked after once a second."""
         now_s = time.monotonic()
         if self._looked_s is None or now_s - self._looked_s >= _LOOK_S:
@@ -77,7 +77,7 @@ class ViewerTarget:
             if self._scene is None and answers(self._host, self._port):
                 recording = rr.RecordingStream(APPLICATION, recording_id=self._name)
                 recording.connect_grpc(self._url)
-                self._scene = Scene(recording)
+                self._scene = RerunScene(recording)
             self._say(f"sending to {self._url}" if self._scene else f"no viewer at {self._url}; waiting for one")
         return self._scene
 

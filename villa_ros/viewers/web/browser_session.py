@@ -30,7 +30,7 @@ from villa_ros.viewers.web.recognition import LONGEST_S, RecognitionError, Utter
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
     from villa_ros.viewers.source import Source
     from villa_ros.viewers.web.access import Access, WrongTokens
     from villa_ros.viewers.web.recognition import Recognition
@@ -56,7 +56,7 @@ _LONGEST_ID = 128
 class Served:
     """What all browsers share."""
 
-    heard: Heard
+    heard: NodeState
     source: Source
     access: Access
     settings: ConsoleSettings

@@ -65,7 +65,7 @@ class SpokenWords:
         Raises:
             RecognitionError: nothing was said, as far as can be told.
             WhisperError: a model cannot be loaded.
-            LetterModelError: likewise.
+            CtcModelError: likewise.
         """
         from villa_ros.speech.audio import resampled
         from villa_ros.speech.filters import is_hallucinated, repeats_itself

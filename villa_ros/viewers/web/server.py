@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from starlette.websockets import WebSocket
 
-    from villa_ros.viewers.node_state import Heard
+    from villa_ros.viewers.node_state import NodeState
     from villa_ros.viewers.source import Source
     from villa_ros.viewers.web.access import Access
     from villa_ros.viewers.web.browser_session import Served
@@ -71,7 +71,7 @@ class Opened:
 
 @contextmanager
 def opened(
-    heard: Heard, source: Source, settings: ConsoleSettings, recognition: Recognition | None = None
+    heard: NodeState, source: Source, settings: ConsoleSettings, recognition: Recognition | None = None
 ) -> Iterator[Opened]:
     """Start the source and serve it from a thread until the block ends.
 
@@ -136,7 +136,7 @@ class _App:
     """The routes, and what every answer bears."""
 
     def __init__(
-        self, heard: Heard, source: Source, access: Access, settings: ConsoleSettings, recognition: Recognition
+        self, heard: NodeState, source: Source, access: Access, settings: ConsoleSettings, recognition: Recognition
     ) -> None:
         from starlette.applications import Starlette
         from starlette.routing import Mount, WebSocketRoute

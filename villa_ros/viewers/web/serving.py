@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from villa_ros.viewers.node_state import Heard
+from villa_ros.viewers.node_state import NodeState
 from villa_ros.viewers.replay_source import ReplaySource
 from villa_ros.viewers.web.server import Opened, opened
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Tell = Callable[[Opened], None]
 
 
-def serve(heard: Heard, source: Source, settings: ConsoleSettings, tell: Tell) -> None:
+def serve(heard: NodeState, source: Source, settings: ConsoleSettings, tell: Tell) -> None:
     """Serve until SIGINT or SIGTERM; `tell` is told once where.
 
     Raises:
@@ -52,7 +52,7 @@ def serve_replay(
         BagError: the bag cannot be read, or lacks the topic.
         ConsoleError: it cannot be served.
     """
-    heard = Heard()
+    heard = NodeState()
     source = ReplaySource(heard, bag_path, model, requests, camera_topic=camera_topic, camera=camera, config=config)
     serve(heard, source, settings, tell)
 

@@ -48,11 +48,11 @@ def check(facts: ClipFacts, frame_index: int, rng: np.random.Generator) -> Reque
     nouns = {KIND[kind].nouns[0] for kind in (*here, *rng.choice(KINDS, 4, replace=False))}
     said = []
     for noun in rng.permutation(sorted(nouns)):
-        meant, clear = frame.said(str(noun))
-        if clear and not meant:
+        targets, clear = frame.said(str(noun))
+        if clear and not targets:
             said.append((str(noun), "not here"))
-        elif clear and len(meant) == 1 and meant[0].colour is not None:
-            said.append((str(noun), meant[0].facts.colour))
+        elif clear and len(targets) == 1 and targets[0].colour is not None:
+            said.append((str(noun), targets[0].facts.colour))
     said = said[:_MOST_CHECKED]
     if not said:
         return None

@@ -32,15 +32,15 @@ class Draft:
     # Who is meant on another frame, None where nobody could tell; without it: the same things whenever it is asked.
     again: Again | None = None
     # What the words speak of besides: the other ends of a relation, and those among which one was chosen.
-    beside: Sequence[Thing] = ()
-    among: Sequence[Thing] = ()
+    anchors: Sequence[Thing] = ()
+    candidates: Sequence[Thing] = ()
 
     def holds_on(self, frame: FrameWords) -> bool:
         """Does the request mean the same things on another frame?"""
         if self.again is None:
             return True
-        meant = self.again(frame)
-        return meant is not None and {thing.id for thing in meant} == {thing.id for thing in self.targets}
+        targets = self.again(frame)
+        return targets is not None and {thing.id for thing in targets} == {thing.id for thing in self.targets}
 
 
 Maker = Callable[[FrameWords, Speaker], "Draft | None"]
@@ -90,10 +90,10 @@ def reference(frame: FrameWords, speaker: Speaker) -> tuple[Thing, str] | None:
     if thing is None:
         return None
     noun = noun_of(thing, speaker)
-    meant, clear = frame.said(noun)
-    if clear and len(meant) == 1 and speaker.chance(0.6):
+    targets, clear = frame.said(noun)
+    if clear and len(targets) == 1 and speaker.chance(0.6):
         return thing, noun
     if thing.colour is None or noun == thing.colour:
         return None
-    meant, clear = frame.said_coloured(thing.facts.colour, noun)
-    return (thing, f"{thing.facts.colour} {noun}") if clear and len(meant) == 1 else None
+    targets, clear = frame.said_coloured(thing.facts.colour, noun)
+    return (thing, f"{thing.facts.colour} {noun}") if clear and len(targets) == 1 else None

@@ -79,20 +79,20 @@ class FrameWords:
     def _said(self, noun: str) -> tuple[list[Thing], bool]:
         if noun in THINGS:
             return list(self.things), not self.blocking
-        meant = [thing for thing in self.all if noun in thing.facts.names]
-        kinds = {thing.facts.kind for thing in meant} | {k.name for k in KIND.values() if noun in k.nouns}
+        targets = [thing for thing in self.all if noun in thing.facts.names]
+        kinds = {thing.facts.kind for thing in targets} | {k.name for k in KIND.values() if noun in k.nouns}
         near = {other for kind in kinds for other in KIND[kind].near}
         near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
         # A noun of one particular object ("juice") may be given to every other of its kind.
-        doubtful = [thing for thing in self.all if thing not in meant and thing.facts.kind in kinds | near]
+        doubtful = [thing for thing in self.all if thing not in targets and thing.facts.kind in kinds | near]
         if noun in COLOURS:  # "the orange" may be any orange thing
-            doubtful += [t for t in self.all if t not in meant and (t.colour == noun or t.may_show(noun))]
-        visible = [thing for thing in self.things if thing in meant]
-        return visible, not doubtful and len(visible) == len(meant)
+            doubtful += [t for t in self.all if t not in targets and (t.colour == noun or t.may_show(noun))]
+        visible = [thing for thing in self.things if thing in targets]
+        return visible, not doubtful and len(visible) == len(targets)
 
     def _said_coloured(self, colour: str, noun: str) -> tuple[list[Thing], bool]:
         if noun in THINGS:
-            meant = [thing for thing in self.all if thing.colour == colour]
+            targets = [thing for thing in self.all if thing.colour == colour]
             doubtful = [thing for thing in self.all if thing.colour != colour and thing.may_show(colour)]
         else:
             kinds = {k.name for k in KIND.values() if noun in k.nouns}
@@ -101,25 +101,25 @@ class FrameWords:
             near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
             candidates = [thing for thing in self.all if thing.facts.kind in kinds | near]
             coloured = [thing for thing in candidates if thing.colour == colour]
-            meant = [thing for thing in coloured if noun in thing.facts.names]
-            doubtful = [t for t in coloured if t not in meant]
+            targets = [thing for thing in coloured if noun in thing.facts.names]
+            doubtful = [t for t in coloured if t not in targets]
             doubtful += [t for t in candidates if t.colour != colour and t.may_show(colour)]
-        visible = [thing for thing in self.things if thing in meant]
-        return visible, not doubtful and len(visible) == len(meant)
+        visible = [thing for thing in self.things if thing in targets]
+        return visible, not doubtful and len(visible) == len(targets)
 
     def serves(self, use: str) -> tuple[list[Thing], bool]:
         """The same for what something is for."""
-        meant = [thing for thing in self.all if use in thing.facts.uses]
-        doubtful = [t for t in self.all if t not in meant and t.facts.kind in USES[use].maybe]
-        visible = [thing for thing in self.things if thing in meant]
-        return visible, not doubtful and len(visible) == len(meant)
+        targets = [thing for thing in self.all if use in thing.facts.uses]
+        doubtful = [t for t in self.all if t not in targets and t.facts.kind in USES[use].maybe]
+        visible = [thing for thing in self.things if thing in targets]
+        return visible, not doubtful and len(visible) == len(targets)
 
     def made_of(self, material: str) -> tuple[list[Thing], bool]:
         """The same for what something is made of."""
-        meant = [thing for thing in self.all if thing.facts.kind in MATERIALS[material].kinds]
+        targets = [thing for thing in self.all if thing.facts.kind in MATERIALS[material].kinds]
         doubtful = [thing for thing in self.all if thing.facts.kind in MATERIALS[material].maybe]
-        visible = [thing for thing in self.things if thing in meant]
-        return visible, not doubtful and len(visible) == len(meant)
+        visible = [thing for thing in self.things if thing in targets]
+        return visible, not doubtful and len(visible) == len(targets)
 
     def names(self, things: Sequence[Thing]) -> list[str]:
         """What the answer calls each: colour and noun, and a place where two would be called the same."""

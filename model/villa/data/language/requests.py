@@ -39,8 +39,8 @@ class RequestSample:
     answer: str
     plain: str = ""
     history: tuple[Earlier, ...] = ()
-    beside: tuple[int, ...] = ()  # mask ids of the other ends of a relation
-    among: tuple[int, ...] = ()  # and of those among which `targets` were chosen
+    anchors: tuple[int, ...] = ()  # mask ids of the other ends of a relation
+    candidates: tuple[int, ...] = ()  # and of those among which `targets` were chosen
 
 
 _MAKERS: dict[str, tuple[Maker, float]] = {
@@ -114,5 +114,5 @@ def _said(draft: Draft, speaker: Speaker) -> RequestSample:
     ordered = tuple(thing.id for thing in sorted(draft.targets, key=lambda thing: thing.view.centroid[0]))
     spoken = as_spoken(speaker.aside(draft.text), rng)
     history = tuple(replace(turn, request=as_spoken(turn.request, rng)) for turn in draft.history)
-    beside, among = (tuple(thing.id for thing in things) for things in (draft.beside, draft.among))
-    return RequestSample(draft.kind, spoken, ordered, draft.answer, draft.text, history, beside, among)
+    anchors, candidates = (tuple(thing.id for thing in things) for things in (draft.anchors, draft.candidates))
+    return RequestSample(draft.kind, spoken, ordered, draft.answer, draft.text, history, anchors, candidates)

@@ -43,8 +43,8 @@ def _plural(words: str, speaker: Speaker) -> str:
 def _kind(frame: FrameWords, speaker: Speaker) -> Draft | None:
     kind = KIND[speaker.pick(KINDS)]
     noun = kind.nouns[0] if speaker.chance(0.6) else speaker.pick(kind.nouns)
-    meant, clear = frame.said(noun)
-    if meant or not clear:
+    targets, clear = frame.said(noun)
+    if targets or not clear:
         return None
     if speaker.chance(0.15):
         return _none(_plural(plural(noun), speaker), noun)
@@ -63,16 +63,16 @@ def _colour(frame: FrameWords, speaker: Speaker) -> Draft | None:
     noun = noun_of(thing, speaker)
     here = sorted({t.facts.colour for t in frame.things if t.colour is not None})
     colour = speaker.pick(here if speaker.chance(0.5) and here else COLOURS)
-    meant, clear = frame.said_coloured(colour, noun)
-    if meant or not clear or colour == noun:
+    targets, clear = frame.said_coloured(colour, noun)
+    if targets or not clear or colour == noun:
         return None
     return _none(speaker.one(coloured(colour, noun, speaker)), f"{colour} {noun}")
 
 
 def _use(frame: FrameWords, speaker: Speaker) -> Draft | None:
     use = speaker.pick(tuple(USES))
-    meant, clear = frame.serves(use)
-    if meant or not clear:
+    targets, clear = frame.serves(use)
+    if targets or not clear:
         return None
     return Draft("absent", speaker.use(use), (), f"There is {USES[use].nothing}.")
 

@@ -30,10 +30,10 @@ def by_name(frame: FrameWords, speaker: Speaker) -> Draft | None:
     if thing is None:
         return None
     noun = noun_of(thing, speaker)
-    meant, clear = frame.said(noun)
-    if not clear or len(meant) != 1:
+    targets, clear = frame.said(noun)
+    if not clear or len(targets) != 1:
         return None
-    return Draft("name", speaker.one(noun), meant, found(frame, meant))
+    return Draft("name", speaker.one(noun), targets, found(frame, targets))
 
 
 def by_colour(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -49,24 +49,24 @@ def by_colour(frame: FrameWords, speaker: Speaker) -> Draft | None:
     noun = noun_or_thing(thing, speaker, 0.88)
     if noun == thing.colour:
         return None
-    meant, clear = frame.said_coloured(thing.facts.colour, noun)
-    if not clear or len(meant) != 1:
+    targets, clear = frame.said_coloured(thing.facts.colour, noun)
+    if not clear or len(targets) != 1:
         return None
-    return Draft("colour", speaker.one(coloured(thing.facts.colour, noun, speaker)), meant, found(frame, meant))
+    return Draft("colour", speaker.one(coloured(thing.facts.colour, noun, speaker)), targets, found(frame, targets))
 
 
 def by_material(frame: FrameWords, speaker: Speaker) -> Draft | None:
     """What is made of something, where that is a matter of its kind."""
     material = speaker.pick(tuple(MATERIALS))
-    meant, clear = frame.made_of(material)
-    if not clear or not meant:
+    targets, clear = frame.made_of(material)
+    if not clear or not targets:
         return None
     template, noun = speaker.pick(speaker.wording.made_of), speaker.pick(THINGS)
-    if len(meant) > 1:
+    if len(targets) > 1:
         text = speaker.these(f"all the {template.format(m=material, n=plural(noun))}")
     else:
         text = speaker.one(template.format(m=material, n=noun))
-    return Draft("material", text, meant, found(frame, meant))
+    return Draft("material", text, targets, found(frame, targets))
 
 
 # -- places ----------------------------------------------------------------------------------------------------------
@@ -119,28 +119,28 @@ def by_relation(frame: FrameWords, speaker: Speaker) -> Draft | None:
         return None
     if len(candidates) == 1 and speaker.chance(0.6):  # the noun alone would do: seldom worth asking
         return None
-    meant = related(candidates, anchor, relation)
-    if meant is None or len(meant) != 1:
+    targets = related(candidates, anchor, relation)
+    if targets is None or len(targets) != 1:
         return None
     words = f"{noun} {speaker.pick(speaker.wording.relations[relation])} the {anchor_words}"
     return Draft(
         "relation",
         speaker.one(words),
-        meant,
-        found(frame, meant),
+        targets,
+        found(frame, targets),
         again=again_related(noun, anchor.id, relation),
-        beside=[anchor],
-        among=candidates,
+        anchors=[anchor],
+        candidates=candidates,
     )
 
 
 def _nearest(frame: FrameWords, anchor: Thing, words: str, speaker: Speaker) -> Draft | None:
-    meant = _nearest_to(frame, anchor.id)
-    if not meant:
+    targets = _nearest_to(frame, anchor.id)
+    if not targets:
         return None
     text = speaker.one(f"{speaker.pick(THINGS)} {speaker.pick(speaker.wording.nearest)} the {words}")
     again = partial(_nearest_to, anchor_id=anchor.id)
-    return Draft("relation", text, meant, found(frame, meant), again=again, beside=[anchor])
+    return Draft("relation", text, targets, found(frame, targets), again=again, anchors=[anchor])
 
 
 def _nearest_to(frame: FrameWords, anchor_id: int) -> list[Thing] | None:
@@ -158,13 +158,13 @@ def _between(frame: FrameWords, first: tuple[Thing, str], speaker: Speaker) -> D
     if second is None or second[0].id == first[0].id:
         return None
     ids = (first[0].id, second[0].id)
-    meant = _stand_between(frame, ids)
-    if meant is None or len(meant) != 1:
+    targets = _stand_between(frame, ids)
+    if targets is None or len(targets) != 1:
         return None
     words = f"{speaker.pick(THINGS)} {speaker.pick(speaker.wording.between).format(a=first[1], b=second[1])}"
     again = partial(_stand_between, ends=ids)
     ends = [first[0], second[0]]
-    return Draft("relation", speaker.one(words), meant, found(frame, meant), again=again, beside=ends)
+    return Draft("relation", speaker.one(words), targets, found(frame, targets), again=again, anchors=ends)
 
 
 def _stand_between(frame: FrameWords, ends: tuple[int, int]) -> list[Thing] | None:
@@ -175,8 +175,8 @@ def _stand_between(frame: FrameWords, ends: tuple[int, int]) -> list[Thing] | No
     answers = [(thing, between(thing.view, a, b)) for thing in frame.all if thing.id not in ends]
     if any(answer is Holds.UNCLEAR for _, answer in answers):
         return None
-    meant = [thing for thing, answer in answers if answer is Holds.YES]
-    return meant if all(thing.id in seen for thing in meant) else None
+    targets = [thing for thing, answer in answers if answer is Holds.YES]
+    return targets if all(thing.id in seen for thing in targets) else None
 
 
 # -- extremes --------------------------------------------------------------------------------------------------------
@@ -229,12 +229,12 @@ def _extreme(
             return None
         return ranked[:1]
 
-    meant = most(frame)
-    if meant is None:
+    targets = most(frame)
+    if targets is None:
         return None
     words = speaker.pick(speaker.wording.extremes[name]).format(n=noun)
     candidates, _ = frame.said(noun)
-    return Draft(kind, speaker.one(words), meant, found(frame, meant), again=most, among=candidates)
+    return Draft(kind, speaker.one(words), targets, found(frame, targets), again=most, candidates=candidates)
 
 
 # -- uses, several, none but ------------------------------------------------------------------------------------------
@@ -246,10 +246,10 @@ def by_use(frame: FrameWords, speaker: Speaker) -> Draft | None:
     if not uses:
         return None
     use = speaker.pick(uses)
-    meant, clear = frame.serves(use)
-    if not clear or not meant:
+    targets, clear = frame.serves(use)
+    if not clear or not targets:
         return None
-    return Draft("use", speaker.use(use), meant, found(frame, meant))
+    return Draft("use", speaker.use(use), targets, found(frame, targets))
 
 
 def several(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -263,23 +263,23 @@ def several(frame: FrameWords, speaker: Speaker) -> Draft | None:
         if thing.colour is None:
             return None
         noun = speaker.pick(THINGS)
-        meant, clear = frame.said_coloured(thing.facts.colour, noun)
+        targets, clear = frame.said_coloured(thing.facts.colour, noun)
         words, single = f"{thing.facts.colour} {plural(noun)}", f"{thing.facts.colour} {noun}"
     else:
         noun = noun_of(thing, speaker)
-        meant, clear = frame.said(noun)
+        targets, clear = frame.said(noun)
         words, single = plural(noun), noun
-        if len(meant) < 2 and speaker.chance(0.7):
+        if len(targets) < 2 and speaker.chance(0.7):
             return None
-    if not clear or not meant:
+    if not clear or not targets:
         return None
     forms = list(speaker.wording.every)
-    if len(meant) > 1:
+    if len(targets) > 1:
         forms += speaker.wording.some_of
-    if len(meant) == 2:
+    if len(targets) == 2:
         forms += speaker.wording.both
-    phrase = speaker.pick(forms).format(ns=words, n=single, number=NUMBERS[len(meant)])
-    return Draft("several", speaker.these(phrase), meant, found(frame, meant))
+    phrase = speaker.pick(forms).format(ns=words, n=single, number=NUMBERS[len(targets)])
+    return Draft("several", speaker.these(phrase), targets, found(frame, targets))
 
 
 def _listed(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -287,10 +287,10 @@ def _listed(frame: FrameWords, speaker: Speaker) -> Draft | None:
     if first is None or second is None or first[0].id == second[0].id:
         return None
     chosen = {first[0].id, second[0].id}
-    meant = [thing for thing in frame.things if thing.id in chosen]
+    targets = [thing for thing in frame.things if thing.id in chosen]
     joint = speaker.pick(("and", "and", "and", "as well as"))
     text = speaker.these(f"the {first[1]} {joint} the {second[1]}")
-    return Draft("several", text, meant, found(frame, meant))
+    return Draft("several", text, targets, found(frame, targets))
 
 
 def ambiguous(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -300,13 +300,13 @@ def ambiguous(frame: FrameWords, speaker: Speaker) -> Draft | None:
         return None
     noun = noun_of(thing, speaker)
     words = noun
-    meant, clear = frame.said(noun)
-    if len(meant) > 1 and thing.colour is not None and noun != thing.colour and speaker.chance(0.3):
+    targets, clear = frame.said(noun)
+    if len(targets) > 1 and thing.colour is not None and noun != thing.colour and speaker.chance(0.3):
         words = f"{thing.facts.colour} {noun}"
-        meant, clear = frame.said_coloured(thing.facts.colour, noun)
-    if not clear or len(meant) < 2:
+        targets, clear = frame.said_coloured(thing.facts.colour, noun)
+    if not clear or len(targets) < 2:
         return None
-    return Draft("ambiguous", speaker.one(words), meant, counted(frame, meant, words))
+    return Draft("ambiguous", speaker.one(words), targets, counted(frame, targets, words))
 
 
 def negation(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -323,7 +323,7 @@ def negation(frame: FrameWords, speaker: Speaker) -> Draft | None:
     if len(rest) != 1:
         return None
     words = speaker.pick(speaker.wording.not_coloured).format(n=noun, c=thing.facts.colour)
-    return Draft("negation", speaker.one(words), rest, found(frame, rest), among=candidates)
+    return Draft("negation", speaker.one(words), rest, found(frame, rest), candidates=candidates)
 
 
 # -- after another request --------------------------------------------------------------------------------------------
@@ -340,27 +340,27 @@ def follow_up(frame: FrameWords, speaker: Speaker) -> Draft | None:
     again: Again | None = None
     if form == "relation":
         relation = speaker.pick(tuple(RELATIONS))
-        meant = related(frame.all, thing, relation)
-        if meant is None or any(item not in frame.things for item in meant):
+        targets = related(frame.all, thing, relation)
+        if targets is None or any(item not in frame.things for item in targets):
             return None
         text = further.format(r=speaker.pick(speaker.wording.relations[relation]))
         again = again_related(THINGS[0], thing.id, relation)
     elif form == "thing":
         other = reference(frame, speaker)
-        meant = [] if other is None or other[0].id == thing.id else [other[0]]
+        targets = [] if other is None or other[0].id == thing.id else [other[0]]
         text = "" if other is None else further.format(np=other[1])
     else:
         noun = thing.facts.names[0]
         alike, clear = frame.said(noun)
-        meant = [item for item in alike if item.id != thing.id]
-        if not clear or len(meant) != 1 or thing.id not in {item.id for item in alike}:
+        targets = [item for item in alike if item.id != thing.id]
+        if not clear or len(targets) != 1 or thing.id not in {item.id for item in alike}:
             return None
-        colour = meant[0].colour
+        colour = targets[0].colour
         # "The blue one" must not fit the thing just meant.
         if form == "colour" and (colour is None or colour == thing.colour or thing.may_show(colour)):
             return None
         text = further.format(n=noun, c=colour)
-    if len(meant) != 1:
+    if len(targets) != 1:
         return None
     history = (Earlier(speaker.one(words), found(frame, [thing]), thing.id),)
-    return Draft("follow-up", text, meant, found(frame, meant), history, again, beside=[thing])
+    return Draft("follow-up", text, targets, found(frame, targets), history, again, anchors=[thing])

@@ -19,18 +19,18 @@ def by_time(frame: FrameWords, speaker: Speaker) -> Draft | None:
     name = speaker.pick(HAPPENINGS)
     if name == "behind":
         return _behind(frame, speaker)
-    meant = _who(frame, name)
-    if meant is None or not meant:
+    targets = _who(frame, name)
+    if targets is None or not targets:
         return None
     if name == "still":
-        return _still(frame, meant, speaker)
-    if len(meant) != 1 or meant[0] not in frame.things:
+        return _still(frame, targets, speaker)
+    if len(targets) != 1 or targets[0] not in frame.things:
         return None
     if speaker.chance(0.45):
         text = speaker.pick(speaker.wording.what_happened[name])
     else:
-        text = speaker.one(speaker.pick(speaker.wording.happened[name]).format(n=_word(meant[0], speaker)))
-    return Draft("time", text, meant, found(frame, meant))
+        text = speaker.one(speaker.pick(speaker.wording.happened[name]).format(n=_word(targets[0], speaker)))
+    return Draft("time", text, targets, found(frame, targets))
 
 
 def nothing_happened(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -92,11 +92,11 @@ def _still(frame: FrameWords, rested: Sequence[Thing], speaker: Speaker) -> Draf
     thing = alike[int(speaker.rng.integers(len(alike)))]
     noun = thing.facts.names[0]
     candidates, clear = frame.said(noun)
-    meant = [item for item in candidates if item in rested]
-    if not clear or len(meant) != 1:
+    targets = [item for item in candidates if item in rested]
+    if not clear or len(targets) != 1:
         return None
     text = speaker.one(speaker.pick(speaker.wording.happened["still"]).format(n=noun))
-    return Draft("time", text, meant, found(frame, meant))
+    return Draft("time", text, targets, found(frame, targets))
 
 
 def _behind(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -110,8 +110,8 @@ def _behind(frame: FrameWords, speaker: Speaker) -> Draft | None:
     if list(screens.values()).count(screens[hidden]) != 1:
         return None
     before = next((thing for thing in frame.things if thing.id == screens[hidden]), None)
-    meant = [thing for thing in frame.things if thing.id == hidden]
-    if before is None or not meant:
+    targets = [thing for thing in frame.things if thing.id == hidden]
+    if before is None or not targets:
         return None
     noun = before.facts.names[0]
     named, clear = frame.said(noun)
@@ -122,4 +122,4 @@ def _behind(frame: FrameWords, speaker: Speaker) -> Draft | None:
     else:
         words = speaker.pick(speaker.wording.happened["behind"]).format(n=speaker.pick((*THINGS, "one")), a=noun)
         text = speaker.one(words)
-    return Draft("time", text, meant, found(frame, meant))
+    return Draft("time", text, targets, found(frame, targets))

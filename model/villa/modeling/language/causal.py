@@ -13,8 +13,8 @@ from villa.interface import Rgb
 from villa.modeling.language.interface import Inputs, MultimodalLLM, Visual, bias_of
 from villa.modeling.language.tokenizer import TextCodec
 from villa.modeling.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Mlp, grid_positions, sinusoid
-from villa.modeling.objects.detector import ThingFinder, Things
-from villa.modeling.objects.relation_encoder import Scene, SceneReader
+from villa.modeling.objects.detector import ObjectDetector, Proposals
+from villa.modeling.objects.relation_encoder import EncodedScene, RelationEncoder
 from villa.modeling.segmenters.interface import Pyramid
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
 
@@ -47,7 +47,7 @@ class Projector(nn.Module):
         return self.norm(x + place + time[:, None]) * self.scale  # type: ignore[no-any-return]
 
 
-class ThingProjector(nn.Module):
+class ProposalProjector(nn.Module):
     """States of things [..., W] -> visual tokens [..., D]."""
 
     def __init__(self, width: int, language: int) -> None:
@@ -76,9 +76,9 @@ class CausalLLM(MultimodalLLM):
         self.width = config.width
         self.projector = Projector(encoder, config)
         if config.things is not None:
-            self.finder = ThingFinder(encoder, config.things)
-            self.scene = SceneReader(config.things)
-            self.to_token = ThingProjector(config.things.width, config.width)
+            self.finder = ObjectDetector(encoder, config.things)
+            self.scene = RelationEncoder(config.things)
+            self.to_token = ProposalProjector(config.things.width, config.width)
         self.llama = LlamaModel(
             LlamaConfig(
                 vocab_size=config.vocabulary + 2,
@@ -104,9 +104,9 @@ class CausalLLM(MultimodalLLM):
             return Visual(picture, self.projector.shape)
         return self.told(self.finder(pyramid), picture, times_s)
 
-    def told(self, things: Things, picture: Tensor, times_s: Tensor) -> Visual:
+    def told(self, proposals: Proposals, picture: Tensor, times_s: Tensor) -> Visual:
         """Things of T frames and visual tokens of the whole pictures -> what the model sees."""
-        scene: Scene = self.scene(things, self.finder.prompts(things.features, things.boxes), times_s)
+        scene: EncodedScene = self.scene(proposals, self.finder.prompts(proposals.features, proposals.boxes), times_s)
         tokens = torch.cat((self.to_token(scene.states), picture), dim=1)
         return Visual(tokens, (1, tokens.shape[1]), scene=scene)
 

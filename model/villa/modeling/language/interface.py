@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from villa.interface import Rgb
 from villa.modeling.language.tokenizer import Prompt, TextCodec
-from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.segmenters.interface import Pyramid
 
 
@@ -27,7 +27,7 @@ class Visual:
     tokens: Tensor  # V [T, N_v, D]
     grid: tuple[int, int]  # (rows, columns), rows * columns = N_v
     deep: tuple[Tensor, ...] = ()  # [T, N_v, D] each: what further layers add at visual places (DeepStack)
-    scene: Scene | None = None  # the things on these frames, where the model is told of each
+    scene: EncodedScene | None = None  # the things on these frames, where the model is told of each
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -28,7 +28,7 @@ class InternVL(VisionLanguageLLM):
         rows, columns = self.mllm.config.vision_config.image_size
         return int(rows), int(columns)
 
-    def look(self, pixels: Tensor) -> Visual:
+    def encode_pixels(self, pixels: Tensor) -> Visual:
         """Normalised frames [T, 3, h, w] -> visual tokens."""
         tokens = self.mllm.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
         side = round(tokens.shape[1] ** 0.5)

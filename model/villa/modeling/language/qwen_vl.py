@@ -48,7 +48,7 @@ class Qwen3VL(VisionLanguageLLM):
             rows, columns = (math.ceil(side * scale / cell) for side in (height, width))
         return rows * cell, columns * cell
 
-    def look(self, pixels: Tensor) -> Visual:
+    def encode_pixels(self, pixels: Tensor) -> Visual:
         """Normalised frames [T, 3, h, w] -> visual tokens, with what later layers add."""
         vision = self.mllm.config.vision_config
         patches, grid = patched(pixels, vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size)

@@ -28,7 +28,7 @@ class SmolVLM(VisionLanguageLLM):
         side = int(self.mllm.config.vision_config.image_size)
         return side, side
 
-    def look(self, pixels: Tensor) -> Visual:
+    def encode_pixels(self, pixels: Tensor) -> Visual:
         """Normalised frames [T, 3, h, w] -> visual tokens."""
         seen = self.mllm.model.get_image_features(pixel_values=pixels[:, None], return_dict=True).pooler_output
         tokens = torch.stack(list(seen))

@@ -76,7 +76,7 @@ class VisionLanguageLLM(MultimodalLLM):
         """Size of an image in px -> (height, width) that the vision encoder is given."""
 
     @abstractmethod
-    def look(self, pixels: Tensor) -> Visual:
+    def encode_pixels(self, pixels: Tensor) -> Visual:
         """Normalised frames [T, 3, h, w] -> visual tokens."""
 
     @staticmethod
@@ -88,10 +88,10 @@ class VisionLanguageLLM(MultimodalLLM):
 
     def see(self, images: Sequence[Rgb], pyramid: Pyramid | None, times_s: Tensor) -> Visual:
         """T images of one size [H, W, 3] uint8 -> visual tokens; the segmenter's features are not looked at."""
-        return self.look(self.pixels(images))
+        return self.encode_pixels(self.pixels(images))
 
     def pixels(self, images: Sequence[Rgb]) -> Tensor:
-        """Images [H, W, 3] uint8 -> what `look` wants, resized on the device."""
+        """Images [H, W, 3] uint8 -> what `encode_pixels` wants, resized on the device."""
         raw = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float()
         size = self.frame_size(raw.shape[2], raw.shape[3])
         if tuple(raw.shape[2:]) != size:

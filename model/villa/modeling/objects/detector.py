@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from villa.config import EncoderConfig, ThingsConfig
+from villa.config import EncoderConfig, ProposalConfig
 from villa.modeling.layers import Mlp, point_positions, sinusoid
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
 
@@ -25,7 +25,7 @@ _RARE = -4.0  # log-odds at the start: few cells are the middle of something
 
 
 @dataclass(frozen=True)
-class Things:
+class Proposals:
     """Up to N things on each of T frames, likeliest first; less likely ones are noise."""
 
     features: Tensor  # [T, N, F] what each looks like
@@ -49,10 +49,10 @@ class Maps:
     sides: Tensor  # [T, H/8, W/8, 4] from the middle of the cell to left, top, right, bottom, as shares of the image
 
 
-class ThingFinder(nn.Module):
+class ObjectDetector(nn.Module):
     """Features of T frames -> things."""
 
-    def __init__(self, encoder: EncoderConfig, config: ThingsConfig) -> None:
+    def __init__(self, encoder: EncoderConfig, config: ProposalConfig) -> None:
         super().__init__()
         channels = encoder.channels
         self.count = config.count
@@ -70,7 +70,7 @@ class ThingFinder(nn.Module):
         self.prompt_mix = Mlp(channels, 2 * channels, channels)
         self.prompt_norm = nn.LayerNorm(channels)
 
-    def forward(self, pyramid: LightPyramid) -> Things:
+    def forward(self, pyramid: LightPyramid) -> Proposals:
         """Features of T frames -> the `count` likeliest things on each."""
         maps = self.maps(pyramid)
         rows, columns = maps.heat.shape[1:]
@@ -85,7 +85,7 @@ class ThingFinder(nn.Module):
         boxes = box_of(middle, sides.float())
         frame = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
         features = self.read(pyramid, boxes.flatten(0, 1), frame).reshape(len(cells), count, -1)
-        return self._padded(Things(features, boxes, scores))
+        return self._padded(Proposals(features, boxes, scores))
 
     def maps(self, pyramid: LightPyramid) -> Maps:
         """Features of T frames -> what each cell says."""
@@ -113,15 +113,15 @@ class ThingFinder(nn.Module):
         prompt: Tensor = self.prompt_norm(x + self.prompt_mix(x))
         return prompt
 
-    def _padded(self, things: Things) -> Things:
+    def _padded(self, proposals: Proposals) -> Proposals:
         """The same with `count` things on each frame, where the picture has fewer cells than that."""
-        lacking = self.count - things.boxes.shape[1]
+        lacking = self.count - proposals.boxes.shape[1]
         if lacking <= 0:
-            return things
-        return Things(
-            F.pad(things.features, (0, 0, 0, lacking)),
-            F.pad(things.boxes, (0, 0, 0, lacking)),
-            F.pad(things.scores, (0, lacking), value=-24.0),
+            return proposals
+        return Proposals(
+            F.pad(proposals.features, (0, 0, 0, lacking)),
+            F.pad(proposals.boxes, (0, 0, 0, lacking)),
+            F.pad(proposals.scores, (0, lacking), value=-24.0),
         )
 
 
@@ -166,8 +166,8 @@ def _sampled(features: Tensor, boxes: Tensor, frame: Tensor, points: int) -> Ten
     return out
 
 
-def reached(things: Things, frame: int, logits: Tensor) -> Tensor:
+def reached(proposals: Proposals, frame: int, logits: Tensor) -> Tensor:
     """Indices of the things on a frame whose boxes masks drawn there, logits [K, h, w], reach into."""
     inside = (logits > 0).any(dim=0)
-    meets = (cells_within(things.boxes[frame].float(), *inside.shape) & inside).flatten(1).any(dim=1)
-    return (meets & (things.scores[frame] > _LIKELY)).nonzero().flatten()
+    meets = (cells_within(proposals.boxes[frame].float(), *inside.shape) & inside).flatten(1).any(dim=1)
+    return (meets & (proposals.scores[frame] > _LIKELY)).nonzero().flatten()

@@ -1,4 +1,4 @@
-"""Focus: what a request is about is found before a word of the answer is written.
+"""The referring head: what a request is about is found before a word of the answer is written.
 
 A small reader takes in the whole request, both ways, without the picture; the things of a scene then look at its words
 and at each other, and each decides by itself whether it is meant. The language model is shown what is meant once more,
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from villa.config import ThingsConfig
+from villa.config import ProposalConfig
 from villa.modeling.layers import sinusoid
-from villa.modeling.objects.relation_encoder import ComparingLayer, Scene, or_none
+from villa.modeling.objects.relation_encoder import ComparingLayer, EncodedScene, or_none
 from villa.modeling.objects.seg_selector import Words
 
 Sighting = tuple[int, int]  # frame and thing
 
-MOST = 6  # things that are shown again
+MOST_TARGETS = 6  # things that are shown again
 _SAME = 0.0  # logit of a link from which two sightings are one thing
 _SEEN = -2.0  # logit from which something is a thing at all
 _NEVER = -12.0  # logit of what was not asked
@@ -33,8 +33,8 @@ RARE = 3.0  # few things are meant: in training each weighs so much more
 _LEAST = math.log(RARE)  # logit from which a thing is meant more likely than not
 # What a thing may be to a request: meant, the other end of a relation ("left of the mug"), one of those among which
 # was chosen ("the largest box"). Only the first is used; the others are taught to make it easier.
-MEANT, BESIDE, AMONG = range(3)
-ASPECTS = 3
+TARGET, ANCHOR, CANDIDATE = range(3)
+ROLES = 3
 _LONGEST, _SHORTEST = 200.0, 6.0  # tokens, of the code of places
 _KEYS = 12  # ways in which a word may fit a thing
 _PIECES = (1, 2, 3)  # tokens that a noun may have
@@ -49,7 +49,7 @@ class RequestReader(nn.Module):
     before it: they have met far more words, and words in company, than requests about tables will ever show.
     """
 
-    def __init__(self, embedding: int, config: ThingsConfig) -> None:
+    def __init__(self, embedding: int, config: ProposalConfig) -> None:
         super().__init__()
         width = config.width
         self.norm = nn.LayerNorm(embedding)
@@ -90,9 +90,9 @@ class Matching(nn.Module):
 
     def forward(self, states: Tensor, tokens: Tensor, words: Words, read: Words) -> Tensor:
         """States [M, W] and visual tokens [M, D] of things; words [R, L, D], and the same when read [R, L, W]."""
-        things = self.of_thing(states).unflatten(-1, (_KEYS, -1))
+        proposals = self.of_thing(states).unflatten(-1, (_KEYS, -1))
         said = self.of_word(read.states).unflatten(-1, (_KEYS, -1))
-        fits = torch.einsum("mkd,rlkd->rmkl", things, said) * things.shape[-1] ** -0.5
+        fits = torch.einsum("mkd,rlkd->rmkl", proposals, said) * proposals.shape[-1] ** -0.5
         ways = [fits.masked_fill(~read.spoken[:, None, None], torch.finfo(fits.dtype).min).amax(dim=-1)]
         look = F.normalize(tokens.float(), dim=-1)
         for pieces in _PIECES:
@@ -107,53 +107,53 @@ class Matching(nn.Module):
         return matched
 
 
-class Focus(nn.Module):
+class ReferringHead(nn.Module):
     """Embedded tokens of R requests, a scene and its visual tokens -> what each thing is to each request."""
 
-    def __init__(self, embedding: int, config: ThingsConfig) -> None:
+    def __init__(self, embedding: int, config: ProposalConfig) -> None:
         super().__init__()
         width = config.width
         self.reader = RequestReader(embedding, config)
         self.matching = Matching(width)
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads, width) for _ in range(config.focus_layers))
         self.norm = nn.LayerNorm(width)
-        self.score = nn.Linear(width, ASPECTS)
+        self.score = nn.Linear(width, ROLES)
 
-    def forward(self, words: Words, scene: Scene, tokens: Tensor, in_context: Tensor | None) -> Tensor:
+    def forward(self, words: Words, scene: EncodedScene, tokens: Tensor, in_context: Tensor | None) -> Tensor:
         """Logits [R, T, N, 3] of MEANT, BESIDE, AMONG; only sightings that `once_each` keeps are compared.
 
         `tokens` [T, N, D] are what the language model is told of each thing, `in_context` [R, L, D] what its first
         layers make of the words; None where the reader has no depth.
         """
-        frames, count = scene.things.scores.shape
+        frames, count = scene.proposals.scores.shape
         kept = once_each(scene).flatten().nonzero().flatten()
         said = self.reader(words, in_context)
         states = scene.states.flatten(0, 1)[kept]
         x = states + self.matching(states, tokens.flatten(0, 1)[kept], words, said)
-        doubt = scene.things.doubt[kept].to(x.dtype)
+        doubt = scene.proposals.doubt[kept].to(x.dtype)
         pairs = scene.pairs[kept][:, kept]
         for layer in self.layers:
             x = layer(x, pairs, doubt, said.states, said.spoken)
         scores: Tensor = self.score(self.norm(x)) + doubt[:, None]
-        every = scores.new_full((len(scores), frames * count, ASPECTS), _NEVER)
-        return every.index_copy(1, kept, scores).reshape(len(scores), frames, count, ASPECTS)
+        every = scores.new_full((len(scores), frames * count, ROLES), _NEVER)
+        return every.index_copy(1, kept, scores).reshape(len(scores), frames, count, ROLES)
 
 
-def once_each(scene: Scene) -> Tensor:
+def once_each(scene: EncodedScene) -> Tensor:
     """One sighting of each thing [T, N] bool: on the newest frame that shows it.
 
     What is on a newer frame already, by its looks and place, is not compared again: what it did before is in its state.
     """
-    frames, count = scene.things.scores.shape
-    seen = scene.things.scores > _SEEN
+    frames, count = scene.proposals.scores.shape
+    seen = scene.proposals.scores > _SEEN
     same = (scene.links > _SAME).reshape(frames, count, frames, count) & seen
     newer = seen.new_ones(frames, frames).triu(1)[:, None, :, None]
     return seen & ~(same & newer).flatten(2).any(dim=2)
 
 
-def from_left(sightings: list[Sighting], scene: Scene) -> list[Sighting]:
+def from_left(sightings: list[Sighting], scene: EncodedScene) -> list[Sighting]:
     """In the order of their places, left to right."""
-    middles = scene.things.boxes[..., 0].detach()
+    middles = scene.proposals.boxes[..., 0].detach()
     return sorted(sightings, key=lambda one: float(middles[one]))
 
 
@@ -162,7 +162,7 @@ def tokens_of(picked: list[Sighting], tokens: Tensor) -> Tensor:
     return torch.stack([tokens[at] for at in picked]) if picked else tokens.new_zeros(0, tokens.shape[-1])
 
 
-def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
+def chosen(logits: Tensor, scene: EncodedScene) -> list[Sighting]:
     """Logits [T, N] of one request -> (frame, thing) of each that is meant, from left to right.
 
     Those that are meant more likely than not; where none is, but that something is meant is likelier than that nothing
@@ -172,7 +172,7 @@ def chosen(logits: Tensor, scene: Scene) -> list[Sighting]:
     if not picked and logits.numel() and float(F.logsigmoid(_LEAST - logits.float()).sum()) < math.log(0.5):
         frame, thing = divmod(int(logits.argmax()), logits.shape[1])
         picked = [(frame, thing)]
-    likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST]
+    likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST_TARGETS]
     return from_left(likeliest, scene)
 
 
@@ -181,12 +181,12 @@ def in_order(picked: Sequence[Sighting], count: int) -> list[Sighting | None]:
     return [picked[index] if index < len(picked) else None for index in range(count)]
 
 
-def marks(stands_for: Sequence[Sighting | None], scene: Scene) -> Tensor:
+def marks(stands_for: Sequence[Sighting | None], scene: EncodedScene) -> Tensor:
     """What each of K `[SEG]` stands for -> logits [K, T, N + 1] of where that is on each frame; 0 is "not there".
 
     The thing itself on its own frame; on the others what it is linked to.
     """
-    frames, count = scene.things.scores.shape
+    frames, count = scene.proposals.scores.shape
     links = scene.links.detach()
     out = links.new_full((len(stands_for), frames, count), -_CERTAIN)
     for index, sighting in enumerate(stands_for):

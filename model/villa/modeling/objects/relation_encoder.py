@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from villa.config import ThingsConfig
+from villa.config import ProposalConfig
 from villa.modeling.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Attention, Mlp, point_positions, sinusoid
-from villa.modeling.objects.detector import Things, size_code
+from villa.modeling.objects.detector import Proposals, size_code
 
 _LINK_CHANNELS = 32
 _TIME_CODE = 32
@@ -27,10 +27,10 @@ _SURE = 0.5  # a thing that was in view at least so surely tells of the camera
 
 
 @dataclass(frozen=True)
-class Scene:
+class EncodedScene:
     """N things on each of T frames, compared with each other."""
 
-    things: Things
+    proposals: Proposals
     states: Tensor  # [T, N, W]
     prompts: Tensor  # [T, N, C]: what makes the mask decoder draw each
     pairs: Tensor  # [T * N, T * N, _PAIR]
@@ -68,10 +68,10 @@ class ComparingLayer(nn.Module):
         return x + self.mix(self.norm3(x))  # type: ignore[no-any-return]
 
 
-class SceneReader(nn.Module):
+class RelationEncoder(nn.Module):
     """Things of T frames and their stamps -> a scene."""
 
-    def __init__(self, config: ThingsConfig) -> None:
+    def __init__(self, config: ProposalConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
@@ -91,68 +91,68 @@ class SceneReader(nn.Module):
         self.layers = nn.ModuleList(ComparingLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, things: Things, prompts: Tensor, times_s: Tensor) -> Scene:
+    def forward(self, proposals: Proposals, prompts: Tensor, times_s: Tensor) -> EncodedScene:
         """`times_s` [T]: seconds before the newest frame."""
-        frames, count = things.scores.shape
-        features, boxes = things.features, things.boxes
-        links = self._links(things, times_s)
+        frames, count = proposals.scores.shape
+        features, boxes = proposals.features, proposals.boxes
+        links = self._links(proposals, times_s)
         where = or_none(links.reshape(frames, count, frames, count)).softmax(dim=-1)[..., :-1]
         x = self.look(looks_together(features, where))
         x = x + self.place(point_positions(boxes[..., :2], _PLACE_CODE).to(features.dtype))
         x = x + self.size(size_code(boxes).to(features.dtype))
         code = sinusoid(times_s, _TIME_CODE, TIME_LONGEST_S, TIME_SHORTEST_S).to(features.dtype)
-        x = x + self.time(code)[:, None] + self.chance(things.scores.sigmoid()[..., None].to(features.dtype))
+        x = x + self.time(code)[:, None] + self.chance(proposals.scores.sigmoid()[..., None].to(features.dtype))
         there = torch.einsum("tnsm,smb->tnsb", where, boxes.float())
         sure = where.sum(dim=-1, keepdim=True)
         since = _since(times_s, count)
-        x = x + self._moved(things, there, sure, since, code)
+        x = x + self._moved(proposals, there, sure, since, code)
         if self.config.speeds and frames > 1:
-            x = x + self._sped(things, there, sure, times_s, since, code)
+            x = x + self._sped(proposals, there, sure, times_s, since, code)
         pairs = _pairs(boxes, links, times_s).to(features.dtype)
-        doubt = things.doubt.to(features.dtype)
+        doubt = proposals.doubt.to(features.dtype)
         x = x.flatten(0, 1)[None]
         for layer in self.layers:
             x = layer(x, pairs, doubt)
         states = self.norm(x)[0].unflatten(0, (frames, count))
-        return Scene(things, states, prompts, pairs, links)
+        return EncodedScene(proposals, states, prompts, pairs, links)
 
-    def _links(self, things: Things, times_s: Tensor) -> Tensor:
+    def _links(self, proposals: Proposals, times_s: Tensor) -> Tensor:
         """How likely two are one thing [T * N, T * N]: they look alike, and the one is near where the other was.
 
         0 is as likely as that none of a frame is this thing.
         """
-        seen = F.normalize(self.link(things.features).float(), dim=-1).flatten(0, 1)
-        middle = things.boxes[..., :2].float().flatten(0, 1)
+        seen = F.normalize(self.link(proposals.features).float(), dim=-1).flatten(0, 1)
+        middle = proposals.boxes[..., :2].float().flatten(0, 1)
         apart = torch.cdist(middle, middle)
-        time = times_s.float().repeat_interleave(things.scores.shape[1])
+        time = times_s.float().repeat_interleave(proposals.scores.shape[1])
         since = (time[:, None] - time[None]).abs()
         sharp = F.softplus(self.link_sharpness.float())
         return sharp[0] * (seen @ seen.T) - sharp[1] * apart / (0.3 + since) - self.link_least.float()
 
-    def _moved(self, things: Things, there: Tensor, sure: Tensor, since: Tensor, code: Tensor) -> Tensor:
+    def _moved(self, proposals: Proposals, there: Tensor, sure: Tensor, since: Tensor, code: Tensor) -> Tensor:
         """Where each was on every frame, if in view, seen from where it is [T, N, W]; also against all others.
 
         `there` [T, N, T, 4] is the box of each on another frame as often as it is there, `sure` [T, N, T, 1] how likely
         it is there.
         """
-        frames, count = things.scores.shape
-        change = (there - sure * things.boxes.float()[:, :, None]) * _MOVES
-        ways, counts = change[..., :2], (sure > _SURE) & (things.scores > 0)[:, :, None, None]
+        frames, count = proposals.scores.shape
+        change = (there - sure * proposals.boxes.float()[:, :, None]) * _MOVES
+        ways, counts = change[..., :2], (sure > _SURE) & (proposals.scores > 0)[:, :, None, None]
         change = torch.cat((change, ways - sure * way_of_all(ways, counts)), dim=-1)
         when = code[None, None].expand(frames, count, -1, -1)
         parts = torch.cat((change.clamp(-8, 8), sure, when.float(), since), dim=-1)
         return self.moves(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]
 
     def _sped(
-        self, things: Things, there: Tensor, sure: Tensor, times_s: Tensor, since: Tensor, code: Tensor
+        self, proposals: Proposals, there: Tensor, sure: Tensor, times_s: Tensor, since: Tensor, code: Tensor
     ) -> Tensor:
         """How fast each was from one frame to the next, in the picture and against all others, and when [T, N, W].
 
         When something began to move, fell or was put down again cannot be read off single places: where it went later
         is in all of them.
         """
-        frames, count = things.scores.shape
-        speed = speeds_of(there, sure, things.scores > 0, times_s)
+        frames, count = proposals.scores.shape
+        speed = speeds_of(there, sure, proposals.scores > 0, times_s)
         when = torch.cat((code[:-1], code[1:]), dim=-1)[None, None].expand(frames, count, -1, -1)
         parts = torch.cat((speed.clamp(-8, 8), when.float(), since[:, :, 1:]), dim=-1)
         return self.speeds(parts.to(code.dtype)).mean(dim=2)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""ObjectPointer: from the prompts of a `[SEG]` and the words of its request to the things that are meant.
+"""SegSelector: from the prompts of a `[SEG]` and the words of its request to the things that are meant.
 
 Every thing of a scene looks at the words and at the other things, and ends with a score for each prompt: what is right
 of the mug knows that there is a mug on its left, and that this is what was asked for. It begins with what the focus has
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from villa.config import ThingsConfig
+from villa.config import ProposalConfig
 from villa.modeling.layers import Mlp
-from villa.modeling.objects.relation_encoder import ComparingLayer, Scene
+from villa.modeling.objects.relation_encoder import ComparingLayer, EncodedScene
 from villa.modeling.temporal_synchronizer import Prompts
 
 
@@ -34,10 +34,10 @@ class Words:
         return cls(states, torch.arange(states.shape[1], device=states.device)[None] < lengths[:, None])
 
 
-class ObjectPointer(nn.Module):
+class SegSelector(nn.Module):
     """Prompts of K objects over T frames, words and a scene -> which thing of each frame is meant."""
 
-    def __init__(self, channels: int, words: int, config: ThingsConfig) -> None:
+    def __init__(self, channels: int, words: int, config: ProposalConfig) -> None:
         super().__init__()
         width = config.width
         self.prompt = nn.Linear(channels, width)
@@ -49,16 +49,16 @@ class ObjectPointer(nn.Module):
         # What the language model adds to the prompt of the thing it points at: nothing until it was trained to.
         self.amount = nn.Parameter(torch.zeros(1))
 
-    def forward(self, prompts: Prompts, words: Words, scene: Scene, marked: Tensor) -> Tensor:
+    def forward(self, prompts: Prompts, words: Words, scene: EncodedScene, marked: Tensor) -> Tensor:
         """Scores [K, T, N + 1] of the things on each frame; the last one is of "none of these".
 
         `marked` [K, T, N + 1]: what the focus says (`villa.modeling.objects.referring_head.marks`).
         """
-        frames, count = scene.things.scores.shape
+        frames, count = scene.proposals.scores.shape
         asked = self.prompt(prompts.frames)  # [K, T, W]
         x = (scene.states[None] + asked[:, :, None]).flatten(1, 2)
         said = self.words(words.states)
-        doubt = scene.things.doubt.to(x.dtype)
+        doubt = scene.proposals.doubt.to(x.dtype)
         for layer in self.layers:
             x = layer(x, scene.pairs, doubt, said, words.spoken)
         x = self.norm(x)
@@ -68,7 +68,7 @@ class ObjectPointer(nn.Module):
         none = self.none(torch.cat((best, asked), dim=-1))
         return torch.cat((scores, none), dim=-1) + marked
 
-    def pointed(self, prompts: Prompts, scores: Tensor, scene: Scene) -> Prompts:
+    def pointed(self, prompts: Prompts, scores: Tensor, scene: EncodedScene) -> Prompts:
         """The prompts of what is pointed at, with the language model's own added; and how likely it is there."""
         chosen = scores[..., :-1].softmax(dim=-1)
         frames = torch.einsum("ktn,tnc->ktc", chosen.to(scene.prompts.dtype), scene.prompts)

@@ -259,18 +259,20 @@ def test_vision_tokens_and_image_features_are_theirs(model, fixture):
 
 @torch.inference_mode()
 def test_seg_states_and_embeddings_are_theirs(model, fixture):
-    heard = _heard(model, fixture)
-    torch.testing.assert_close(heard.said.states, fixture.outputs["seg_hidden"], **TOLERANCE)
-    torch.testing.assert_close(model.to_video_prompt(heard.said.states), fixture.outputs["seg_embeddings"], **TOLERANCE)
+    response = _heard(model, fixture)
+    torch.testing.assert_close(response.generated.states, fixture.outputs["seg_hidden"], **TOLERANCE)
+    torch.testing.assert_close(
+        model.to_video_prompt(response.generated.states), fixture.outputs["seg_embeddings"], **TOLERANCE
+    )
 
 
 @torch.inference_mode()
 def test_masks_of_every_frame_and_of_the_whole_video_are_theirs(model, fixture):
     """Per-frame mask logits, and those of frames that were only carried."""
-    heard = _heard(model, fixture)
-    assert heard.looked.chosen == (0, 1, 2, 3, 4)
+    response = _heard(model, fixture)
+    assert response.encoded.chosen == (0, 1, 2, 3, 4)
     moments = [Moment(t, 0.1 * t) for t in range(5)]
-    found = finish(ground(model, heard, moments))
+    found = finish(ground(model, response, moments))
     assert len(found) == 2
     for k, thing in enumerate(found):
         assert sorted(thing.seeds) == [0, 1, 2, 3, 4]

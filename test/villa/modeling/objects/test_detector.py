@@ -9,12 +9,19 @@ import pytest
 import torch
 from tiny import tiny_config, tiny_model
 
-from villa.modeling.objects.detector import ThingFinder, Things, box_of
-from villa.modeling.objects.relation_encoder import Scene, SceneReader, looks_together, or_none, speeds_of, way_of_all
+from villa.modeling.objects.detector import ObjectDetector, Proposals, box_of
+from villa.modeling.objects.relation_encoder import (
+    EncodedScene,
+    RelationEncoder,
+    looks_together,
+    or_none,
+    speeds_of,
+    way_of_all,
+)
 from villa.modeling.objects.seg_selector import Words
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.temporal_synchronizer import Prompts
-from villa.training.auxiliary_heads import LESSONS, Teacher
+from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
 from villa.training.batches import Batch
 from villa.training.detection_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
 
@@ -31,7 +38,7 @@ def _pyramid(frames: int = 2) -> LightPyramid:
     return LightPyramid(some(8, 16), some(32, 8), some(32, 4), some(320, 2), some(3, 16))
 
 
-class _Told(ThingFinder):
+class _Told(ObjectDetector):
     """A finder whose maps are given: peaks at `CELLS`, boxes of a quarter of the image's width and height."""
 
     def maps(self, pyramid):
@@ -51,20 +58,20 @@ def finder():
 
 
 def test_a_peak_is_a_thing_and_its_neighbours_are_not(finder):
-    things = finder(_pyramid())
-    assert things.features.shape == (2, 6, 24)
-    assert things.scores[:, :2].tolist() == [[4.0, 3.0]] * 2
-    assert float(things.scores[:, 2:].max()) < 0
+    proposals = finder(_pyramid())
+    assert proposals.features.shape == (2, 6, 24)
+    assert proposals.scores[:, :2].tolist() == [[4.0, 3.0]] * 2
+    assert float(proposals.scores[:, 2:].max()) < 0
     for frame, cells in enumerate(CELLS):
         wanted = torch.tensor([[(column + 0.5) / COLUMNS, (row + 0.5) / ROWS, 0.25, 0.25] for row, column in cells])
-        torch.testing.assert_close(things.boxes[frame, :2], wanted)
+        torch.testing.assert_close(proposals.boxes[frame, :2], wanted)
 
 
 def test_there_are_as_many_things_as_the_configuration_says_even_on_a_tiny_picture(finder):
     finder.count = 120
-    things = finder(_pyramid())
-    assert things.boxes.shape == (2, 120, 4)
-    assert float(things.scores[:, ROWS * COLUMNS :].max()) < -20
+    proposals = finder(_pyramid())
+    assert proposals.boxes.shape == (2, 120, 4)
+    assert float(proposals.scores[:, ROWS * COLUMNS :].max()) < -20
 
 
 def test_a_box_ends_at_the_edge_of_the_image():
@@ -102,18 +109,18 @@ def _batch(boxes: list[list[list[float]]]) -> Batch:
         middles=places[..., :2],
         kinds=torch.zeros(count, dtype=torch.long),
         colours=torch.zeros(count, dtype=torch.long),
-        meant=torch.zeros(0, dtype=torch.long),
+        targets=torch.zeros(0, dtype=torch.long),
         happened=torch.zeros(count, len(LESSONS), dtype=torch.long),
     )
 
 
 def test_a_found_thing_is_the_object_whose_box_it_shares(finder):
-    things = finder(_pyramid())
-    first, second = things.boxes[0, 0].tolist(), things.boxes[0, 1].tolist()
+    proposals = finder(_pyramid())
+    first, second = proposals.boxes[0, 0].tolist(), proposals.boxes[0, 1].tolist()
     hidden = [0.0] * 4
     shifted = [second[0] + 0.05, second[1], 0.25, 0.25]
-    batch = _batch([[shifted, hidden], [first, things.boxes[1, 1].tolist()], [[0.5, 0.5, 0.9, 0.9], hidden]])
-    which = matched(things, batch)
+    batch = _batch([[shifted, hidden], [first, proposals.boxes[1, 1].tolist()], [[0.5, 0.5, 0.9, 0.9], hidden]])
+    which = matched(proposals, batch)
     assert which[0].tolist() == [1, 0, -1, -1, -1, -1]
     assert which[1].tolist() == [-1, 1, -1, -1, -1, -1]
 
@@ -121,8 +128,8 @@ def test_a_found_thing_is_the_object_whose_box_it_shares(finder):
 def test_an_object_is_found_once():
     box = torch.tensor([0.5, 0.5, 0.2, 0.2])
     boxes = torch.stack((box, box + torch.tensor([0.01, 0.0, 0.0, 0.0])))[None]
-    things = Things(torch.zeros(1, 2, 24), boxes, torch.zeros(1, 2))
-    assert matched(things, _batch([[box.tolist()]]))[0].tolist() == [0, -1]
+    proposals = Proposals(torch.zeros(1, 2, 24), boxes, torch.zeros(1, 2))
+    assert matched(proposals, _batch([[box.tolist()]]))[0].tolist() == [0, -1]
 
 
 def test_places_of_masks_are_those_of_their_pixels():
@@ -136,17 +143,17 @@ def test_places_of_masks_are_those_of_their_pixels():
 
 
 def test_pointing_is_right_at_the_thing_or_at_none(finder):
-    things = finder(_pyramid())
-    places = _batch([[things.boxes[0, 1].tolist(), [0.0] * 4], [[0.5, 0.5, 0.9, 0.9]] * 2])
+    proposals = finder(_pyramid())
+    places = _batch([[proposals.boxes[0, 1].tolist(), [0.0] * 4], [[0.5, 0.5, 0.9, 0.9]] * 2])
     scores = torch.zeros(2, 2, 7)
     scores[0, 0, 1] = scores[0, 1, 6] = 30.0  # found on the first frame, hidden on the second one
     there = torch.tensor([True, True])
-    assert float(point_loss(scores, things, places, there)) < 1e-4  # the second object is seen, but was not found
-    assert float(point_loss(scores.flip(-1), things, places, there)) > 10
+    assert float(point_loss(scores, proposals, places, there)) < 1e-4  # the second object is seen, but was not found
+    assert float(point_loss(scores.flip(-1), proposals, places, there)) > 10
     gone = torch.tensor([False, False])
-    assert float(point_loss(scores, things, places, gone)) > 5
+    assert float(point_loss(scores, proposals, places, gone)) > 5
     scores[..., 6] = 60.0
-    assert float(point_loss(scores, things, places, gone)) < 1e-4
+    assert float(point_loss(scores, proposals, places, gone)) < 1e-4
 
 
 def test_heat_elsewhere_costs_nothing_where_other_objects_may_be(finder):
@@ -197,19 +204,19 @@ def test_cells_that_tell_the_box_cost_least(finder):
 @pytest.fixture
 def scene(finder):
     model = tiny_model()
-    things = finder(_pyramid())
-    prompts = model.language.finder.prompts(things.features, things.boxes)
-    return model, model.language.scene(things, prompts, torch.tensor([1.0, 0.0]))
+    proposals = finder(_pyramid())
+    prompts = model.language.finder.prompts(proposals.features, proposals.boxes)
+    return model, model.language.scene(proposals, prompts, torch.tensor([1.0, 0.0]))
 
 
 def test_what_is_hardly_a_thing_changes_no_other(scene):
     model, before = scene
-    things = before.things
-    doubtful = things.scores < 0
+    proposals = before.proposals
+    doubtful = proposals.scores < 0
     assert bool(doubtful.any())
-    shifted = torch.where(doubtful[..., None], things.boxes * 0.9, things.boxes)
-    changed = Things(things.features, shifted, torch.where(doubtful, things.scores - 40, things.scores))
-    certain = Things(things.features, things.boxes, changed.scores)
+    shifted = torch.where(doubtful[..., None], proposals.boxes * 0.9, proposals.boxes)
+    changed = Proposals(proposals.features, shifted, torch.where(doubtful, proposals.scores - 40, proposals.scores))
+    certain = Proposals(proposals.features, proposals.boxes, changed.scores)
     reader = model.language.scene
     times = torch.tensor([1.0, 0.0])
     # Links are left out: what moved where is told by all things that look alike.
@@ -222,8 +229,8 @@ def test_the_same_look_near_by_is_linked(scene):
     model, _ = scene
     features = torch.randn(1, 3, 24).expand(2, -1, -1)
     boxes = torch.rand(1, 3, 4).expand(2, -1, -1) * 0.5 + 0.2
-    things = Things(features, boxes, torch.full((2, 3), 5.0))
-    linked = model.language.scene(things, torch.zeros(2, 3, 32), torch.tensor([0.2, 0.0])).links
+    proposals = Proposals(features, boxes, torch.full((2, 3), 5.0))
+    linked = model.language.scene(proposals, torch.zeros(2, 3, 32), torch.tensor([0.2, 0.0])).links
     assert linked[:3, 3:].argmax(dim=1).tolist() == [0, 1, 2]
 
 
@@ -234,11 +241,11 @@ def test_what_was_out_of_view_has_not_moved_and_is_known_to_be_gone(scene):
     boxes = torch.tensor([[[0.3, 0.5, 0.1, 0.1]], [[0.6, 0.5, 0.1, 0.1]]])
     seen: list[torch.Tensor] = []
     hook = reader.moves.register_forward_hook(lambda _, given, __: seen.append(given[0]))
-    things = Things(torch.zeros(2, 1, 24), boxes, torch.full((2, 1), 5.0))
+    proposals = Proposals(torch.zeros(2, 1, 24), boxes, torch.full((2, 1), 5.0))
     for how in (0.0, 1.0):
         sure = torch.full((2, 1, 2, 1), how)
         there = how * boxes[:, 0].expand(2, 1, 2, 4)
-        reader._moved(things, there, sure, torch.zeros(2, 1, 2, 32), torch.zeros(2, 32))
+        reader._moved(proposals, there, sure, torch.zeros(2, 1, 2, 32), torch.zeros(2, 32))
     hook.remove()
     gone, there = seen
     assert float(gone[1, 0, 0, :7].abs().max()) < 1e-4  # no way, and not sure at all
@@ -301,15 +308,18 @@ def test_frames_of_one_moment_make_no_endless_speed():
 def test_a_reader_of_speeds_begins_as_one_without():
     config = tiny_config().language.things
     torch.manual_seed(0)
-    told = SceneReader(config)
-    plain = SceneReader(replace(config, speeds=False))
+    told = RelationEncoder(config)
+    plain = RelationEncoder(replace(config, speeds=False))
     plain.load_state_dict({name: tensor for name, tensor in told.state_dict().items() if "speeds" not in name})
-    things = Things(torch.randn(3, 2, 24), torch.rand(3, 2, 4) * 0.5 + 0.2, torch.full((3, 2), 5.0))
-    given = (things, torch.zeros(3, 2, 32), torch.tensor([1.0, 0.5, 0.0]))
+    proposals = Proposals(torch.randn(3, 2, 24), torch.rand(3, 2, 4) * 0.5 + 0.2, torch.full((3, 2), 5.0))
+    given = (proposals, torch.zeros(3, 2, 32), torch.tensor([1.0, 0.5, 0.0]))
     torch.testing.assert_close(told(*given).states, plain(*given).states)
     torch.nn.init.normal_(told.speeds.layers[-1].weight)
     assert not torch.allclose(told(*given).states, plain(*given).states)
-    alone = (Things(*(x[:1] for x in (things.features, things.boxes, things.scores))), torch.zeros(1, 2, 32))
+    alone = (
+        Proposals(*(x[:1] for x in (proposals.features, proposals.boxes, proposals.scores))),
+        torch.zeros(1, 2, 32),
+    )
     assert bool(told(*alone, torch.zeros(1)).states.isfinite().all())
 
 
@@ -329,7 +339,7 @@ def test_what_a_thing_looks_like_is_the_mean_of_the_frames_that_show_it():
 
 
 def test_what_happened_is_taught_where_it_is_known():
-    teacher = Teacher(8)
+    teacher = AuxiliaryHeads(8)
     states = torch.randn(3, 8, requires_grad=True)
     happened = torch.full((3, len(LESSONS)), -1)
     assert float(teacher.told(states, happened).detach()) == 0.0
@@ -351,7 +361,7 @@ def _prompts(count: int) -> Prompts:
     return Prompts(torch.randn(count, 32), torch.randn(count, 2, 32), torch.zeros(count, 2))
 
 
-def _scores(model, prompts: Prompts, parts: list[torch.Tensor], scene: Scene) -> torch.Tensor:
+def _scores(model, prompts: Prompts, parts: list[torch.Tensor], scene: EncodedScene) -> torch.Tensor:
     return model.pointer(prompts, Words.of(parts), scene, torch.zeros(len(parts), 2, 7))
 
 

@@ -1,4 +1,4 @@
-"""Focus: what a request is about is found from its words, taught by many requests, and shown once more."""
+"""The referring head: what a request is about is found from its words, taught by many requests, and shown once more."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from villa.checkpoints.checkpoint import load, save
 from villa.data.clips import ClipReader
 from villa.data.language.requests import sample_requests
 from villa.data.language.wordings import TRAINED
-from villa.inference.answering import focused, look, prompt_about
+from villa.inference.answering import encode_clip, focused, prompt_about
 from villa.interface import ClipFrame, finish
 from villa.modeling import packed_forward
-from villa.modeling.objects.detector import Things
+from villa.modeling.objects.detector import Proposals
 from villa.modeling.objects.referring_head import (
-    AMONG,
-    BESIDE,
-    MEANT,
-    MOST,
+    ANCHOR,
+    CANDIDATE,
+    MOST_TARGETS,
     RARE,
+    TARGET,
     chosen,
     from_left,
     in_order,
@@ -34,11 +34,11 @@ from villa.modeling.objects.referring_head import (
     once_each,
     tokens_of,
 )
-from villa.modeling.objects.relation_encoder import Scene
+from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.objects.seg_selector import Words
 from villa.training.batches import Feed, FeedConfig
-from villa.training.feature_cache import Sights
-from villa.training.referring_loss import Meant, focus_loss, hits_of, owners
+from villa.training.feature_cache import FeatureCache
+from villa.training.referring_loss import SegTargets, focus_loss, hits_of, owners
 from villa.training.train import TrainConfig, train
 
 FRAMES, THINGS = 3, 6
@@ -53,20 +53,20 @@ def model():
     return model
 
 
-def _things() -> Things:
+def _things() -> Proposals:
     generator = torch.Generator().manual_seed(1)
     boxes = torch.rand(FRAMES, THINGS, 4, generator=generator) * 0.4 + 0.2
-    return Things(torch.randn(FRAMES, THINGS, 24, generator=generator), boxes, torch.full((FRAMES, THINGS), 6.0))
+    return Proposals(torch.randn(FRAMES, THINGS, 24, generator=generator), boxes, torch.full((FRAMES, THINGS), 6.0))
 
 
 @pytest.fixture
-def scene(model) -> Scene:
-    things = _things()
-    prompts = model.language.finder.prompts(things.features, things.boxes)
-    return model.language.scene(things, prompts, torch.tensor([1.0, 0.5, 0.0]))
+def scene(model) -> EncodedScene:
+    proposals = _things()
+    prompts = model.language.finder.prompts(proposals.features, proposals.boxes)
+    return model.language.scene(proposals, prompts, torch.tensor([1.0, 0.5, 0.0]))
 
 
-def _linked(scene: Scene, pairs: list[tuple[int, int]]) -> Scene:
+def _linked(scene: EncodedScene, pairs: list[tuple[int, int]]) -> EncodedScene:
     links = torch.full_like(scene.links, -3.0)
     for a, b in pairs:
         links[a, b] = links[b, a] = 3.0
@@ -78,15 +78,15 @@ def _linked(scene: Scene, pairs: list[tuple[int, int]]) -> Scene:
 
 def test_a_request_is_read_as_it_is_whatever_else_is_asked(model, scene):
     short, long = (model.codec.request_ids(text) for text in ("the mug", "the mug that is left of the red box, please"))
-    together = model.aspects([short, long], scene)
+    together = model.roles([short, long], scene)
     assert together.shape == (2, FRAMES, THINGS, 3)
-    torch.testing.assert_close(together[:1], model.aspects([short], scene), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together[:1], model.roles([short], scene), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
 def test_the_order_of_words_matters(model, scene):
     ids = model.codec.request_ids("the mug left of the box")
-    ahead, back = model.aspects([ids, ids[::-1]], scene)
+    ahead, back = model.roles([ids, ids[::-1]], scene)
     assert not torch.allclose(ahead, back, atol=1e-3)
 
 
@@ -98,17 +98,17 @@ def test_the_language_models_first_layers_read_as_they_do_when_it_answers(model)
 
 def test_what_a_word_means_in_its_company_counts(scene):
     model = tiny_model().requires_grad_(False).eval()
-    before = model.meant([(3, 4, 5)], scene)
+    before = model.refer([(3, 4, 5)], scene)
     model.language.llama.layers[0].mlp.down_proj.weight.mul_(2.0)
-    assert torch.equal(model.meant([(3, 4, 5)], scene), before), "nothing counts before it is trained"
+    assert torch.equal(model.refer([(3, 4, 5)], scene), before), "nothing counts before it is trained"
     torch.nn.init.normal_(model.focus.reader.enter_in_context.weight)
-    heard = model.meant([(3, 4, 5)], scene)
+    heard = model.refer([(3, 4, 5)], scene)
     model.language.llama.layers[0].mlp.down_proj.weight.mul_(2.0)
-    assert not torch.allclose(model.meant([(3, 4, 5)], scene), heard)
+    assert not torch.allclose(model.refer([(3, 4, 5)], scene), heard)
     model.language.llama.layers[1].mlp.down_proj.weight.mul_(2.0)  # deeper than the reader hears
-    deeper = model.meant([(3, 4, 5)], scene)
+    deeper = model.refer([(3, 4, 5)], scene)
     model.language.llama.layers[1].mlp.down_proj.weight.mul_(0.0)
-    assert torch.equal(model.meant([(3, 4, 5)], scene), deeper)
+    assert torch.equal(model.refer([(3, 4, 5)], scene), deeper)
 
 
 def test_a_word_fits_the_thing_whose_token_lies_near_it(model):
@@ -131,24 +131,24 @@ def test_a_word_fits_the_thing_whose_token_lies_near_it(model):
 
 
 def test_what_is_hardly_a_thing_is_not_meant(model, scene):
-    scores = scene.things.scores.clone()
+    scores = scene.proposals.scores.clone()
     scores[1, 2] = -30.0
-    doubtful = replace(scene, things=replace(scene.things, scores=scores))
+    doubtful = replace(scene, proposals=replace(scene.proposals, scores=scores))
     ids = model.codec.request_ids("the mug")
-    before, after = (model.aspects([ids], one)[0, 1, 2] for one in (scene, doubtful))
+    before, after = (model.roles([ids], one)[0, 1, 2] for one in (scene, doubtful))
     assert bool((after < before - 5).all())
 
 
 def test_each_thing_is_compared_once_on_its_newest_frame(model, scene):
     same = [(0 * THINGS + 1, 2 * THINGS + 3), (0 * THINGS + 2, 1 * THINGS + 4), (1 * THINGS + 0, 1 * THINGS + 5)]
-    scores = scene.things.scores.clone()
+    scores = scene.proposals.scores.clone()
     scores[0, 5] = -9.0  # nothing is there
-    linked = _linked(replace(scene, things=replace(scene.things, scores=scores)), same)
+    linked = _linked(replace(scene, proposals=replace(scene.proposals, scores=scores)), same)
     kept = once_each(linked)
     assert bool(kept[2].all())
     assert bool(kept[1].all())  # two of one frame are two, however alike
     assert kept[0].tolist() == [True, False, False, True, True, False]
-    logits = model.aspects([model.codec.request_ids("the mug")], linked)[0]
+    logits = model.roles([model.codec.request_ids("the mug")], linked)[0]
     assert bool((logits[~kept] < -10).all())
     assert bool((logits[kept] > -10).all())
 
@@ -189,7 +189,7 @@ def test_what_is_taken_stands_from_left_to_right(scene):
     logits = NOTHING_MEANT.clone()
     logits[2, :4] = 2.0
     taken = chosen(logits, _linked(scene, []))
-    places = [float(scene.things.boxes[at][0]) for at in taken]
+    places = [float(scene.proposals.boxes[at][0]) for at in taken]
     assert len(taken) == 4
     assert places == sorted(places)
 
@@ -198,7 +198,7 @@ def test_no_more_than_a_few_are_taken_and_those_are_the_likeliest(scene):
     logits = torch.full((FRAMES, THINGS), 2.0)
     logits[0] = torch.linspace(3.0, 4.0, THINGS)
     taken = chosen(logits, _linked(scene, []))
-    assert len(taken) == MOST
+    assert len(taken) == MOST_TARGETS
     assert {frame for frame, _ in taken} == {0}
 
 
@@ -233,9 +233,9 @@ def test_segs_belong_to_their_questions():
 
 def test_the_things_of_a_question_are_those_of_all_its_objects(scene):
     found = torch.tensor([[1, 2, -1], [-1, 4, 4], [-1, -1, -1]])  # three objects on three frames
-    meant = Meant.at(found, scene, [_question((SEG, SEG)), _question((SEG,))], SEG)
-    things = meant.things
-    assert things.nonzero().tolist() == [[0, 0, 1], [0, 1, 2], [0, 1, 4], [0, 2, 4]]
+    meant = SegTargets.at(found, scene, [_question((SEG, SEG)), _question((SEG,))], SEG)
+    proposals = meant.proposals
+    assert proposals.nonzero().tolist() == [[0, 0, 1], [0, 1, 2], [0, 1, 4], [0, 2, 4]]
     tokens = torch.randn(FRAMES, THINGS, 48)
     (first, second), marked = meant.shown(tokens)
     assert [int(marked[0, 1].argmax()), int(marked[1, 2].argmax())] == [2, 4]
@@ -246,7 +246,7 @@ def test_the_things_of_a_question_are_those_of_all_its_objects(scene):
 
 def test_half_of_the_answers_follow_what_the_focus_takes_right_or_wrong(scene):
     torch.manual_seed(0)
-    meant = Meant.at(torch.tensor([[1, 2, 3]]), scene, [_question((SEG,))], SEG)
+    meant = SegTargets.at(torch.tensor([[1, 2, 3]]), scene, [_question((SEG,))], SEG)
     tokens = torch.randn(FRAMES, THINGS, 48)
     told = NOTHING_MEANT.clone()
     told[1, 4] = told[1, 5] = 3.0
@@ -257,11 +257,11 @@ def test_half_of_the_answers_follow_what_the_focus_takes_right_or_wrong(scene):
 
 def test_a_thing_that_is_no_object_is_nothing_to_a_request():
     about = torch.zeros(1, 2, 3, dtype=torch.bool)
-    about[0, 1, MEANT] = about[0, 0, BESIDE] = True
+    about[0, 1, TARGET] = about[0, 0, ANCHOR] = True
     hits = hits_of(about, torch.tensor([[1, -1, 0], [-1, -1, 1]]))
-    assert hits[0, ..., MEANT].tolist() == [[True, False, False], [False, False, True]]
-    assert hits[0, ..., BESIDE].tolist() == [[False, False, True], [False, False, False]]
-    assert not hits[..., AMONG].any()
+    assert hits[0, ..., TARGET].tolist() == [[True, False, False], [False, False, True]]
+    assert hits[0, ..., ANCHOR].tolist() == [[False, False, True], [False, False, False]]
+    assert not hits[..., CANDIDATE].any()
 
 
 def test_to_miss_what_is_meant_costs_more_than_to_add_what_is_not(scene):
@@ -296,12 +296,12 @@ def test_relations_tell_their_other_end_and_choices_what_was_chosen_from(data):
         by_kind.setdefault(sample.kind, []).append(sample)
     assert by_kind["relation"]
     for sample in by_kind["relation"]:
-        assert sample.beside
-        assert not set(sample.beside) & set(sample.targets)
+        assert sample.anchors
+        assert not set(sample.anchors) & set(sample.targets)
     for sample in by_kind["superlative"]:
-        assert set(sample.targets) <= set(sample.among)
-        assert len(sample.among) > 1
-    assert not any(sample.beside or sample.among for sample in by_kind["name"])
+        assert set(sample.targets) <= set(sample.candidates)
+        assert len(sample.candidates) > 1
+    assert not any(sample.anchors or sample.candidates for sample in by_kind["name"])
 
 
 def test_so_many_requests_come_in_usual_sentences_as_asked_for(data):
@@ -336,8 +336,8 @@ def test_a_batch_has_requests_for_the_focus_with_what_objects_are_to_them(data):
     assert len(aims.kinds) == len(aims.tails) <= 40
     for tail, kind, about in zip(aims.tails, aims.kinds, aims.about, strict=True):
         assert tail
-        assert bool(about[:, MEANT].any()) == (kind != "absent")
-        assert bool(about[:, BESIDE].any()) == (kind in ("relation", "follow-up"))
+        assert bool(about[:, TARGET].any()) == (kind != "absent")
+        assert bool(about[:, ANCHOR].any()) == (kind in ("relation", "follow-up"))
     compared = [kind for kind in aims.kinds if kind in ("relation", "superlative", "size", "negation")]
     assert len(compared) > len(aims.kinds) / 5
 
@@ -371,14 +371,14 @@ def test_the_focus_phase_learns_and_leaves_eyes_and_language_model_alone(data, t
 def test_frozen_eyes_look_at_a_clip_once_and_remember_each_frame(data):
     asked: list[torch.Tensor] = []
 
-    def see(images: torch.Tensor) -> Things:
+    def see(images: torch.Tensor) -> Proposals:
         asked.append(images)
         means = images.mean(dim=(1, 2, 3))
-        return Things(
+        return Proposals(
             means[:, None, None].expand(-1, 4, 8), torch.full((len(images), 4, 4), 0.5), means[:, None].expand(-1, 4)
         )
 
-    sights = Sights(see, 64, 96)
+    sights = FeatureCache(see, 64, 96)
     folder, other = data / "0000000", data / "0000001"
     whole = sights(folder, range(6), torch.device("cpu"))
     assert whole.features.shape == (6, 4, 8)
@@ -410,7 +410,7 @@ def _asked(model, text="the mug"):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (64, 96, 3), np.uint8) for _ in range(2)]
     clip = [ClipFrame(t / 10, partial(images.__getitem__, t)) for t in range(2)]
-    looked = finish(look(model, text, clip, 2, newest=True))
+    looked = finish(encode_clip(model, text, clip, 2, newest=True))
     return looked, prompt_about(model, looked, text, ())
 
 
@@ -418,11 +418,11 @@ def test_the_language_model_is_shown_what_a_request_is_about():
     model = tiny_model().requires_grad_(False).eval()
     model.language.finder.heat.bias.fill_(4.0)
     looked, prompt = _asked(model)
-    model.focus.score.bias[MEANT] = -60.0
+    model.focus.score.bias[TARGET] = -60.0
     assert focused(model, prompt, looked.visual) == []
-    model.focus.score.bias[MEANT] = 60.0
+    model.focus.score.bias[TARGET] = 60.0
     shown = tokens_of(focused(model, prompt, looked.visual), looked.visual.tokens)
-    assert 1 <= len(shown) <= MOST
+    assert 1 <= len(shown) <= MOST_TARGETS
     of_things = looked.visual.tokens[:, :THINGS].flatten(0, 1)
     assert bool((torch.cdist(shown, of_things).amin(dim=1) < 1e-4).all())
 

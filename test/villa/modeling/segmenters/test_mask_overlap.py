@@ -9,7 +9,7 @@ import torch
 from tiny import tiny_config, tiny_model
 from torch import Tensor
 
-from villa.modeling.objects.detector import Things, reached
+from villa.modeling.objects.detector import Proposals, reached
 from villa.modeling.segmenters.interface import Masks, Moment
 from villa.modeling.segmenters.mask_overlap import apart
 from villa.training.losses import edge_entropy, mask_losses, owner_entropy, surroundings
@@ -64,11 +64,11 @@ def _box(top: int, left: int, side: int) -> Tensor:
 
 def test_only_what_a_mask_reaches_into_is_drawn_beside_it() -> None:
     boxes = torch.stack((_box(4, 4, 6), _box(4, 9, 6), _box(4, 10, 6), _box(4, 6, 4)))[None]
-    things = Things(torch.zeros(1, 4, 24), boxes, torch.tensor([[5.0, 5.0, 5.0, -1.0]]))
+    proposals = Proposals(torch.zeros(1, 4, 24), boxes, torch.tensor([[5.0, 5.0, 5.0, -1.0]]))
     mask = _block(4, 4, 6)
     # the second begins in the mask's last column, the third beside it; the fourth is none to speak of
-    assert reached(things, 0, mask[None]).tolist() == [0, 1]
-    assert reached(things, 0, -mask.abs()[None]).tolist() == []
+    assert reached(proposals, 0, mask[None]).tolist() == [0, 1]
+    assert reached(proposals, 0, -mask.abs()[None]).tolist() == []
 
 
 class _Drawing:
@@ -142,7 +142,7 @@ def test_two_masks_over_one_cell_cost_more_than_masks_apart() -> None:
 
 def test_what_stands_beside_it_takes_no_part_of_a_mask() -> None:
     """Over a whole slow pass: what the finder found beside an object is drawn too, and keeps what is its own."""
-    from villa.inference.answering import Heard, Looked, Said
+    from villa.inference.answering import EncodedClip, GeneratedAnswer, ModelResponse
     from villa.inference.grounding import ground
     from villa.interface import finish
     from villa.modeling.language.answer_text import Answer
@@ -153,12 +153,12 @@ def test_what_stands_beside_it_takes_no_part_of_a_mask() -> None:
     times = torch.tensor([0.1, 0.0])
     visual = model.language.see((), pyramid, times)
     assert visual.scene is not None
-    scores = torch.full_like(visual.scene.things.scores, -6.0)
+    scores = torch.full_like(visual.scene.proposals.scores, -6.0)
     scores[:, :2] = 6.0
-    boxes = visual.scene.things.boxes.clone()
+    boxes = visual.scene.proposals.boxes.clone()
     boxes[:, 0], boxes[:, 1] = _box(4, 4, 6), _box(4, 8, 6)
-    things = replace(visual.scene.things, scores=scores, boxes=boxes)
-    visual = replace(visual, scene=replace(visual.scene, things=things))
+    proposals = replace(visual.scene.proposals, scores=scores, boxes=boxes)
+    visual = replace(visual, scene=replace(visual.scene, proposals=proposals))
     drawn = [_block(4, 4, 6, 2.0)[None], torch.stack((_block(4, 4, 6, 2.5), _block(4, 8, 6, 5.0)))] * 2
     decoded: list[int] = []
 
@@ -170,12 +170,12 @@ def test_what_stands_beside_it_takes_no_part_of_a_mask() -> None:
 
     model.segmenter.decode = decode
     width = model.language.width
-    said = Said(
+    said = GeneratedAnswer(
         "The mug [SEG].", "stop", torch.zeros(1, width), (1.0,), torch.zeros(1, 2, width), torch.zeros(3, width)
     )
-    looked = Looked((0, 1), (0.0, 0.1), [pyramid], pyramid, times, visual)
+    looked = EncodedClip((0, 1), (0.0, 0.1), [pyramid], pyramid, times, visual)
     looked = replace(looked, features=[model.segmenter.encode(torch.rand(1, 3, 64, 96)) for _ in range(2)])
-    heard = Heard(said, Answer("The mug.", ("mug",), (7,)), looked)
+    heard = ModelResponse(said, Answer("The mug.", ("mug",), (7,)), looked)
     with torch.inference_mode():
         (found,) = finish(ground(model, heard, [Moment(0, 0.0), Moment(1, 0.1)]))
     assert decoded == [1, 2, 1, 2]

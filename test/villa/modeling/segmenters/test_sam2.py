@@ -9,7 +9,7 @@ from tiny_parts import parts_model
 from transformers import Sam2VideoInferenceSession, Sam3TrackerVideoInferenceSession
 
 from villa.modeling.segmenters.interface import Masks, Moment
-from villa.modeling.segmenters.sam2.memory import Look, Sam2Memory
+from villa.modeling.segmenters.sam2.memory import Sam2Memory, Sam2MemoryFrame
 
 # Seeds of random weights with which objects are seen on some frames and not on others.
 KINDS = {"sam2_video": 3, "sam3_tracker_video": 1}
@@ -159,8 +159,8 @@ def test_the_decoder_of_answers_may_learn_while_the_propagator_keeps_its_own():
     assert torch.equal(segmenter.carry([seeds[0].copy()], pyramid, Moment(1, 0.1)).logits, carried)
 
 
-def _look(index: int) -> Look:
-    return Look(index, torch.zeros(1), torch.zeros(1, 2))
+def _look(index: int) -> Sam2MemoryFrame:
+    return Sam2MemoryFrame(index, torch.zeros(1), torch.zeros(1, 2))
 
 
 def test_memory_keeps_what_is_read_and_nothing_older():

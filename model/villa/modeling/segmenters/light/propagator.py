@@ -18,7 +18,7 @@ from villa.modeling.layers import Attention, Mlp, grid_positions, sinusoid
 
 
 @dataclass(frozen=True)
-class Look:
+class MemoryFrame:
     """One remembered frame of N objects."""
 
     space: Tensor  # [N, S, M]
@@ -64,7 +64,7 @@ class MemoryAttention(nn.Module):
         self.mlp_norm = nn.LayerNorm(channels)
         self.mlp = Mlp(channels, 2 * channels, channels)
 
-    def forward(self, image: Tensor, memories: list[Look], now_s: float | Tensor) -> Tensor:
+    def forward(self, image: Tensor, memories: list[MemoryFrame], now_s: float | Tensor) -> Tensor:
         """Image tokens [N, S, C] -> tokens [N, S, C] conditioned on each object's memories."""
         place = grid_positions(*self.grid, image.shape[-1], image.device).to(image.dtype)
         memory_place = grid_positions(*self.grid, self.memory_channels, image.device).to(image.dtype)
@@ -95,6 +95,6 @@ class Propagator(nn.Module):
         # Says to the decoder: this prompt comes from memory, not straight from the words.
         self.tracked = nn.Linear(2 * encoder.channels, encoder.channels)
 
-    def prompt(self, memories: list[Look]) -> Tensor:
+    def prompt(self, memories: list[MemoryFrame]) -> Tensor:
         """The decoder's prompt [N, C] on a tracked frame: what was asked for and how it last looked."""
         return self.tracked(torch.cat((memories[0].prompt, memories[-1].pointer), dim=-1))  # type: ignore[no-any-return]

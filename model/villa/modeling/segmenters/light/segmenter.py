@@ -13,11 +13,11 @@ from villa.interface import Rgb
 from villa.modeling.segmenters.interface import Masks, Memory, Moment, Segmenter
 from villa.modeling.segmenters.light.decoder import MaskDecoder
 from villa.modeling.segmenters.light.encoder import ImageEncoder, LightPyramid
-from villa.modeling.segmenters.light.memory import Track, batch, split, stack
-from villa.modeling.segmenters.light.propagator import Look, Propagator
+from villa.modeling.segmenters.light.memory import TrackMemory, batch, split, stack
+from villa.modeling.segmenters.light.propagator import MemoryFrame, Propagator
 from villa.modeling.segmenters.mask_overlap import apart
 
-_SURE = 0.5  # predicted IoU times presence that a look needs to be remembered
+_SURE = 0.5  # predicted IoU times presence that a frame needs to be remembered
 
 
 class LightSegmenter(Segmenter):
@@ -47,16 +47,20 @@ class LightSegmenter(Segmenter):
         """Prompts [N, C] on frames without memory."""
         return self.decoder(prompt, pyramid.tokens[frame] + self.no_memory, pyramid, frame)  # type: ignore[no-any-return]
 
-    # -- one look, several objects at once -----------------------------------------------------------------------
+    # -- one frame, several objects at once ----------------------------------------------------------------------
 
-    def remember(self, tokens: Tensor, logits: Tensor, pointer: Tensor, prompt: Tensor, time_s: float | Tensor) -> Look:
+    def remember(
+        self, tokens: Tensor, logits: Tensor, pointer: Tensor, prompt: Tensor, time_s: float | Tensor
+    ) -> MemoryFrame:
         """Write masks [N, H/4, W/4] on image tokens [N, S, C] into memory."""
-        return Look(self.propagator.encoder(tokens, logits), pointer, prompt, time_s)
+        return MemoryFrame(self.propagator.encoder(tokens, logits), pointer, prompt, time_s)
 
-    def propagate(self, looks: list[Look], pyramid: LightPyramid, frame: Tensor, now_s: float | Tensor) -> Masks:
-        """N objects with equally many looks on a frame: `frame` [N] indexes the pyramid."""
-        image = self.propagator.attention(pyramid.tokens[frame], looks, now_s)
-        return self.decoder(self.propagator.prompt(looks), image, pyramid, frame)  # type: ignore[no-any-return]
+    def propagate(
+        self, remembered: list[MemoryFrame], pyramid: LightPyramid, frame: Tensor, now_s: float | Tensor
+    ) -> Masks:
+        """N objects with equally many memory frames, on one frame: `frame` [N] indexes the pyramid."""
+        image = self.propagator.attention(pyramid.tokens[frame], remembered, now_s)
+        return self.decoder(self.propagator.prompt(remembered), image, pyramid, frame)  # type: ignore[no-any-return]
 
     # -- memories ------------------------------------------------------------------------------------------------
 
@@ -65,19 +69,21 @@ class LightSegmenter(Segmenter):
     ) -> list[Memory]:
         """Begin memories with masks of N objects."""
         times = torch.tensor([moment.stamp_s for moment in moments], dtype=torch.float64)
-        looks = self.remember(pyramid.tokens[frame], masks.logits, masks.token, prompt, times)
-        return [Track(split(looks, row)) for row in range(len(moments))]
+        remembered = self.remember(pyramid.tokens[frame], masks.logits, masks.token, prompt, times)
+        return [TrackMemory(split(remembered, row)) for row in range(len(moments))]
 
-    def join(self, memories: Sequence[Track]) -> Memory:
+    def join(self, memories: Sequence[TrackMemory]) -> Memory:
         """One object's seeds on several frames -> one memory; the newest ones stay."""
         whole = memories[0].copy()
         for other in memories[1:]:
-            for look in other.looks:
-                whole.add(look, self.config.propagator.memories - 1)
+            for remembered in other.remembered:
+                whole.add(remembered, self.config.propagator.memories - 1)
         return whole
 
-    def carry(self, memories: Sequence[Track], pyramid: LightPyramid, moment: Moment, *, learn: bool = False) -> Masks:
-        """Carry N objects on to one frame; looks that are sure are remembered."""
+    def carry(
+        self, memories: Sequence[TrackMemory], pyramid: LightPyramid, moment: Moment, *, learn: bool = False
+    ) -> Masks:
+        """Carry N objects on to one frame; where it is sure, the frame is remembered."""
         device = pyramid.s16.device
         rows: list[int] = []
         parts: list[Masks] = []
@@ -85,9 +91,9 @@ class LightSegmenter(Segmenter):
         for indices in batch(memories):
             group = [memories[i] for i in indices]
             frame = torch.zeros(len(group), dtype=torch.long, device=device)
-            looks = [_aged(look, moment.stamp_s, device) for look in stack(group)]
-            parts.append(self.propagate(looks, pyramid, frame, 0.0))
-            prompts.append(looks[0].prompt)
+            remembered = [_aged(remembered, moment.stamp_s, device) for remembered in stack(group)]
+            parts.append(self.propagate(remembered, pyramid, frame, 0.0))
+            prompts.append(remembered[0].prompt)
             rows += indices
         masks = Masks.joined(parts)
         if not learn:
@@ -109,7 +115,7 @@ def _sure(masks: Masks) -> list[bool]:
     return sure
 
 
-def _aged(look: Look, now_s: float, device: torch.device) -> Look:
-    """The same look with its time counted from now: stamps since 1970 do not fit a float32."""
-    ages = [stamp - now_s for stamp in look.time_s.tolist()] if isinstance(look.time_s, Tensor) else [0.0]
-    return replace(look, time_s=torch.tensor(ages, dtype=torch.float32, device=device))
+def _aged(remembered: MemoryFrame, now_s: float, device: torch.device) -> MemoryFrame:
+    """The same memory frame with its time counted from now: stamps since 1970 do not fit a float32."""
+    ages = [stamp - now_s for stamp in remembered.time_s.tolist()] if isinstance(remembered.time_s, Tensor) else [0.0]
+    return replace(remembered, time_s=torch.tensor(ages, dtype=torch.float32, device=device))

@@ -11,7 +11,7 @@ from villa.modeling.segmenters.interface import Memory
 
 
 @dataclass(frozen=True)
-class Look:
+class Sam2MemoryFrame:
     """One object on one remembered frame."""
 
     index: int  # the frame's place in the stream
@@ -23,8 +23,8 @@ class Look:
 class Sam2Memory(Memory):
     """One object's memory bank. `reverse`: its frames are visited newest first."""
 
-    seeds: list[Look]  # conditioning frames, oldest first
-    recent: list[Look] = field(default_factory=list)  # in the order of visiting
+    seeds: list[Sam2MemoryFrame]  # conditioning frames, oldest first
+    recent: list[Sam2MemoryFrame] = field(default_factory=list)  # in the order of visiting
     reverse: bool = False
 
     def copy(self, *, reverse: bool = False) -> Sam2Memory:
@@ -36,26 +36,26 @@ class Sam2Memory(Memory):
         """Remembered frames, those of pointers among them."""
         return len(self.seeds) + len(self.recent)
 
-    def age(self, look: Look, now: int) -> int:
+    def age(self, frame: Sam2MemoryFrame, now: int) -> int:
         """How many frames ago in the order of visiting; negative for what is still to come."""
-        return (look.index - now) if self.reverse else (now - look.index)
+        return (frame.index - now) if self.reverse else (now - frame.index)
 
-    def spatial(self, now: int, memories: int) -> list[tuple[int, Look]]:
+    def spatial(self, now: int, memories: int) -> list[tuple[int, Sam2MemoryFrame]]:
         """(offset, look) of what the image reads at frame `now`: seeds at 0, then the last ones, oldest first."""
-        aged = [(self.age(look, now), look) for look in self.recent]
-        near = [(age, look) for age, look in aged if 0 < age < memories and look.space is not None]
+        aged = [(self.age(frame, now), frame) for frame in self.recent]
+        near = [(age, frame) for age, frame in aged if 0 < age < memories and frame.space is not None]
         return [(0, seed) for seed in self.seeds] + sorted(near, key=lambda item: -item[0])
 
-    def pointers(self, now: int, most: int) -> list[tuple[int, Look]]:
+    def pointers(self, now: int, most: int) -> list[tuple[int, Sam2MemoryFrame]]:
         """(age, look) of the pointers that are read at frame `now`: of the seeds so far, then the newest ones."""
         of_seeds = [(self.age(seed, now), seed) for seed in self.seeds]
-        aged = [(self.age(look, now), look) for look in self.recent]
+        aged = [(self.age(frame, now), frame) for frame in self.recent]
         near = sorted((item for item in aged if 0 < item[0] < most), key=lambda item: item[0])
         return [item for item in of_seeds if item[0] >= 0] + near
 
-    def add(self, look: Look, memories: int, pointers: int) -> None:
+    def add(self, frame: Sam2MemoryFrame, memories: int, pointers: int) -> None:
         """Remember a frame and let go of what no later frame will read."""
-        now = look.index
+        now = frame.index
         kept = []
         for old in self.recent:
             age = self.age(old, now)
@@ -63,7 +63,7 @@ class Sam2Memory(Memory):
                 continue
             # From here on its spatial memory is too old to be read.
             kept.append(replace(old, space=None) if age + 1 >= memories else old)
-        self.recent = [*kept, look]
+        self.recent = [*kept, frame]
 
 
 def grouped(memories: Sequence[Sam2Memory], now: int, spatial: int, pointers: int) -> list[list[int]]:

@@ -21,7 +21,7 @@ from villa.config import Sam2Config
 from villa.interface import Rgb
 from villa.modeling.segmenters.interface import Masks, Memory, Moment, Pyramid, Segmenter
 from villa.modeling.segmenters.pixel_norm import PixelNorm
-from villa.modeling.segmenters.sam2.memory import Look, Sam2Memory, grouped
+from villa.modeling.segmenters.sam2.memory import Sam2Memory, Sam2MemoryFrame, grouped
 
 NO_OBJECT = -1024.0  # mask logits where the object is not visible, as SAM 2 has them
 _LEVELS = 3  # strides 4, 8, 16; the SAM 3 tracker's encoder gives one more
@@ -170,7 +170,7 @@ class Sam2Segmenter(Segmenter):
             # That something was given says that it is there, whatever the decoder thinks of it.
             pointer = self._pointer(self._pointer(seen.token, seen.present), there - 0.5, project=False)
         return [
-            Sam2Memory([Look(moment.index, space[:, row : row + 1].clone(), pointer[row : row + 1].clone())])
+            Sam2Memory([Sam2MemoryFrame(moment.index, space[:, row : row + 1].clone(), pointer[row : row + 1].clone())])
             for row, moment in enumerate(moments)
         ]
 
@@ -187,7 +187,7 @@ class Sam2Segmenter(Segmenter):
         now, most, pointers = moment.index, settings.num_maskmem, settings.max_object_pointers_in_encoder
         rows: list[int] = []
         parts: list[Masks] = []
-        news: list[tuple[Sam2Memory, Look]] = []  # written only when all is computed
+        news: list[tuple[Sam2Memory, Sam2MemoryFrame]] = []  # written only when all is computed
         for indices in grouped(memories, now, most, pointers):
             group = [memories[i] for i in indices]
             count = len(group)
@@ -201,12 +201,12 @@ class Sam2Segmenter(Segmenter):
             space = self._remembered(plain, self._enlarged(masks.logits), masks.present)
             pointer = self._pointer(masks.token, masks.present)
             for row, memory in enumerate(group):
-                look = Look(now, space[:, row : row + 1].clone(), pointer[row : row + 1].clone())
-                news.append((memory, look))
+                new_frame = Sam2MemoryFrame(now, space[:, row : row + 1].clone(), pointer[row : row + 1].clone())
+                news.append((memory, new_frame))
             rows += indices
             parts.append(masks)
-        for memory, look in news:
-            memory.add(look, most, pointers)
+        for memory, new_frame in news:
+            memory.add(new_frame, most, pointers)
         order = torch.tensor(rows, device=pyramid.s16.device).argsort()
         return Masks.joined(parts)[order]
 
@@ -218,7 +218,7 @@ class Sam2Segmenter(Segmenter):
         place = self._positions("memory", image)
         temporal = self.sam2.memory_temporal_positional_encoding[:, 0, 0]  # [memories, M]
         for column in zip(*(memory.spatial(now, settings.num_maskmem) for memory in group), strict=True):
-            values.append(torch.cat([look.space for _, look in column], dim=1).to(image.dtype))
+            values.append(torch.cat([new_frame.space for _, new_frame in column], dim=1).to(image.dtype))
             # Offset 0 is a seed: its code is the last row, as for SAM 2.
             codes.append(place + temporal[[offset - 1 for offset, _ in column]][None])
         read = [memory.pointers(now, settings.max_object_pointers_in_encoder) for memory in group]
@@ -233,10 +233,12 @@ class Sam2Segmenter(Segmenter):
         seen = seen.reshape(-1, len(group), image.shape[0], self.channels) if seen.ndim == 4 else seen[None]
         return seen[0].transpose(1, 2).reshape(len(group), self.channels, *self.grid)  # type: ignore[no-any-return]
 
-    def _pointer_tokens(self, read: list[list[tuple[int, Look]]]) -> tuple[Tensor, Tensor]:
+    def _pointer_tokens(self, read: list[list[tuple[int, Sam2MemoryFrame]]]) -> tuple[Tensor, Tensor]:
         """N lists of (age, look) -> pointers and their codes, [tokens, N, M] each; long pointers are split."""
         settings, width = self.sam2.config, int(self.sam2.mem_dim)
-        pointers = torch.stack([torch.cat([look.pointer for _, look in column]) for column in zip(*read, strict=True)])
+        pointers = torch.stack(
+            [torch.cat([new_frame.pointer for _, new_frame in column]) for column in zip(*read, strict=True)]
+        )
         length, count = pointers.shape[:2]
         if settings.enable_temporal_pos_encoding_for_object_pointers:
             ages = torch.tensor([[float(age) for age, _ in own] for own in read], device=pointers.device).T
