@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -46,6 +47,15 @@ def test_every_voice_says_the_same_every_time_from_two_threads_at_once():
         assert 0.5 * RATE_HZ < len(one) < 3 * RATE_HZ, voice
         assert 0.1 < np.abs(one).max() <= 1, voice
     assert len({one.tobytes() for one in first}) == len(VOICES)
+
+
+def test_the_breath_of_a_voice_is_the_same_noise_in_every_second():
+    """espeak-ng seeds it with the time in whole seconds, unless told otherwise."""
+    breathy = Voice("en-us+f2")
+    began, first = int(time.time()), speak(TEXT, breathy)
+    while int(time.time()) == began:
+        time.sleep(0.01)
+    assert np.array_equal(first, speak(TEXT, breathy))
 
 
 def test_speed_and_pitch_are_heard():

@@ -23,6 +23,7 @@ _RATE, _PITCH = 1, 3  # parameters
 _POS_CHARACTER = 1
 _CHARS_UTF8, _ENDPAUSE = 1, 0x1000
 _OK = 0
+_SEED = 1
 
 _OnSamples = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -50,6 +51,7 @@ def speak(library: Path, data: Path, voice: str, words_per_minute: int, pitch: i
     """
     file = file.absolute()
     espeak = ctypes.CDLL(str(library.absolute()))
+    espeak.espeak_ng_SetRandSeed.argtypes = (ctypes.c_long,)
     espeak.espeak_Synth.argtypes = (
         ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
         ctypes.c_void_p, ctypes.c_void_p,
@@ -58,6 +60,7 @@ def speak(library: Path, data: Path, voice: str, words_per_minute: int, pitch: i
     rate_hz = espeak.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, b".", _INITIALIZE_DONT_EXIT)
     if rate_hz <= 0:
         return f"{library} does not take the data in {data} (espeak_Initialize: {rate_hz})"
+    espeak.espeak_ng_SetRandSeed(_SEED)  # else the time in seconds: the breath of some voices is noise
     # Some names are languages that several voices speak, such as en-gb; the program finds them in the same way.
     wanted = _Voice(languages=voice.encode())
     if (
