@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -55,22 +56,73 @@ def boundary_accuracy(pred: Mask, gt: Mask) -> float:
     return 0.0 if precision + recall == 0 else float(2 * precision * recall / (precision + recall))
 
 
-def j_and_f(pred: Mask, gt: Mask) -> float:
-    """Mean of J and F of two masks [H, W] bool."""
-    return (region_similarity(pred, gt) + boundary_accuracy(pred, gt)) / 2
+@dataclass(frozen=True)
+class JF:
+    """J and F, each 0..1: of one frame, or means over frames."""
+
+    j: float
+    f: float
+
+    @property
+    def jf(self) -> float:
+        """Mean of J and F."""
+        return (self.j + self.f) / 2
 
 
-def mean_jf(preds: Sequence[Mask], gts: Sequence[Mask]) -> float:
-    """Mean of J and F over the frames of one object; every frame counts, the first and the last as well.
+def frame_jf(pred: Mask | None, gt: Mask | None) -> JF:
+    """J and F of one frame, of two masks [H, W] bool; None is an empty mask.
+
+    Two empty masks are alike: J and F are 1. Where only one is empty J is 0.
 
     Raises:
-        MetricError: no frames, or not as many predictions as ground truths.
+        MetricError: the shapes differ or are not two-dimensional.
     """
+    if pred is None and gt is None:
+        return JF(1.0, 1.0)
+    if pred is None or gt is None:
+        there = gt if pred is None else pred
+        empty = np.zeros_like(there)
+        pred, gt = (empty, there) if pred is None else (there, empty)
+    return JF(region_similarity(pred, gt), boundary_accuracy(pred, gt))
+
+
+def mean_over_frames(frames: Sequence[JF]) -> JF:
+    """Mean J and mean F; every frame weighs the same.
+
+    Raises:
+        MetricError: no frames.
+    """
+    if not frames:
+        raise MetricError("no frames to take J and F over, wanted at least one")
+    return JF(float(np.mean([frame.j for frame in frames])), float(np.mean([frame.f for frame in frames])))
+
+
+def score_frames(preds: Sequence[Mask | None], gts: Sequence[Mask | None]) -> JF:
+    """Mean J and mean F of two sequences of masks, frame by frame as `frame_jf` has them.
+
+    Every frame counts, the first and the last as well.
+
+    Raises:
+        MetricError: no frames, not as many predictions as ground truths, or masks of different shapes.
+    """
+    return mean_over_frames(_frame_by_frame(preds, gts))
+
+
+def mean_jf(preds: Sequence[Mask | None], gts: Sequence[Mask | None]) -> float:
+    """Mean over frames of J&F: `score_frames(...).jf`, added up frame by frame, so that its last bit may differ.
+
+    Raises:
+        MetricError: as `score_frames`.
+    """
+    return float(np.mean([frame.jf for frame in _frame_by_frame(preds, gts)]))
+
+
+def _frame_by_frame(preds: Sequence[Mask | None], gts: Sequence[Mask | None]) -> list[JF]:
     if len(preds) != len(gts) or not preds:
         raise MetricError(
             f"{len(preds)} predicted masks for {len(gts)} true ones, wanted equally many and at least one"
         )
-    return float(np.mean([j_and_f(pred, gt) for pred, gt in zip(preds, gts, strict=True)]))
+    return [frame_jf(pred, gt) for pred, gt in zip(preds, gts, strict=True)]
 
 
 def _pair(pred: Mask, gt: Mask) -> tuple[Mask, Mask]:

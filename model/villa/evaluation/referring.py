@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.evaluation.davis_jf import MetricError, boundary_accuracy, region_similarity
+from villa.evaluation.davis_jf import MetricError, boundary_accuracy, frame_jf, mean_over_frames
 from villa.masks import Mask
 
 Masks = NDArray[np.bool_]  # [T, H, W]
@@ -70,11 +70,10 @@ def score_expression(frames: Iterable[FrameMasks], *, target: bool, answered: bo
     Raises:
         MetricError: no frames, or masks of different shapes.
     """
-    j, f, accuracy, robust, iou = [], [], [], [], []
+    scored, accuracy, robust, iou = [], [], [], []
     intersections = unions = 0
     for frame in frames:
-        j.append(region_similarity(frame.pred, frame.gt))
-        f.append(boundary_accuracy(frame.pred, frame.gt))
+        scored.append(frame_jf(frame.pred, frame.gt))
         accuracy.append(pixel_accuracy(frame.pred, frame.gt))
         if frame.foreground is not None:
             robust.append(robustness(frame.pred, frame.gt, frame.foreground))
@@ -82,14 +81,15 @@ def score_expression(frames: Iterable[FrameMasks], *, target: bool, answered: bo
         either = int(np.count_nonzero(frame.pred | frame.gt))
         iou.append(sample_iou(both, either))
         intersections, unions = intersections + both, unions + either
-    if not j:
+    if not scored:
         raise MetricError("an expression without frames, wanted at least one that counts")
-    if robust and len(robust) != len(j):
-        raise MetricError(f"foreground masks on {len(robust)} of {len(j)} frames, wanted them on all or on none")
+    if robust and len(robust) != len(scored):
+        raise MetricError(f"foreground masks on {len(robust)} of {len(scored)} frames, wanted them on all or on none")
+    means = mean_over_frames(scored)
     return ExpressionScore(
-        frames=len(j),
-        j=float(np.mean(j)),
-        f=float(np.mean(f)),
+        frames=len(scored),
+        j=means.j,
+        f=means.f,
         accuracy=float(np.mean(accuracy)),
         robustness=float(np.mean(robust)) if robust else None,
         iou=float(np.mean(iou)),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from villa import masks
 from villa.data.benchmark import OPENING
 from villa.data.referring_videos import Expression, Expressions, Video
-from villa.evaluation.davis_jf import boundary_accuracy, j_and_f, region_similarity
+from villa.evaluation.davis_jf import mean_jf, region_similarity, score_frames
 from villa.evaluation.identity import IdentityScores, identity_scores
 from villa.inference.video import Segmentation
 from villa.interface import ClipFrame, RequestResult, Rgb, SegmentationModel, Session, Turn, finish
@@ -197,6 +197,7 @@ class _Video:
         true = [self._on(self.truth[identity], shown) for identity in expression.masks]
         mine = [self._on(track, shown) for track in answer.tracks]
         wanted, got = self._union(true, shown), self._union(mine, shown)
+        scored = score_frames(got, wanted)
         score = Score(
             video=self.video.name,
             key=expression.key,
@@ -206,8 +207,8 @@ class _Video:
             answer=answer.raw_text,
             absent=not expression.masks,
             answered=bool(answer.tracks),
-            j=float(np.mean([region_similarity(a, b) for a, b in zip(got, wanted, strict=True)])),
-            f=float(np.mean([boundary_accuracy(a, b) for a, b in zip(got, wanted, strict=True)])),
+            j=scored.j,
+            f=scored.f,
             baselines=self._baselines(expression, wanted, shown),
             identity=identity_scores(true, mine),
             kept=None if asked is None else _kept(true, mine),
@@ -278,10 +279,9 @@ class _Video:
             "random": [self.truth[str(identity)] for identity in drawn],
             "bag_of_words": [self.truth[identity] for identity in self._sharing(expression.text, visible)],
         }
-        drawn_on = {name: self._union([self._on(t, shown) for t in own], shown) for name, own in tracks.items()}
         return {
-            name: float(np.mean([j_and_f(a, b) for a, b in zip(own, wanted, strict=True)]))
-            for name, own in drawn_on.items()
+            name: mean_jf(self._union([self._on(track, shown) for track in own], shown), wanted)
+            for name, own in tracks.items()
         }
 
     def _sharing(self, text: str, visible: Sequence[str]) -> list[str]:

@@ -11,7 +11,16 @@ import pytest
 from numpy.typing import NDArray
 from vos_benchmark.evaluator import Evaluator
 
-from villa.evaluation.davis_jf import MetricError, boundary_accuracy, j_and_f, mean_jf, region_similarity
+from villa.evaluation.davis_jf import (
+    JF,
+    MetricError,
+    boundary_accuracy,
+    frame_jf,
+    mean_jf,
+    mean_over_frames,
+    region_similarity,
+    score_frames,
+)
 
 Mask = NDArray[np.bool_]
 SHAPES = [(48, 64), (100, 70), (1, 40), (7, 7)]
@@ -116,7 +125,8 @@ def test_j_and_f_equal_those_of_the_published_evaluator(name: str, pred: Mask, g
         evaluator.feed_frame(mask.astype(np.uint8), truth.astype(np.uint8))
     assert region_similarity(pred, gt) == pytest.approx(evaluator.object_iou[1][-1], abs=1e-6)
     assert boundary_accuracy(pred, gt) == pytest.approx(evaluator.boundary_f[1][-1], abs=1e-6)
-    assert j_and_f(pred, gt) == pytest.approx((evaluator.object_iou[1][-1] + evaluator.boundary_f[1][-1]) / 2, abs=1e-6)
+    theirs = (evaluator.object_iou[1][-1] + evaluator.boundary_f[1][-1]) / 2
+    assert frame_jf(pred, gt).jf == pytest.approx(theirs, abs=1e-6)
 
 
 def test_mean_over_the_frames_of_an_object_equals_that_of_the_published_evaluator() -> None:
@@ -128,6 +138,27 @@ def test_mean_over_the_frames_of_an_object_equals_that_of_the_published_evaluato
         evaluator.feed_frame(pred.astype(np.uint8), gt.astype(np.uint8))
     j, f = evaluator.conclude()
     assert mean_jf(preds, gts) == pytest.approx((j[1] + f[1]) / 200, abs=1e-6)  # it gives percent
+    means = score_frames(preds, gts)
+    assert (means.j, means.f) == pytest.approx((j[1] / 100, f[1] / 100), abs=1e-6)
+    assert means.jf == pytest.approx(mean_jf(preds, gts), abs=1e-15)
+
+
+def test_means_over_frames_are_those_of_the_frames_to_the_last_bit() -> None:
+    rng = np.random.default_rng(3)
+    gts = [blob((48, 64), rng) for _ in range(40)]
+    preds = [np.roll(gt, int(rng.integers(0, 9)), axis=1) for gt in gts]
+    js = [region_similarity(pred, gt) for pred, gt in zip(preds, gts, strict=True)]
+    fs = [boundary_accuracy(pred, gt) for pred, gt in zip(preds, gts, strict=True)]
+    assert score_frames(preds, gts) == JF(float(np.mean(js)), float(np.mean(fs)))
+    assert mean_jf(preds, gts) == float(np.mean([(j + f) / 2 for j, f in zip(js, fs, strict=True)]))
+
+
+def test_no_mask_is_an_empty_mask() -> None:
+    full, empty = box((48, 64), 10, 10, 20, 20), np.zeros((48, 64), np.bool_)
+    assert frame_jf(None, None) == frame_jf(empty, empty) == JF(1.0, 1.0)
+    assert frame_jf(None, full) == frame_jf(empty, full) == JF(0.0, 0.0)
+    assert frame_jf(full, None) == frame_jf(full, empty) == JF(0.0, 0.0)
+    assert score_frames([full, None, None, full], [full, None, full, None]) == JF(0.5, 0.5)
 
 
 def test_a_mask_compared_with_itself_is_perfect() -> None:
@@ -150,6 +181,8 @@ def test_masks_of_different_shape_are_refused_with_both_shapes() -> None:
         region_similarity(np.zeros((4, 5), np.bool_), np.zeros((5, 4), np.bool_))
     with pytest.raises(MetricError, match="2 predicted masks for 1"):
         mean_jf([np.zeros((4, 4), np.bool_)] * 2, [np.zeros((4, 4), np.bool_)])
+    with pytest.raises(MetricError, match="no frames"):
+        mean_over_frames([])
 
 
 def test_a_hundred_masks_take_no_longer_than_in_the_published_evaluator() -> None:
