@@ -15,9 +15,11 @@ from villa_ros.evaluation.comparison import compare_results
 from villa_ros.evaluation.results import Asked, BagResult, ResultError, ScenarioResult, Verdict, to_json
 
 
-def asked(name: str, jf: float | None, present: bool | None = True, answered: bool = True) -> Asked:
+def asked(
+    name: str, jf: float | None, present: bool | None = True, answered: bool = True, answer: str = "It is so."
+) -> Asked:
     return Asked(
-        request_id=name, text=f"the {name}", camera="camera", stamp_ns=0, answer="", state="", message="",
+        request_id=name, text=f"the {name}", camera="camera", stamp_ns=0, answer=answer, state="", message="",
         present=present, answered=answered, j=jf, f=jf, jf=jf, coverage=1.0, hota=None, switches=None, frames=1,
         first_mask_s=None,
     )  # fmt: skip
@@ -61,6 +63,12 @@ def test_absent_requests_have_a_mean_of_their_own(tmp_path: Path) -> None:
     assert [mean.name for mean in found.means] == ["J&F of what is there", "absent, answered without a mask"]
     assert [mean.delta for mean in found.means] == [0.0, -1.0]
     assert [change.before.key for change in found.regressions] == ["unicorn"]
+
+
+def test_silence_is_worse_than_a_no(tmp_path: Path) -> None:
+    before = scenario(tmp_path / "a", {"one": [asked("unicorn", None, False, False, "There is no unicorn.")]})
+    after = scenario(tmp_path / "b", {"one": [asked("unicorn", None, False, False, "")]})
+    assert [mean.delta for mean in compare_results(before, after).means] == [-1.0]
 
 
 def test_the_interval_is_over_clips_and_a_sure_loss_is_one(tmp_path: Path) -> None:

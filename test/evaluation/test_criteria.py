@@ -54,6 +54,8 @@ BAG = BagResult(
         ("HOTA < 0.71", 0.7, True),
         ("refused <= 0", 0, True),
         ("absent right >= 1", 1.0, True),
+        ("answered requests >= 3", 3, True),
+        ("answered requests = 2", 3, False),
         ("p95 latency < 0.96 s", 0.95, True),
         ("p50 latency < 500 ms", 0.5, False),
         ("max latency <= 1 s", 1.0, True),
@@ -113,6 +115,14 @@ def test_absent_that_got_a_mask_is_named() -> None:
     assert not verdict.passed
     assert verdict.value == 0.5
     assert "1 of 2: 'a banana'" in verdict.reason
+
+
+def test_silence_is_no_right_answer_for_what_is_absent() -> None:
+    silent = replace(BAG, requests=(replace(ABSENT, answer="", state="FAILED"), ABSENT, replace(RED, answer="")))
+    assert parse_criterion("absent right >= 1").judge([silent]).value == 0.5
+    assert parse_criterion("answered requests >= 1").judge([silent]).value == 1
+    assert parse_criterion("absent stays absent").judge([silent]).passed, "it is about masks"
+    assert parse_criterion("refused = 0").judge([silent]).passed
 
 
 def test_several_bags_are_judged_together() -> None:

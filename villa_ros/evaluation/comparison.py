@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from villa.evaluation.bootstrap import interval
-from villa_ros.evaluation.results import KIND, ResultError, read_json
+from villa_ros.evaluation.results import KIND, Asked, ResultError, bag_from_json, read_json
 
 _NOISE = 0.005  # a difference of J&F that is nobody's business
 
@@ -23,7 +23,7 @@ class Scored:
     text: str
     kind: str
     present: bool | None
-    score: float | None  # J&F of what is there; of what is not: 1 where nothing was segmented, else 0
+    score: float | None  # J&F of what is there; of what is not: 1 where the answer is right, else 0
 
 
 @dataclass(frozen=True)
@@ -132,16 +132,18 @@ def scored(values: dict[str, Any], path: Path) -> list[Scored]:
     """
     try:
         if values.get("kind") == KIND:
-            return [_of_scenario(bag["name"], asked) for bag in values["bags"] for asked in bag["requests"]]
+            bags = map(bag_from_json, values["bags"])
+            return [_of_scenario(bag.name, asked) for bag in bags for asked in bag.requests]
         return [_of_split(score) for score in values["scores"]]
+    except ResultError as error:
+        raise ResultError(f"{path}: {error}") from error
     except (KeyError, TypeError) as error:
         raise ResultError(f"{path} is no result of villa eval (no {error}); give its JSON file or folder") from error
 
 
-def _of_scenario(bag: str, asked: dict[str, Any]) -> Scored:
-    present = asked["present"]
-    score = None if present is None else asked["jf"] if present else float(not asked["answered"])
-    return Scored(bag, asked["request_id"], asked["text"], "", present, score)
+def _of_scenario(bag: str, asked: Asked) -> Scored:
+    score = None if asked.present is None else asked.jf if asked.present else float(asked.right is True)
+    return Scored(bag, asked.request_id, asked.text, "", asked.present, score)
 
 
 def _of_split(score: dict[str, Any]) -> Scored:

@@ -64,8 +64,13 @@ def _switches(bags: Sequence[BagResult], asked: Sequence[Asked]) -> float | None
     return float(sum(counts)) if counts else None
 
 
-def _share(wanted: bool) -> Callable[[Sequence[BagResult], Sequence[Asked]], float | None]:
-    return lambda bags, asked: _mean([float(not one.answered) for one in asked if one.present is wanted])
+def _right_or_not(present: bool, right: bool) -> Callable[[Sequence[BagResult], Sequence[Asked]], float | None]:
+    """Share of the requests for what is there (or is not) that are right (or are not)."""
+    return lambda bags, asked: _mean([float(one.right is right) for one in asked if one.present is present])
+
+
+def _answers(bags: Sequence[BagResult], asked: Sequence[Asked]) -> float:
+    return float(sum(bool(one.answer) for one in asked))
 
 
 def _dropped(bags: Sequence[BagResult], asked: Sequence[Asked]) -> float:
@@ -84,8 +89,9 @@ MEASURES: dict[str, _Measure] = {
     "HOTA": _Measure(SHARE, _means("hota"), True),
     "coverage": _Measure(SHARE, _means("coverage"), True),
     "id switches": _Measure(COUNT, _switches, True),
-    "refused": _Measure(SHARE, _share(True), False),
-    "absent right": _Measure(SHARE, _share(False), False),
+    "refused": _Measure(SHARE, _right_or_not(present=True, right=False), False),
+    "absent right": _Measure(SHARE, _right_or_not(present=False, right=True), False),
+    "answered requests": _Measure(COUNT, _answers, False),
     "failed requests": _Measure(COUNT, _failed, False),
     "dropped frames": _Measure(COUNT, _dropped, False),
     "first mask": _Measure(TIME, _percentile("first_mask_s", 1.0), True),

@@ -98,6 +98,21 @@ def request_truths(
     return _of_topic(bag, topic, asked)
 
 
+def all_objects(bag: Bag) -> RequestTruth | None:
+    """Every object of a recording, whoever asks: its topic's message without request_id; None where there is none.
+
+    Raises:
+        TruthError: the message does not fit its own clip.
+        BagError: the bag is damaged.
+    """
+    if bag.topics.get(TRUTH_TOPIC) != TRACKLETS:
+        return None
+    for recorded in bag.messages([TRUTH_TOPIC]):
+        if not recorded.message.request_id:
+            return _of_message(f"{bag.path}, {TRUTH_TOPIC}", recorded.message, recorded.log_ns)
+    return None
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is asked of a recording."""
@@ -116,9 +131,8 @@ class _Asked:
             if name is None:
                 tried = " or ".join(map(repr, names))
                 has = ", ".join(map(repr, sorted(known))) or "nothing"
-                raise TruthError(
-                    f"{source} holds no ground truth called {tried}; it has {has}: name it with `truth: ...`"
-                )
+                hint = "name it with `truth: ...`" if said is not None else "give the recorded command's own"
+                raise TruthError(f"{source} holds no ground truth called {tried}; it has {has}: {hint}")
             found[request.request_id] = known[name]
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from villa_ros.evaluation.recording_inputs import ASKING, Opened, RequestError, 
 from villa_ros.evaluation.replay_run import failed_bag, score_run
 from villa_ros.evaluation.request_scores import Tracks, first_mask_s, published_tracks, union
 from villa_ros.evaluation.results import BagResult, ScenarioResult, Timing, to_json
-from villa_ros.evaluation.scenario_eval import judge, write_json
+from villa_ros.evaluation.scenario_eval import judged, write_json
 from villa_ros.node.parameters import Parameters
 from villa_ros.replay.live_graph import LiveError, Watch, run_live
 
@@ -70,9 +70,8 @@ def play_scenario(
     """
     place = folder / "live"
     place.mkdir(parents=True, exist_ok=True)
-    bags = tuple(play_bag(spec, scenario, place, playing, program) for spec in scenario.bags)
-    verdicts = tuple(judge(scenario, bags))
-    result = replace(replayed, mode="live", bags=bags, verdicts=verdicts)
+    bags = [play_bag(spec, scenario, place, playing, program) for spec in scenario.bags]
+    result = judged(scenario, bags, replayed.model, mode="live")
     found: list[Agreement] = []
     for before, bag in zip(replayed.bags, bags, strict=True):
         if not before.failed and not bag.failed:
@@ -190,7 +189,7 @@ def _scored(spec: BagSpec, scenario: Scenario, opened: Opened, run: Run, wall_s:
         seconds = first_mask_s(run, request.request_id) if request.action in ASKING else None
         if seconds is not None:
             firsts[request.request_id] = seconds
-    asked = score_run(opened, run, sizes, scenario, first_masks=firsts, every_frame=False)
+    asked = score_run(opened, run, sizes, scenario, first_masks=firsts, live=True)
     received = {camera: sum(name == camera for name, _ in run.arrivals) for camera in opened.cameras}
     missing = {camera: len(sizes[camera]) - count for camera, count in received.items()}
     # From when the node journalled a frame to its tracks, both as the recorder got them: two ways through DDS cancel.

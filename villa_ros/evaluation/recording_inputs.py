@@ -45,6 +45,8 @@ def open_bag(spec: BagSpec) -> Opened:
         logged = {name: tuple(sorted(bag.stamps(topic))) for name, topic in cameras.items()}
         stamps = {name: tuple(stamp for stamp, _ in times) for name, times in logged.items()}
         requests = [*_recorded(bag, spec, tuple(cameras)), *_timed(spec, cameras, stamps)]
+        if spec.words:
+            requests = [replace(one, text=spec.words) if one.action in ASKING else one for one in requests]
         if not any(request.action in ASKING for request in requests):
             raise RequestError(
                 f"{spec.path}: neither the scenario nor the bag holds a request: give `requests:` or `command_topic:`"

@@ -222,9 +222,9 @@ def score_run(
     scenario: Scenario,
     *,
     first_masks: Mapping[str, float],
-    every_frame: bool | None = None,
+    live: bool = False,
 ) -> list[Asked]:
-    """Every request of a run against what is true.
+    """Every request of a run against what is true. A live run drops frames, whatever the scenario's mode is.
 
     Raises:
         TruthError: masks of another size than the images.
@@ -244,7 +244,7 @@ def score_run(
                 truth,
                 seen,
                 opened.cameras[request.camera],
-                every_frame=scenario.mode == "every-frame" if every_frame is None else every_frame,
+                every_frame=scenario.mode == "every-frame" and not live,
                 first_mask_s=first_masks.get(request.request_id),
                 expected=opened.expected.get(request.request_id),
             )

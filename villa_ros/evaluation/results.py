@@ -53,11 +53,19 @@ class Asked:
     frames: int  # of the window
     first_mask_s: float | None  # from the request to its first mask
     moments: tuple[Moment, ...] = ()
+    named: int = 0  # objects that the answer names
+    frames_per_s: float | None = None  # published frames per second as they came; None: not measured
 
     @property
     def right(self) -> bool | None:
-        """Is something segmented exactly when something is meant?"""
-        return None if self.present is None else self.answered == self.present
+        """For what is there: some mask was published. For what is not: an answer in words that names no object, and no
+        mask; silence is no answer. None: nobody knows what is there.
+        """
+        if self.present is None:
+            return None
+        if self.present:
+            return self.answered
+        return bool(self.answer) and not self.named and not self.answered
 
 
 @dataclass(frozen=True)

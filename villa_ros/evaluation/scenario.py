@@ -70,6 +70,7 @@ class BagSpec:
     requests: tuple[Wanted, ...]
     truth: TruthSource
     criteria: tuple[Criterion, ...]
+    words: str = ""  # what is asked in place of every request's own words; empty: these
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from villa_ros.evaluation.scenario import BagSpec, Scenario
 
 _BAG_RESULT = "bag.json"
-_RESULT = "result.json"
+RESULT = "result.json"
 _HASHED = 1 << 20  # bytes read at once
 
 Load = Callable[[str, str, int], "SegmentationModel"]  # checkpoint, device, threads
@@ -102,22 +102,28 @@ def evaluate_scenario(
         got = failed_bag(task.spec, outcome.message) if isinstance(outcome, Failed) else bag_from_json(outcome)
         results[task.spec.name] = got
         told(got, False)
-    bags = tuple(results[spec.name] for spec in scenario.bags)
-    result = ScenarioResult(
-        name=scenario.name,
-        scenario=str(scenario.file),
-        mode=scenario.mode,
-        model=about,
-        settings=dict(scenario.settings),
-        seed=scenario.seed,
-        bags=bags,
-        verdicts=tuple(judge(scenario, bags)),
-    )
-    write_json(folder / _RESULT, to_json(result))
+    result = judged(scenario, [results[spec.name] for spec in scenario.bags], about)
+    write_json(folder / RESULT, to_json(result))
     return result
 
 
-def judge(scenario: Scenario, bags: Sequence[BagResult]) -> list[Verdict]:
+def judged(
+    scenario: Scenario, bags: Sequence[BagResult], model: Mapping[str, Any], mode: str | None = None
+) -> ScenarioResult:
+    """The result of a scenario whose recordings, in its order, gave these; `mode` replaces the scenario's."""
+    return ScenarioResult(
+        name=scenario.name,
+        scenario=str(scenario.file),
+        mode=mode or scenario.mode,
+        model=model,
+        settings=dict(scenario.settings),
+        seed=scenario.seed,
+        bags=tuple(bags),
+        verdicts=tuple(_judge(scenario, bags)),
+    )
+
+
+def _judge(scenario: Scenario, bags: Sequence[BagResult]) -> list[Verdict]:
     """Every criterion: those of the scenario over all recordings, those of a recording over it alone."""
     verdicts = [criterion.judge(bags) for criterion in scenario.criteria]
     for spec, bag in zip(scenario.bags, bags, strict=True):

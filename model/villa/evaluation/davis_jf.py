@@ -79,10 +79,11 @@ def frame_jf(pred: Mask | None, gt: Mask | None) -> JF:
     """
     if pred is None and gt is None:
         return JF(1.0, 1.0)
-    if pred is None or gt is None:
-        there = gt if pred is None else pred
-        empty = np.zeros_like(there)
-        pred, gt = (empty, there) if pred is None else (there, empty)
+    if pred is None:
+        assert gt is not None
+        pred = np.zeros_like(gt)
+    if gt is None:
+        gt = np.zeros_like(pred)
     return JF(region_similarity(pred, gt), boundary_accuracy(pred, gt))
 
 

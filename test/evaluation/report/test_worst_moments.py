@@ -14,7 +14,8 @@ def _result_of(*asked: Asked) -> ScenarioResult:
 def _request(
     name: str, present: bool | None, answered: bool, jf: float | None, moments: tuple[Moment, ...] = ()
 ) -> Asked:
-    return Asked(name, name, "camera", 0, "", "", "", present, answered, jf, jf, jf, None, None, None, 1, None, moments)
+    said = ("It is so.", "TRACKING", "")
+    return Asked(name, name, "camera", 0, *said, present, answered, jf, jf, jf, None, None, None, 1, None, moments)
 
 
 def test_wrong_requests_come_before_low_ones_and_unknown_before_rightly_refused() -> None:
