@@ -15,9 +15,9 @@ from villa.masks import encode
 from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import read_run
 from villa_ros.conversions.events import nanoseconds
-from villa_ros.evaluation.demo import demo
+from villa_ros.evaluation.demo import DemoError, demo, demo_scenario
 from villa_ros.pipeline.request import Action, Request
-from villa_ros.replay.live_graph import LiveError, have_ros
+from villa_ros.replay.live_graph import have_ros
 
 FAKE_NODE = Path(__file__).resolve().parents[1] / "support" / "fake_node.py"
 FRAMES = 44
@@ -51,23 +51,31 @@ def truth_bag(tmp_path: Path) -> Path:
 def test_a_live_run_is_measured_and_its_journal_repeats_it(truth_bag: Path, tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
     done = demo(
-        truth_bag,
+        demo_scenario(truth_bag),
         tmp_path / "out",
         BlobModel,
         program=[sys.executable, str(FAKE_NODE)],
         playing=lambda: nullcontext(lambda played_s, total_s: seen.append((played_s, total_s))),
     )
     red, banana = done.report.rows
-    assert red.answer == "the red box"
-    assert red.scores is not None
-    assert red.scores.jf > 0.85
-    assert red.scores.frames >= 5
-    assert red.first_mask_s is not None
-    assert 0.0 < red.first_mask_s < 60.0
-    assert banana.correct
+    assert red.asked.answer == "the red box"
+    assert red.asked.jf is not None
+    assert red.asked.jf > 0.85
+    assert sum(moment.published for moment in red.asked.moments) >= 5
+    assert red.asked.frames_per_s is not None
+    assert red.asked.first_mask_s is not None
+    assert 0.0 < red.asked.first_mask_s < 60.0
+    assert red.words_ignored is not None
+    assert red.words_ignored < 0.1, "the fake model finds nothing in neutral words"
+    assert red.largest_object == 1.0, "it is the only one"
+    assert banana.asked.right
+    assert done.result.mode == "live"
+    assert done.result.passed, done.result.verdicts
     assert done.report.absent_correct == 1
     assert seen[-1][1] == pytest.approx(4.3, abs=0.01)
-    assert all(path.stat().st_size for path in (done.bag, done.overlay, done.contact_sheet, done.report_json))
+    assert done.node_log is not None
+    written = (done.bag, done.overlay, done.contact_sheet, done.report_json, done.node_log)
+    assert all(path.stat().st_size for path in written)
     run = read_run(done.bag)
     with Bag(truth_bag) as bag:
         played = {nanoseconds(m.message.header.stamp) for m in bag.messages([COMPRESSED_TOPIC])}
@@ -82,10 +90,11 @@ def test_a_live_run_is_measured_and_its_journal_repeats_it(truth_bag: Path, tmp_
 def test_a_node_that_dies_is_a_loud_failure_with_its_log(truth_bag: Path, tmp_path: Path) -> None:
     dying = tmp_path / "dying.py"
     dying.write_text("import sys\nprint('no such device: tea')\nsys.exit(3)\n")
-    with pytest.raises(LiveError, match=r"(?s)exit code 3.*no such device: tea"):
-        demo(truth_bag, tmp_path / "out", None, program=[sys.executable, str(dying)])
+    with pytest.raises(DemoError, match=r"(?s)exit code 3.*no such device: tea"):
+        demo(demo_scenario(truth_bag), tmp_path / "out", None, program=[sys.executable, str(dying)])
 
 
 def test_a_node_that_cannot_load_its_model_is_told_with_its_log(truth_bag: Path, tmp_path: Path) -> None:
-    with pytest.raises(LiveError, match=r"(?s)did not start: no .*tracks.*no checkpoint at /nowhere"):
-        demo(truth_bag, tmp_path / "out", None, checkpoint="/nowhere", program=[sys.executable, str(FAKE_NODE)])
+    given = demo_scenario(truth_bag, checkpoint="/nowhere")
+    with pytest.raises(DemoError, match=r"(?s)did not start: no .*tracks.*no checkpoint at /nowhere"):
+        demo(given, tmp_path / "out", None, program=[sys.executable, str(FAKE_NODE)])

@@ -8,7 +8,7 @@ import pytest
 from replays import repeated
 
 from villa_ros.bags.run import read_run
-from villa_ros.evaluation.demo import demo
+from villa_ros.evaluation.demo import demo, demo_scenario
 from villa_ros.replay.live_graph import have_ros
 from villa_ros.runtime.model_loading import load_model
 from villa_ros.runtime.package_share import share_path
@@ -24,12 +24,12 @@ pytestmark = [
 
 def test_the_sample_is_answered_live_and_the_run_repeats_offline(tmp_path: Path) -> None:
     sample = share_path("sample", "tabletop")
-    done = demo(sample, tmp_path / "out", None)
+    done = demo(demo_scenario(sample), tmp_path / "out", None)
     report = done.report
     assert len(report.present) == 9
     assert len(report.absent) == 3
-    assert [row.text for row in report.rows if not row.answer] == [], "each request gets an answer"
-    assert max(row.scores.jf for row in report.present if row.scores) > OVERLAP
+    assert [row.asked.text for row in report.rows if not row.asked.answer] == [], "each request gets an answer"
+    assert max(row.asked.jf for row in report.present if row.asked.jf is not None) > OVERLAP
     run = read_run(done.bag)
     _, comparison = repeated(sample, done.bag, load_model("", "cpu"), tmp_path / "like", pictures=False)
     assert comparison.same, comparison.verdict()

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from villa_ros.cli.score_tables import score_report
-from villa_ros.cli.terminal import expected, fail, open_model, out, playing_bar, progress_bar, usage
+from villa_ros.cli.terminal import bars_by_name, expected, fail, open_model, out, playing_bar, progress_bar, usage
 
 if TYPE_CHECKING:
     from villa.evaluation.split_evaluation import Shown
@@ -187,19 +187,13 @@ def _bag_bars(bags: int) -> Iterator[tuple[Callable[[str, int, int], None], Call
     """A bar for all recordings and for each that is under way here, and a line for each that is kept."""
     with progress_bar() as bar:
         every = bar.add_task("recordings", total=bags)
-        tasks: dict[str, object] = {}
-
-        def progress(name: str, done: int, count: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=count)
-            bar.update(tasks[name], completed=done)  # type: ignore[arg-type]
 
         def told(result: BagResult, kept: bool) -> None:
             bar.advance(every)
             if kept:
                 out.print(f"{escape(result.name)}: kept from before (--fresh runs it again)", highlight=False)
 
-        yield progress, told
+        yield bars_by_name(bar), told
 
 
 def _faults(result: ScenarioResult) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -30,10 +30,14 @@ from villa_ros.cli.terminal import (
     out,
     paths,
     playing_bar,
+    replay_bars,
     tracked,
 )
 from villa_ros.cli.training import average, data_app, train
 from villa_ros.cli.tuning import convert, tune
+
+if TYPE_CHECKING:
+    from villa.interface import SegmentationModel
 
 app = typer.Typer(
     name="villa",
@@ -66,7 +70,7 @@ def demo(
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/demo"),
     offline: Annotated[
-        bool, typer.Option("--offline", help="Measure through replay: no DDS, no dropped frame, no times.")
+        bool, typer.Option("--offline", help="Replay the bag instead: no DDS, no dropped frame.")
     ] = False,
     baseline: Annotated[
         bool, typer.Option(help="Also measure the model when it ignores the words: one more pass.")
@@ -75,34 +79,35 @@ def demo(
     device: Device = "cpu",
     threads: Threads = 0,
 ) -> None:
-    """Play a bag to the node over DDS, record what it publishes, measure it against the ground truth."""
+    """Play a bag to the node over DDS, record what it publishes, judge it by the ground truth."""
     from villa_ros.bags.player import PlayerError
     from villa_ros.bags.reader import BagError
     from villa_ros.bags.recorder import RecorderError
     from villa_ros.bags.typestore import TypestoreError
     from villa_ros.cli.demo_table import table
+    from villa_ros.cli.scenario_tables import verdict_table
+    from villa_ros.conversions.events import MappingError
     from villa_ros.evaluation import demo as demonstration
-    from villa_ros.replay.live_graph import LiveError
+    from villa_ros.evaluation.ground_truth import TruthError
+    from villa_ros.evaluation.recording_inputs import RequestError
     from villa_ros.runtime.package_share import share_path
     from villa_ros.video.overlay_video import PictureError
 
-    with expected(BagError, LiveError, PictureError, PlayerError, RecorderError, TypestoreError, FileNotFoundError):
+    def load() -> SegmentationModel:
+        return open_model(checkpoint, device, threads)
+
+    of_bag = (BagError, MappingError, RequestError, TruthError, TypestoreError)
+    of_run = (demonstration.DemoError, PictureError, PlayerError, RecorderError, FileNotFoundError)
+    with expected(*of_bag, *of_run):
         bag = bag or share_path("sample", "tabletop")
+        given = demonstration.demo_scenario(bag, checkpoint, device, threads)
         if offline:
-            model = open_model(checkpoint, device, threads)
-            done = demonstration.demo_offline(bag, folder, model, baseline=baseline, progress=tracked)
+            done = demonstration.demo_offline(given, folder, load, baseline=baseline, telling=replay_bars)
         else:
-            done = demonstration.demo(
-                bag,
-                folder,
-                (lambda: open_model(checkpoint, device, threads)) if baseline else None,
-                checkpoint=checkpoint,
-                device=device,
-                threads=threads,
-                playing=playing_bar,
-                progress=tracked,
-            )
+            loading = load if baseline else None
+            done = demonstration.demo(given, folder, loading, playing=playing_bar, telling=replay_bars)
     out.print(table(done.report, f"{bag.name}, {'replayed, no DDS' if offline else 'live over DDS'}"))
+    out.print(verdict_table(done.result))
     paths(
         ("recording", done.bag),
         ("overlay video", done.overlay),
@@ -110,8 +115,9 @@ def demo(
         ("report", done.report_json),
         ("node's log", done.node_log),
     )
-    if problem := done.report.problem():
-        fail(problem)
+    if broken := [verdict for verdict in done.result.verdicts if not verdict.passed]:
+        told = "; ".join(f"{verdict.text}: {verdict.reason}" for verdict in broken)
+        fail(f"{told}. The node's log and the states in the recording say more.")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -103,6 +104,25 @@ def playing_bar() -> Iterator[Callable[[float, float], None]]:
                 bar.update(task, description="playing, seconds", completed=done_s, total=round(total_s))
 
         yield watch
+
+
+def bars_by_name(bar: Progress) -> Callable[[str, int, int], None]:
+    """A bar for each thing that is under way: tell it the name, how much is done and how much there is."""
+    tasks: dict[str, TaskID] = {}
+
+    def progress(name: str, done: int, count: int) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=count)
+        bar.update(tasks[name], completed=done)
+
+    return progress
+
+
+@contextmanager
+def replay_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """`bars_by_name`, shown while this is open."""
+    with progress_bar() as bar:
+        yield bars_by_name(bar)
 
 
 def tracked(items: Iterable[T], count: int | None, doing: str) -> Iterable[T]:

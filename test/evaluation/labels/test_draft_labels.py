@@ -19,8 +19,8 @@ from small_bags import IMAGE_TOPIC, jpeg, painted, raw_image, stamp, write_bag
 from villa.masks import decode
 from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import Run
-from villa_ros.evaluation.demo import demo_offline
-from villa_ros.evaluation.demo_report import read_truth
+from villa_ros.evaluation.demo import demo_offline, demo_scenario
+from villa_ros.evaluation.ground_truth import all_objects
 from villa_ros.evaluation.ground_truth_bag import TruthBagError, write_truth_bag
 from villa_ros.evaluation.labels.draft import DraftLabels, DraftLabelsError
 from villa_ros.evaluation.labels.format import davis_palette
@@ -339,27 +339,29 @@ def corrected(folder: Path) -> Labels:
 
 def test_the_truth_bag_holds_the_correction(bag: Path, draft: DraftLabels, tmp_path: Path) -> None:
     file = write_truth_bag(corrected(draft.folder), bag, tmp_path / "truth")
-    truth = read_truth(file, "/command", "camera")
-    red, green, both = truth.windows
-    assert [window.request.text for window in truth.windows] == [request.text for request in COMMANDS]
+    opened = demo_scenario(file).opened
+    red, green, both = (opened.truths[request.request_id] for request in COMMANDS)
+    assert [request.text for request in opened.requests] == [request.text for request in COMMANDS]
     assert red.stamps == tuple(stamp(index) for index in range(3, 8))
-    assert [sum(mask.area for mask in red.targets[t]) for t in red.stamps] == [144, 144, 20, 144, 144]
+    assert [sum(mask.area for mask in red.masks(t)) for t in red.stamps] == [144, 144, 20, 144, 144]
     assert (red.present, green.present, both.present) == (True, False, True)
-    assert not any(green.targets.values())
-    assert [len(both.targets[t]) for t in both.stamps] == [2] * 8
-    assert truth.largest[stamp(6)][0].area == 144
-    with Bag(file) as opened, Bag(bag) as source:
-        assert [m.log_ns for m in opened.messages([IMAGE_TOPIC])] == [m.log_ns for m in source.messages([IMAGE_TOPIC])]
-        assert [m.log_ns for m in opened.messages(["/command"])] == [request.stamp_ns for request in COMMANDS]
+    assert not any(green.masks(t) for t in green.stamps)
+    assert [len(both.masks(t)) for t in both.stamps] == [2] * 8
+    with Bag(file) as made, Bag(bag) as source:
+        everything = all_objects(made)
+        assert everything is not None
+        assert max(mask.area for mask in everything.masks(stamp(6))) == 144
+        assert [m.log_ns for m in made.messages([IMAGE_TOPIC])] == [m.log_ns for m in source.messages([IMAGE_TOPIC])]
+        assert [m.log_ns for m in made.messages(["/command"])] == [request.stamp_ns for request in COMMANDS]
 
 
 def test_demo_and_replay_work_on_the_truth_bag(bag: Path, draft: DraftLabels, tmp_path: Path) -> None:
     write_truth_bag(corrected(draft.folder), bag, tmp_path / "truth")
-    report = demo_offline(tmp_path / "truth", tmp_path / "demo", BlobModel(), baseline=False).report
-    rows = {row.request_id: row for row in report.rows}
-    assert rows["both"].scores.jf == 1.0
-    assert rows["red"].scores.j == pytest.approx(4 / 5)  # the model is wrong where the person corrected it
-    assert rows["green"].correct
+    done = demo_offline(demo_scenario(tmp_path / "truth"), tmp_path / "demo", BlobModel, baseline=False)
+    asked = {row.asked.request_id: row.asked for row in done.report.rows}
+    assert asked["both"].jf == 1.0
+    assert asked["red"].j == pytest.approx(4 / 5)  # the model is wrong where the person corrected it
+    assert asked["green"].right
     assert len(run_of(tmp_path / "truth", tmp_path / "again").commands) == 3
 
 
@@ -370,7 +372,7 @@ def test_commands_of_the_run_and_stops_of_the_bag_are_in_the_truth_bag(tmp_path:
     folder = drafted(silent, IMAGE_TOPIC, "camera", run, tmp_path / "labels").folder
     file = write_truth_bag(read_labels(folder), silent, tmp_path / "truth")
     assert [request.request_id for request in commands_of(file)] == ["asked"]
-    assert read_truth(file, "/command", "camera").windows[0].stamps[0] == stamp(5)
+    assert demo_scenario(file).opened.truths["asked"].stamps[0] == stamp(5)
 
     stopped = write_bag(
         tmp_path / "stopped", commands=[COMMANDS[0], Request("red", "", action=Action.STOP, stamp_ns=stamp(9))]
