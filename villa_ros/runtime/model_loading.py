@@ -1,4 +1,8 @@
-"""From a checkpoint's path to a loaded model. The only place in this package that imports the model."""
+"""From a checkpoint's path to a loaded model: how the node and every command that runs a model get one.
+
+Training, tuning and `villa average` load checkpoints with `villa.checkpoints`, and `villa bench --models` builds models
+with random weights; they do not come through here.
+"""
 
 from __future__ import annotations
 
