@@ -1,4 +1,4 @@
-"""The letter model tells which of some texts was said, and trains."""
+"""The CTC model tells which of some texts was said, and trains."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_a_stop_is_told_while_its_speaker_goes_on(recogniser, say):
 
 
 def test_stops_that_talk_in_the_background_blurs_are_heard(recogniser, say):
-    """Of these 12, 8 are heard by what Whisper and the letter model make of them at once."""
+    """Of these 12, 8 are heard by what Whisper and the CTC model make of them at once."""
     talkers, said, heard = babble_voices(), say("Stop!", voice=Voice("en-gb+f1", 150), pause_s=0.3), []
     for ratio_db in (12, 8):
         for seed in range(6):

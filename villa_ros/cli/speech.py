@@ -114,5 +114,5 @@ def _recogniser(model: Path | None, language: str, objects: list[str] | None, th
     except VocabularyError as error:
         usage(str(error))
     with err.status("loading the recogniser"):
-        limit_threads(threads)  # the letter model's, too: threads that wait for each other cost more than they compute
+        limit_threads(threads)  # the CTC model's, too: threads that wait for each other cost more than they compute
         return Recogniser(Whisper(model, language, threads), vocabulary)

@@ -111,7 +111,7 @@ class CtcModel:
             self._network.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
         except (OSError, SafetensorError, RuntimeError) as error:
             raise CtcModelError(
-                f"{weights} does not hold the weights of the letter model ({error}): install the package again, "
+                f"{weights} does not hold the weights of the CTC model ({error}): install the package again, "
                 "or make them with python -m villa_ros.speech.ctc_training"
             ) from error
 

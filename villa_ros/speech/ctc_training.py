@@ -1,4 +1,4 @@
-"""Train the letter model on speech that espeak-ng makes: python -m villa_ros.speech.ctc_training.
+"""Train the CTC model on speech that espeak-ng makes: python -m villa_ros.speech.ctc_training.
 
 Voices, noise and sentences are others than the benchmark's. Half of what is said are commands of the grammar, a third
 words that Whisper's tokenizer knows in random order (so that it learns to spell and not a list), the rest stops and

@@ -1,7 +1,7 @@
 """What was said: Whisper's own words, or a sentence of the task that fits the sound as well.
 
 Whisper hears any English; an operator asks for the things at hand. Sentences of the command grammar that sound like
-what Whisper (and the letter model) heard are scored on the sound by both. The best of them is taken where it fits
+what Whisper (and the CTC model) heard are scored on the sound by both. The best of them is taken where it fits
 nearly as well as Whisper's own words; else those stay, whatever they are. This is rescoring by a task's language model;
 a prompt with the names of things makes a tiny Whisper repeat itself, and biases it less (docs/speech.md).
 """
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RESCORED_LANGUAGE = "en"  # the grammar, the letters and the stops below are English
-_SHORTLIST = 80  # sentences that the letter model scores
+_SHORTLIST = 80  # sentences that the CTC model scores
 _BY_LETTERS, _BY_SOUND, _STOPS = 9, 4, 2  # of them, and of the stops, scored by Whisper
-_LETTERS_COUNT = 1.0  # weight of the letter model against Whisper
+_LETTERS_COUNT = 1.0  # weight of the CTC model against Whisper
 # A sentence of the task that fits worse is not taken. Chosen on other voices and sentences than the benchmark's.
 _MARGIN = 4.0  # nats below Whisper's own words, by both
 _WHISPER_MARGIN = 20.0  # by Whisper alone
@@ -140,14 +140,14 @@ class Recogniser:
         return Recognition(texts[best], confidence, own.language, own.no_speech, own.text, of_the_task=True)
 
     def spelled_stop(self, sound: Sound) -> Recognition | None:
-        """[N] -> the stop that the letter model alone is sure of, and that is all of it; a twentieth of the work."""
+        """[N] -> the stop that the CTC model alone is sure of, and that is all of it; a twentieth of the work."""
         text, gap = self._nearest_stop(self._letters.hear(sound))
         if gap > _SURE_STOP_GAP:
             return None
         return Recognition(text, math.exp(-max(0.0, gap)), RESCORED_LANGUAGE, 0.0, text, of_the_task=True)
 
     def may_be_stop(self, sound: Sound) -> bool:
-        """[N] -> is a stop among what can have been said? By the letter model alone; for other languages always."""
+        """[N] -> is a stop among what can have been said? By the CTC model alone; for other languages always."""
         return self._whisper.only_language != RESCORED_LANGUAGE or (
             self._nearest_stop(self._letters.hear(sound))[1] <= _STOP_GAP
         )
