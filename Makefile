@@ -9,6 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 TORCH ?= -r requirements/torch.txt
 PYTEST_ARGS ?=
+TEST_WORKERS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
@@ -40,7 +41,7 @@ SOURCES := setup.py setup.cfg package.xml $(wildcard README.md NOTICE) \
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  PYTHON=python3.12 VENV=path TORCH="torch==..." DEMO_ARGS=... PYTEST_ARGS=... change what is used.'
+	@echo '  PYTHON=python3.12 VENV=path TORCH="torch==..." DEMO_ARGS=... PYTEST_ARGS=... TEST_WORKERS=1 change what is used.'
 
 .PHONY: demo
 demo: $(STAMPS)/package ## set up, play the sample bag to the node over DDS, print the table
@@ -53,7 +54,7 @@ setup: $(STAMPS)/package $(STAMPS)/test ## the environment for everything but tr
 .PHONY: test
 test: $(STAMPS)/package $(STAMPS)/test ## set up, lint, types, all tests
 	@$(MAKE) --silent lint && lint=0 || lint=1; \
-	$(BIN)/python -m pytest $(PYTEST_ARGS) && tests=0 || tests=$$?; \
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --durations 10 $(PYTEST_ARGS) && tests=0 || tests=$$?; \
 	if [ $$lint -ne 0 ]; then echo 'lint or types failed: see above the tests' >&2; fi; \
 	exit $$((lint | tests))
 
