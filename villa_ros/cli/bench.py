@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from villa_ros.bench.model import ModelBenchError, Options
     from villa_ros.bench.model_report import ModelBench
 
-Checkpoint = Annotated[
-    str, typer.Option(metavar="PATH", help="Model file or folder; empty: the one that ships with villa_ros.")
-]
+Checkpoint = Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped model.")]
 
 
 def bench(
@@ -25,40 +23,44 @@ def bench(
     frames: Annotated[int, typer.Option(min=10, help="Frames to measure.")] = 150,
     models: Annotated[
         list[str] | None,
-        typer.Option(metavar="CONFIG", help="Measure this configuration at its real size instead; repeat for more."),
+        typer.Option(metavar="CONFIG", help="Measure this configuration at its real size instead; repeat for several."),
     ] = None,
     all_models: Annotated[bool, typer.Option("--all-models", help="Measure all named configurations instead.")] = False,
     counts: Annotated[
-        str, typer.Option("--model-objects", metavar="N,N,...", help="With --models: objects of the fast pass.")
+        str,
+        typer.Option("--model-objects", metavar="N,N,...", help="With --models: numbers of objects in the fast pass."),
     ] = "1,5,20",
     answer_tokens: Annotated[
         int, typer.Option(min=2, max=512, help="With --models: length of the answer, [SEG] included.")
     ] = 20,
-    repeats: Annotated[int, typer.Option(min=1, help="With --models: how often each number is taken at most.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="With --models: most repeats of each measurement.")] = 5,
     budget: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="With --models: for each number; slower is run once.")
+        float,
+        typer.Option(
+            min=0.0, metavar="SECONDS", help="With --models: time for each measurement; slower ones run once."
+        ),
     ] = 20.0,
     dtype: Annotated[
         str, typer.Option(help="With --models: float32 or bfloat16; default: bfloat16 on cuda, else float32.")
     ] = "",
     compiled: Annotated[
-        bool, typer.Option("--compile", help="With --models: torch.compile what runs on every frame.")
+        bool, typer.Option("--compile", help="With --models: torch.compile the parts that run on every frame.")
     ] = False,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("out/bench"),
     checkpoint: Checkpoint = "",
-    device: Annotated[
-        str, typer.Option(help="Torch device; default: cpu, with --models cuda where there is one.")
-    ] = "",
+    device: Annotated[str, typer.Option(help="Torch device; default: cpu, or with --models cuda if available.")] = "",
     threads: Annotated[int, typer.Option(min=0, max=256)] = 0,
     stops: Annotated[int, typer.Option(min=0, help="Requests to stop while the model computes; 0: none.")] = 20,
     parallel: Annotated[
         bool,
-        typer.Option("--parallel", "--spreading", help="Instead: clips scored a second with one worker and with two."),
+        typer.Option(
+            "--parallel", "--spreading", help="Measure clips scored per second instead, with one worker and with two."
+        ),
     ] = False,
     clips: Annotated[int, typer.Option(min=2, help="With --parallel: clips to score.")] = 200,
     ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --parallel: over a Ray cluster.")] = None,
 ) -> None:
-    """Frames per second of the fast pass, the time to a first mask, and how soon a stop is answered."""
+    """Measure the frame rate of the fast pass, the time to the first mask, and the latency of a stop."""
     if parallel:
         _bench_parallel(clips, ray, checkpoint, device or "cpu")
         return
@@ -151,10 +153,10 @@ def _bench_parallel(clips: int, ray: str | None, checkpoint: str, device: str) -
 
 
 def overhead(
-    repeats: Annotated[int, typer.Option(min=1, help="How often each number is taken.")] = 15,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each measurement.")] = 15,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("out/bench"),
 ) -> None:
-    """What image in and masks out cost beside the model, next to polygons as other nodes send them."""
+    """Measure the CPU cost of everything but the model, in comparison with nodes that send polygons."""
     need_ros()
     from villa_ros.bench.overhead import measure
 
@@ -167,13 +169,13 @@ def overhead(
 def soak(
     bag: Annotated[Path | None, typer.Option(help="Bag to loop over; default: the sample.")] = None,
     frames: Annotated[int, typer.Option(min=200, help="Frames to measure, after the warm-up.")] = 2000,
-    warm_up: Annotated[int, typer.Option(min=0, help="Frames before.")] = 500,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for curve and table.")] = Path("out/soak"),
+    warm_up: Annotated[int, typer.Option(min=0, help="Frames before the measurement.")] = 500,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the curve and the table.")] = Path("out/soak"),
     checkpoint: Checkpoint = "",
     device: str = "cpu",
     threads: Annotated[int, typer.Option(min=0, max=256)] = 0,
 ) -> None:
-    """Resident memory while objects and requests come and go."""
+    """Measure resident memory over thousands of frames while objects and requests come and go."""
     from villa_ros.bags.reader import BagError
     from villa_ros.bench.memory_soak import run
     from villa_ros.bench.tracking import BenchError

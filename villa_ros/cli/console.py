@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NodeName = Annotated[str, typer.Option(help="Name of the node, with its namespace.")]
 CameraTopics = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=TOPIC", help="Show this image topic; the node's own cameras come by themselves."),
+    typer.Option(metavar="NAME=TOPIC", help="Also show this image topic; the node's own cameras are found without it."),
 ]
 Host = Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for the whole network, which needs a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any that is free.")]
@@ -30,25 +30,26 @@ Token = Annotated[
         envvar="VILLA_CONSOLE_TOKEN",
         show_default=False,
         show_envvar=True,
-        help="Asked of browsers. Elsewhere than on 127.0.0.1 one is needed, and made where none is given.",
+        help="Token that browsers need. Beyond 127.0.0.1 one is required; if none is given, it is generated.",
     ),
 ]
 TlsCert = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate (PEM), for https.")]
 TlsKey = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its key (PEM).")]
 SelfSigned = Annotated[
-    bool, typer.Option("--tls-self-signed", help="https with a certificate of our own; browsers warn of it once.")
+    bool, typer.Option("--tls-self-signed", help="https with a self-signed certificate; browsers warn once.")
 ]
 AllowHost = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="A further name that the console answers to; repeat for more.")
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Another host name that the console answers to; repeat for several."),
 ]
-SendSpeech = Annotated[bool, typer.Option("--send-speech", help="Send what was understood without a confirmation.")]
+SendSpeech = Annotated[bool, typer.Option("--send-speech", help="Send recognised words without confirmation.")]
 
 
 def console(
     node: NodeName = "/villa_node",
     camera: CameraTopics = None,
     speech_node: Annotated[
-        str, typer.Option(help="Name of the speech node whose questions are shown; empty: none.")
+        str, typer.Option(help="Speech node whose questions are shown; empty: none.")
     ] = "/villa_speech",
     host: Host = "127.0.0.1",
     port: Port = 8080,
@@ -60,7 +61,7 @@ def console(
     send_speech: SendSpeech = False,
     max_text: Annotated[int, typer.Option(min=1, max=20_000, help="Longest request, characters.")] = 2000,
 ) -> None:
-    """A web page on a running node: cameras with masks, requests in words, answers, health."""
+    """Serve a web page for a running node: cameras with masks, requests, answers, health."""
     from villa_ros.runtime.process import end_with_parent
     from villa_ros.viewers.web.certificate import own_folder
     from villa_ros.viewers.web.server import ConsoleError

@@ -30,36 +30,30 @@ def evaluate(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="Instead: a split's folder, as DATA/test-seen."),
+        typer.Option(exists=True, file_okay=False, help="Score a split instead: its folder, such as DATA/test-seen."),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="Instead: a public benchmark, such as mevis; see docs/benchmark_sets.md.")
+        str | None, typer.Option(help="Score a public benchmark instead, such as mevis; see docs/benchmark_sets.md.")
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="With --benchmark: its folder as published.")] = None,
-    split: Annotated[str | None, typer.Option(help="With --benchmark; default: the one to report.")] = None,
-    mode: Annotated[
-        str | None, typer.Option(help="every-frame or real-time, instead of what the scenario says.")
-    ] = None,
+    root: Annotated[Path | None, typer.Option(help="With --benchmark: the folder of the set as published.")] = None,
+    split: Annotated[str | None, typer.Option(help="With --benchmark: the split; default: the one to report.")] = None,
+    mode: Annotated[str | None, typer.Option(help="every-frame or real-time; default: as in the scenario.")] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Also play the recordings over DDS to a node, and compare with the replay.")
+        bool, typer.Option("--live", help="Also play the recordings to a node over DDS, and compare with the replay.")
     ] = False,
     report: Annotated[bool, typer.Option(help="Write the HTML report, with a video of each camera.")] = True,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run recordings again whose results are there.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run recordings again that have results already.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with the model.")] = 1,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Ray cluster, or `local`; needs villa_ros[ray]."),
     ] = None,
-    requests: Annotated[
-        int | None, typer.Option(min=1, help="With --data: only the first so many requests of a clip.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="With --data and --benchmark: only the first so many clips.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="With --data: of the random baseline and of the intervals.")] = 0,
+    requests: Annotated[int | None, typer.Option(min=1, help="With --data: most requests per clip.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data and --benchmark: most clips.")] = None,
+    seed: Annotated[int, typer.Option(help="With --data: seed of the random baseline and of the intervals.")] = 0,
     where: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder (with --data: JSON file) for what is written. (default: out/eval...)"),
+        typer.Option("--out", help="Folder (with --data: JSON file) for the results. (default: out/eval...)"),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="With --data: contact sheet of one success and the worst failure of each kind.")
@@ -74,7 +68,7 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="Torch device. (default: cpu, or what the scenario says)")] = None,
     threads: Annotated[int | None, typer.Option(min=0, max=256, help="Threads of one torch operation.")] = None,
 ) -> None:
-    """Does it work? Scores recordings against pass criteria, or a model on a split or a public benchmark."""
+    """Score recordings against pass criteria, or a model on a split or a public benchmark."""
     if sum((bool(scenarios), data is not None, benchmark is not None)) != 1:
         usage("give scenario files, or --data FOLDER, or --benchmark NAME --root FOLDER: one of the three")
     if scenarios:
@@ -93,14 +87,14 @@ def evaluate(
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="What villa eval wrote: a JSON file, or the folder of a scenario.")],
-    after: Annotated[Path, typer.Argument(help="The same of another model, parameter or prompt.")],
-    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    before: Annotated[Path, typer.Argument(help="Result of villa eval: a JSON file, or the folder of a scenario.")],
+    after: Annotated[Path, typer.Argument(help="The same for another model, parameter or prompt.")],
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit status 1 where a criterion broke or a mean is surely lower.")
+        bool, typer.Option("--strict", help="Exit status 1 if a criterion broke or a mean is significantly lower.")
     ] = False,
 ) -> None:
-    """Two results side by side, what got worse first; intervals from a bootstrap over clips."""
+    """Compare two results of villa eval, regressions first, with intervals from a bootstrap over clips."""
     from villa_ros.cli.scenario_tables import change_table, mean_table
     from villa_ros.evaluation.comparison import compare_results
     from villa_ros.evaluation.results import ResultError

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="villa",
-    help="Segment and track what a spoken-style request means, in a camera's stream.",
+    help="Find and track what a request in plain words means, in camera images.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,7 +57,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _options(
     asked: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -66,20 +66,20 @@ def _options(
 @app.command()
 def demo(
     bag: Annotated[
-        Path | None, typer.Option(help="Bag with commands and ground truth; default: the sample that ships.")
+        Path | None, typer.Option(help="Bag with commands and ground truth; default: the sample bag.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/demo"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/demo"),
     offline: Annotated[
-        bool, typer.Option("--offline", help="Replay the bag instead: no DDS, no dropped frame.")
+        bool, typer.Option("--offline", help="Replay instead: no DDS, no dropped frames.")
     ] = False,
     baseline: Annotated[
-        bool, typer.Option(help="Also measure the model when it ignores the words: one more pass.")
+        bool, typer.Option(help="Also measure the model with the words ignored: one more pass.")
     ] = True,
     checkpoint: Checkpoint = "",
     device: Device = "cpu",
     threads: Threads = 0,
 ) -> None:
-    """Play a bag to the node over DDS, record what it publishes, judge it by the ground truth."""
+    """Play a bag to the node over DDS, record what it publishes, and compare it with the ground truth."""
     from villa_ros.bags.player import PlayerError
     from villa_ros.bags.reader import BagError
     from villa_ros.bags.recorder import RecorderError
@@ -127,20 +127,21 @@ def segment(
     ],
     request: Annotated[str, typer.Option(help="What to look for, in your words.")],
     at: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="When the request is made; it sees what came before.")
+        float,
+        typer.Option(min=0.0, metavar="SECONDS", help="Time of the request; it is answered from the frames before."),
     ] = 0.5,
     fps: Annotated[
-        float | None, typer.Option(min=0.1, max=1000.0, help="Rate of a folder, or instead of a video's own.")
+        float | None, typer.Option(min=0.1, max=1000.0, help="Frame rate of a folder, or in place of a video's own.")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="End after this long; a camera runs until Ctrl-C.")
+        float | None, typer.Option(min=0.1, help="Stop after this time; a camera runs until Ctrl-C.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/segment"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/segment"),
     checkpoint: Checkpoint = "",
     device: Device = "cpu",
     threads: Threads = 0,
 ) -> None:
-    """Segment and track in any video, folder of images or camera, without ROS."""
+    """Segment and track in a video, a folder of images or a camera, without ROS."""
     from villa_ros.bags.reader import BagError
     from villa_ros.bags.typestore import TypestoreError
     from villa_ros.pipeline.image_view import ImageError
@@ -166,7 +167,9 @@ def segment(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def node(
     context: typer.Context,
-    image_topic: Annotated[str, typer.Option(help="Image topic; one that ends in /compressed is read so.")] = "image",
+    image_topic: Annotated[
+        str, typer.Option(help="Image topic; a name that ends in /compressed is read as compressed.")
+    ] = "image",
     camera: Annotated[str, typer.Option(help="Name of the camera in topics and messages.")] = "camera",
     parameters: Annotated[
         Path | None, typer.Option("--params-file", exists=True, dir_okay=False, help="ROS parameter file.")
@@ -175,7 +178,7 @@ def node(
     device: Device = "cpu",
     threads: Threads = 0,
 ) -> None:
-    """Start the ROS 2 node. What follows `--ros-args` is passed on, as in -p policy:=queue."""
+    """Start the ROS 2 node. Arguments after `--ros-args` are passed on, such as -p policy:=queue."""
 
     need_ros()
     from villa_ros.node.villa_node import main as run
@@ -202,11 +205,11 @@ def node(
 def info(
     config: Annotated[
         str | None,
-        typer.Argument(metavar="CONFIG", help="Name of a configuration, or its JSON file: what it amounts to."),
+        typer.Argument(metavar="CONFIG", help="Name of a configuration, or its JSON file."),
     ] = None,
     checkpoint: Checkpoint = "",
 ) -> None:
-    """What is installed, where the shipped files are, and what the model is made of; or a named configuration."""
+    """Show versions, where the shipped files are, and the parts of the model; or the size of a named configuration."""
     if config is not None:
         show_config(config)
         return
@@ -233,13 +236,13 @@ def info(
 
 @app.command()
 def labels(
-    folder: Annotated[Path, typer.Argument(help="What --draft-labels wrote, corrected or not.")],
+    folder: Annotated[Path, typer.Argument(help="Folder written by --draft-labels, corrected or not.")],
     bag: Annotated[
-        Path | None, typer.Option(help="The bag it was drafted from: makes a bag with ground truth of both.")
+        Path | None, typer.Option(help="The source bag: write a copy with the labels as ground truth.")
     ] = None,
     where: Annotated[Path, typer.Option("--out", help="With --bag: the new bag.")] = Path("out/truth"),
 ) -> None:
-    """Check labels that a person corrected, and make a bag with ground truth of them."""
+    """Check labels that a person corrected, and make a bag with ground truth from them."""
     from villa_ros.bags.reader import BagError
     from villa_ros.bags.typestore import TypestoreError
     from villa_ros.evaluation.ground_truth_bag import TruthBagError, write_truth_bag

@@ -48,9 +48,9 @@ def read_named(name: str) -> NamedConfig:
 
 def download(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="Name of a configuration, or its JSON file.")],
-    folder: Annotated[Path, typer.Option("--out", help="Folder that becomes the checkpoint.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the new checkpoint.")],
     update: Annotated[
-        bool, typer.Option("--update", help="Accept other revisions and files than those in the lock.")
+        bool, typer.Option("--update", help="Accept revisions and files that differ from the lock.")
     ] = False,
 ) -> None:
     """Fetch a configuration's published parts from the Hugging Face hub and make a checkpoint folder of them."""

@@ -39,32 +39,36 @@ def replay(
     bag: Annotated[
         Path | None, typer.Argument(help="An .mcap or .db3 file, or a rosbag2 folder; default: the sample.")
     ] = None,
-    command: Annotated[
-        list[str] | None, typer.Option(help="A request in your words; repeat for more than one.")
-    ] = None,
+    command: Annotated[list[str] | None, typer.Option(help="A request in your words; repeat for several.")] = None,
     at: Annotated[
         list[float] | None,
-        typer.Option(min=0.0, metavar="SECONDS", help="When a request is made, after the first frame. (default: 1)"),
+        typer.Option(min=0.0, metavar="SECONDS", help="Time of a request after the first frame. (default: 1)"),
     ] = None,
     commands_from_bag: Annotated[
         bool, typer.Option("--commands-from-bag", help="Repeat the commands recorded in the bag.")
     ] = False,
     command_topic: Annotated[
-        str | None, typer.Option(help="Topic of those commands; needed where the bag holds several.")
+        str | None, typer.Option(help="Topic of those commands; needed if the bag holds several.")
     ] = None,
     like: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Recording of a live run with ~/journal: repeat its steps and compare."),
+        typer.Option(
+            metavar="RUN", help="Recording of a live run with ~/journal: repeat its steps and compare the tracks."
+        ),
     ] = None,
     camera_topic: CameraTopic = None,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("out/replay"),
-    pictures: Annotated[bool, typer.Option(help="Write overlay video and contact sheet.")] = True,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/replay"),
+    pictures: Annotated[bool, typer.Option(help="Write an overlay video and a contact sheet.")] = True,
     labels: Annotated[
         Path | None,
-        typer.Option("--draft-labels", metavar="FOLDER", help="Also write masks to correct; a new folder."),
+        typer.Option(
+            "--draft-labels",
+            metavar="FOLDER",
+            help="Also write draft masks for a person to correct, into a new folder.",
+        ),
     ] = None,
     console: Annotated[
-        bool, typer.Option("--console", help="Instead: play the bag at its own rate, with the console in a browser.")
+        bool, typer.Option("--console", help="Play the bag at its own rate instead, with the console in a browser.")
     ] = False,
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Also write run.rrd, which `villa rerun` opens in the Rerun viewer.")
@@ -74,7 +78,7 @@ def replay(
     device: Device = "cpu",
     threads: Threads = 0,
 ) -> None:
-    """Run a bag through the node's own pipeline without DDS: every frame, the same result each time."""
+    """Run a bag through the node's pipeline without DDS: every frame, and the same result each time."""
     from villa_ros.bags.reader import Bag, BagError
     from villa_ros.bags.typestore import TypestoreError
     from villa_ros.cli.run_summary import failed_requests, summary

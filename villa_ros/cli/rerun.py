@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def rerun(
     recording: Annotated[
-        Path | None, typer.Argument(metavar="FILE.rrd", help="Open this recording; without one a live node is shown.")
+        Path | None, typer.Argument(metavar="FILE.rrd", help="Recording to open; without it a live node is shown.")
     ] = None,
     node: NodeName = "/villa_node",
     camera: CameraTopics = None,
@@ -26,11 +26,11 @@ def rerun(
         str,
         typer.Option(
             metavar="FILE.rrd|URL",
-            help="Write a file, or send to a viewer elsewhere; default: a viewer is opened here.",
+            help="Write a file, or send to a viewer on another machine; default: open a viewer here.",
         ),
     ] = "",
     memory_limit: Annotated[
-        str, typer.Option(help="What the viewer that is opened keeps at most, as in 2GB or 25%; the oldest goes.")
+        str, typer.Option(help="Most memory of the opened viewer, such as 2GB or 25%; the oldest data is dropped.")
     ] = "2GB",
 ) -> None:
     """Show a live node, or a recording of `villa replay --rerun`, in the Rerun viewer; no usage statistics are sent."""

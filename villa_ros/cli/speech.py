@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 Model = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Whisper for CTranslate2; default: tiny.en of its package.")
 ]
-Language = Annotated[str, typer.Option(help="Language code; empty: found out where the model knows several.")]
+Language = Annotated[str, typer.Option(help="Language code; empty: detected, if the model knows several.")]
 Objects = Annotated[
-    list[str] | None, typer.Option("--object", metavar="NAME", help="A thing at hand; repeat. Default: the model's.")
+    list[str] | None,
+    typer.Option(
+        "--object", metavar="NAME", help="Name of an object at hand; repeat. Default: those that the model knows."
+    ),
 ]
 Threads = Annotated[int, typer.Option(min=1, max=64, help="Threads of the recogniser.")]
 
@@ -28,14 +31,16 @@ Threads = Annotated[int, typer.Option(min=1, max=64, help="Threads of the recogn
 def speech(
     recording: Annotated[Path, typer.Argument(metavar="WAV", help="Recording of 16-bit samples, any rate.")],
     listen: Annotated[str, typer.Option(help="always, push_to_talk (held throughout) or wake_word.")] = "always",
-    accept: Annotated[str, typer.Option(help="commands: only what has the form of a request; anything.")] = "commands",
-    confidence_floor: Annotated[float, typer.Option(min=0.0, max=1.0, help="Less sure is no command.")] = 0.2,
+    accept: Annotated[
+        str, typer.Option(help="commands: only speech in the form of a request; or anything.")
+    ] = "commands",
+    confidence_floor: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest confidence of a command.")] = 0.2,
     model: Model = None,
     language: Language = "",
     objects: Objects = None,
     threads: Threads = 1,
 ) -> None:
-    """What is heard in a recording and what would be commanded, without ROS."""
+    """Show the words in a recording and the command they would give, without ROS."""
     from villa_ros.speech.audio import SoundError, read_wav
     from villa_ros.speech.dialogue import Dialogue, DialogueConfig, DialogueError
     from villa_ros.speech.listener import Listener, SpokenStop
@@ -64,14 +69,14 @@ def speech(
 def bench_speech(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("out/bench"),
     voices: Annotated[int, typer.Option(min=1, max=5, help="How many of the five voices speak.")] = 5,
-    every: Annotated[int, typer.Option(min=1, help="Take one phrase in so many.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Use every Nth phrase.")] = 1,
     minutes: Annotated[float, typer.Option(min=0.0, help="Minutes of other speech, for false stops.")] = 30.0,
     model: Model = None,
     language: Language = "",
     threads: Threads = 1,
     misses: Annotated[bool, typer.Option(help="Also list what went wrong at the highest ratio.")] = False,
 ) -> None:
-    """Word and command errors, false commands, stops and times, for speech by espeak-ng in noise."""
+    """Measure word errors, command errors, false commands, stops and latencies, on espeak-ng speech in noise."""
     from villa_ros.speech import synthesis
 
     if not synthesis.installed():

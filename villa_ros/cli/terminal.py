@@ -37,13 +37,11 @@ out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 
 err = Console(stderr=True)
 
 
-Checkpoint = Annotated[
-    str, typer.Option(metavar="PATH", help="Model file or folder; empty: the one that ships with villa_ros.")
-]
+Checkpoint = Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped model.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation; 0: torch decides.")]
 CameraTopic = Annotated[
-    str | None, typer.Option("--camera-topic", help="Image topic; needed where the bag holds several.")
+    str | None, typer.Option("--camera-topic", help="Image topic; needed if the bag holds several.")
 ]
 
 

@@ -44,7 +44,7 @@ class SplitName(str, Enum):
 
 def train(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
-    folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the run; an existing run is resumed.")],
     phase: Annotated[
         Phase, typer.Option(help="things, focus, answers, joint in this order; masks at any time.")
     ] = Phase.joint,
@@ -52,30 +52,32 @@ def train(
         Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
-    decay_steps: Annotated[int | None, typer.Option(min=0, help="Last steps, in which the rate falls to 0.")] = None,
-    clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips in one step of each process.")] = None,
+    decay_steps: Annotated[
+        int | None, typer.Option(min=0, help="Number of last steps, in which the rate falls to 0.")
+    ] = None,
+    clips_per_step: Annotated[int | None, typer.Option(min=1, help="Clips per step and process.")] = None,
     rate: Annotated[
-        float, typer.Option(help="Factor of the learning rates; 0.5 for weights that know much already.")
+        float, typer.Option(help="Factor of all learning rates; use 0.5 for weights that know much already.")
     ] = 1.0,
     usual: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the requests in the most usual sentences.")
+        float | None, typer.Option(min=0, max=1, help="Share of requests in the most usual sentences.")
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Shape, JSON; default: that of --init, else villa_small."),
     ] = None,
     validate: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Clips to see how far it has come: DATA/val.")
+        Path | None, typer.Option(exists=True, file_okay=False, help="Clips for validation: DATA/val.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of one torch operation.")] = 2,
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     loaders: Annotated[
         int,
-        typer.Option(min=0, max=64, help="Processes that read clips for each training process; 0: one of its threads."),
+        typer.Option(min=0, max=64, help="Processes that read clips, per training process; 0: a thread of its own."),
     ] = 0,
 ) -> None:
-    """Train ViLLa on rendered clips; the same command goes on where an interrupted run stopped."""
+    """Train ViLLa on rendered clips; the same command resumes an interrupted run."""
     from villa_ros.runtime.package_share import share_path
 
     try:
@@ -106,12 +108,12 @@ def train(
 
 
 def average(
-    before: Annotated[Path, typer.Argument(exists=True, help="Checkpoint that a training run started from.")],
-    after: Annotated[Path, typer.Argument(exists=True, help="Checkpoint that came of it.")],
+    before: Annotated[Path, typer.Argument(exists=True, help="Checkpoint before training.")],
+    after: Annotated[Path, typer.Argument(exists=True, help="Checkpoint after training.")],
     path: Annotated[Path, typer.Option("--out", help="Checkpoint to write.")],
-    share: Annotated[float, typer.Option(help="How much of the weights after; the rest is of those before.")] = 0.5,
+    share: Annotated[float, typer.Option(help="Share of the weights after training; the rest is from before.")] = 0.5,
 ) -> None:
-    """Write the mean of a checkpoint and of what training made of it: often better than either."""
+    """Write the mean of a checkpoint before and after training: often better than either."""
     from villa.checkpoints.checkpoint import CheckpointError, load, save
     from villa.training.weight_averaging import AverageError
     from villa.training.weight_averaging import average as mean
@@ -125,9 +127,7 @@ def average(
 def build(
     folder: Annotated[Path, typer.Option("--out", help="Root folder; clips go to OUT/SPLIT/SEED.")],
     split: Annotated[SplitName, typer.Option(help="Which scenes and requests.")] = SplitName.train,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Clips that shall be there afterwards; default: the split's.")
-    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of clips; default: the split's.")] = None,
     first_seed: Annotated[int | None, typer.Option(min=0, help="First clip's seed; default: the split's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip; default: the split's.")] = None,
@@ -135,10 +135,15 @@ def build(
     assets: Annotated[list[str] | None, typer.Option(help="Sources of objects; default: all installed.")] = None,
     depth: Annotated[bool, typer.Option("--depth", help="Write depth maps too.")] = False,
     hands: Annotated[
-        float, typer.Option(min=0, max=1, help="For training: share of what moves by itself that a hand moves.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="For training: share of motions that a hand makes, of those that objects would make by themselves.",
+        ),
     ] = 0.0,
 ) -> None:
-    """Render a split's clips and write its requests; finished clips are kept, so an interrupted build goes on."""
+    """Render a split's clips and write its requests; an interrupted build is resumed."""
     with _rendering():
         from villa.data.build import build as run
         from villa.data.scenes.scene import SceneConfig
@@ -176,7 +181,7 @@ def real(
         Path, typer.Option(exists=True, file_okay=False, help="Folder with cup.mp4 and box.mp4, also gzipped.")
     ] = Path("/usr/share/doc/opencv-doc/opencv4/html"),
 ) -> None:
-    """Make a split of two real videos with outlines drawn by hand; the videos are those of Debian's opencv-doc."""
+    """Make a split from two real videos of Debian's opencv-doc, with outlines drawn by hand."""
     with _rendering():
         from villa.data.real_videos import build as run
 

@@ -17,30 +17,30 @@ def tune(
         typer.Option(exists=True, file_okay=False, help="A split in the format of MeViS or ReVOS."),
     ],
     init: Annotated[Path, typer.Option(exists=True, help="Checkpoint to start from, file or folder.")],
-    folder: Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is resumed.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the run; an existing run is resumed.")],
     meta: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Which meta_expressions file, where there are several."),
+        typer.Option(exists=True, dir_okay=False, help="The meta_expressions file, if there are several."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 2000,
-    warmup_steps: Annotated[int, typer.Option(min=0, help="First steps, in which the rate rises.")] = 100,
-    decay_steps: Annotated[int, typer.Option(min=0, help="Last steps, in which the rate falls to 0.")] = 1000,
-    videos_per_step: Annotated[int, typer.Option(min=1, help="Videos in one step of each process.")] = 1,
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Number of first steps, in which the rate rises.")] = 100,
+    decay_steps: Annotated[int, typer.Option(min=0, help="Number of last steps, in which the rate falls to 0.")] = 1000,
+    videos_per_step: Annotated[int, typer.Option(min=1, help="Videos per step and process.")] = 1,
     frames: Annotated[int, typer.Option(min=0, help="Frames of a clip; 0: as many as the model sees.")] = 0,
     expressions: Annotated[int, typer.Option(min=1, help="Requests about each video.")] = 4,
     lr: Annotated[float, typer.Option(min=0.0, help="Rate of ViLLa's blocks and new token rows.")] = 1e-4,
     adapter_lr: Annotated[float, typer.Option(min=0.0, help="Rate of the language model's adapters.")] = 2e-4,
     decoder_lr: Annotated[float, typer.Option(min=0.0, help="Rate of the answers' mask decoder.")] = 2e-5,
-    lora_rank: Annotated[
-        int, typer.Option(min=0, help="Begin with adapters of this rank, where the checkpoint has none.")
-    ] = 0,
+    lora_rank: Annotated[int, typer.Option(min=0, help="Add adapters of this rank to a checkpoint that has none.")] = 0,
     trained: Annotated[
         list[str] | None,
-        typer.Option(metavar="PART", help="Train parameters whose names hold this; repeat. Default: by kind of model."),
+        typer.Option(
+            metavar="PART", help="Train the parameters whose names contain this; repeat. Default: by kind of model."
+        ),
     ] = None,
-    mixed: Annotated[bool, typer.Option(help="Compute in bfloat16; what learns stays float32.")] = True,
+    mixed: Annotated[bool, typer.Option(help="Compute in bfloat16; trained weights stay float32.")] = True,
     checkpointing: Annotated[
-        bool, typer.Option(help="Compute the language model's layers again for the backward pass: less memory.")
+        bool, typer.Option(help="Recompute the language model's layers in the backward pass: less memory.")
     ] = False,
     loaders: Annotated[int, typer.Option(min=0, max=64, help="Processes that decode videos.")] = 0,
     save_every: Annotated[
@@ -49,7 +49,7 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
-    """Tune ViLLa on videos with referring expressions; the same command goes on where a run stopped.
+    """Tune ViLLa on videos with referring expressions; the same command resumes a run.
 
     Several GPUs: torchrun --nproc-per-node N -m villa_ros.cli.main tune ... --device cuda
     """
@@ -96,17 +96,17 @@ def convert(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Configuration of its SAM 2, JSON; default: SAM 2.0 Hiera-L, as published.",
+            help="Configuration (JSON) of its SAM 2; default: SAM 2.0 Hiera-L, as published.",
         ),
     ] = None,
     compatible: Annotated[
         bool,
         typer.Option(
-            "--compat/--own", help="Frames, seeds and gating as Sa2VA has them, or ViLLa's own for the same weights."
+            "--compat/--own", help="Frames, seeds and gating as in Sa2VA, or as in ViLLa, for the same weights."
         ),
     ] = True,
 ) -> None:
-    """Turn a local Sa2VA checkpoint into one of ViLLa: every tensor used or named. Its blocks are not trained yet.
+    """Convert a local Sa2VA checkpoint to ViLLa: every tensor is used or listed. ViLLa's own blocks are untrained.
 
     Never run on a real published checkpoint yet; tested on tiny ones made by Sa2VA's own code.
     """
