@@ -104,7 +104,7 @@ def compare(
     for name in comparison.broken:
         out.print(f"[red]broken:[/] {escape(name)}", highlight=False)
     for name in comparison.mended:
-        out.print(f"[green]mended:[/] {escape(name)}", highlight=False)
+        out.print(f"[green]fixed:[/] {escape(name)}", highlight=False)
     out.print(change_table(comparison))
     out.print(mean_table(comparison))
     if comparison.only_before or comparison.only_after:

@@ -14,14 +14,14 @@ Made from `villa_ros/node/parameters.py` by `python -m villa_ros.node.parameter_
 
 A change takes effect
 
-- **at once**: `ros2 param set` works while the node is active. A value that does not fit is refused with the reason.
+- **at once**: `ros2 param set` works while the node is active. A value out of range is refused, with the reason.
 - **when configuring**: refused while the node is configured. Clean it up, set the parameter, configure it again.
 - **at the start** only: read-only once the node runs.
 """
 _CAMERAS = """
 ## Of each camera
 
-Each name in `cameras` has these parameters below its own name, `camera.image_topic` for the camera `camera`.
+Each camera in `cameras` has these parameters, prefixed with its name: `camera.image_topic` for the camera `camera`.
 """
 
 

@@ -37,13 +37,11 @@ class CameraParameters:
         "auto", "auto: CompressedImage where the topic ends in /compressed, else Image", choices=TRANSPORTS
     )
     camera_info_topic: str = setting("", "calibration of the images; needed with depth")
-    depth_topic: str = setting(
-        "", "depth registered to the images, raw; empty: nothing is lifted into three dimensions"
-    )
+    depth_topic: str = setting("", "depth registered to the images, raw; empty: no objects in metres")
     depth_slop_s: float = setting(
-        0.0, "how far a depth image's stamp may be from its image's; 0: they must be equal", (0.0, 1.0)
+        0.0, "largest difference between the stamps of image and depth; 0: they must be equal", (0.0, 1.0)
     )
-    rectified: bool = setting(False, "the images are rectified: P of the camera info describes them, and D does not")
+    rectified: bool = setting(False, "the images are rectified: use P of the camera info, not D")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Parameters:
     device: str = setting("cpu", "torch device that runs the model: cpu, cuda, cuda:1")
     load_when: str = setting(
         "configure",
-        "configure: the model stays loaded while the node is inactive; activate: it is loaded and freed with activity",
+        "configure: the model stays loaded while the node is inactive; activate: loaded and freed with activity",
         choices=LOAD_WHEN,
     )
     threads: int = setting(0, "threads of one torch operation; 0: torch decides", (0, 256))
@@ -100,14 +98,19 @@ class Parameters:
     )
     look_again_s: float = setting(
         _BASE.look_again_s,
-        "how often a request that tracks is answered anew, silently, to find what came or was lost; 0: never",
+        "period of answering a tracking request again, silently, to find new and lost objects; 0: never",
         (0.0, 86_400.0),
         when=LIVE,
     )
     look_again_when_lost: bool = setting(
-        _BASE.look_again_when_lost, "answer a request anew, once, when one of its objects becomes LOST", when=LIVE
+        _BASE.look_again_when_lost, "answer a request again, once, when one of its objects becomes LOST", when=LIVE
     )
-    policy: str = setting(_BASE.policy, "what a request does when another one is active", choices=POLICIES, when=LIVE)
+    policy: str = setting(
+        _BASE.policy,
+        "a new request replaces the camera's active ones (preempt), waits beside them (queue), or is refused (reject)",
+        choices=POLICIES,
+        when=LIVE,
+    )
     queue_limit: int = setting(_BASE.queue_limit, "most waiting requests", (1, 1000), when=LIVE)
     history_turns: int = setting(_BASE.history_turns, "turns of a conversation that a follow-up sees", (0, 100))
     frame_timeout_s: float = setting(

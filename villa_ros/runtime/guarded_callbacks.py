@@ -99,7 +99,7 @@ class GuardedCallbacks(Node):
             if parameter.value.type not in _TYPES:
                 reason = (
                     f"parameter {parameter.name!r} has type {parameter.value.type}, wanted one of "
-                    f"rcl_interfaces/ParameterType, {_TYPES[0]} to {_TYPES[-1]}: mend what sends it"
+                    f"rcl_interfaces/ParameterType, {_TYPES[0]} to {_TYPES[-1]}: fix the sender"
                 )
                 self.get_logger().warning(f"refused to set a parameter: {reason}", throttle_duration_sec=5.0)
                 return reason

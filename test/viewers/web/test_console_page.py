@@ -123,7 +123,7 @@ def test_held_the_microphone_hears_and_what_it_heard_waits_for_a_confirmation(pa
         page.open(where.url)
         page.says("#node-state", "active")
         hold_to_talk(page)
-        page.says("#talk-why", "Understood (87 % sure). Send it, or mend it first.")
+        page.says("#talk-why", "Understood (87 % sure). Send it, or edit it first.")
         assert page.page.input_value("#text") == "the red box"
         assert source.asked == []
         page.page.press("#text", "Enter")

@@ -108,7 +108,7 @@ const notes = {
       announce(`Understood${sure} and sent: ${message.text}`);
     } else {
       $("text").focus();
-      say_why_silent(`Understood${sure}. Send it, or mend it first.`);
+      say_why_silent(`Understood${sure}. Send it, or edit it first.`);
       announce(`Understood${sure}: ${message.text}. Press Enter to send it.`);
     }
   },
