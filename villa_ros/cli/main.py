@@ -69,9 +69,7 @@ def demo(
         Path | None, typer.Option(help="Bag with commands and ground truth; default: the sample bag.")
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/demo"),
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Replay instead: no DDS, no dropped frames.")
-    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Replay instead: no DDS, no dropped frames.")] = False,
     baseline: Annotated[
         bool, typer.Option(help="Also measure the model with the words ignored: one more pass.")
     ] = True,
