@@ -258,3 +258,21 @@ def test_demo_says_by_name_what_is_missing_for_a_live_graph(
     code, _, complained = villa("demo", "--bag", truth, "--out", tmp_path / "out")
     assert code == 1
     assert "--offline" in complained
+
+
+def test_demo_fails_by_the_criterion_that_is_broken_and_writes_what_came(tmp_path: Path, fake_model: FakeModel) -> None:
+    from told_runs import write_truth_bag
+
+    bag = write_truth_bag(tmp_path / "truth")
+    code, told, complained = villa("demo", "--offline", "--no-baseline", "--bag", bag, "--out", tmp_path / "good")
+    assert code == 0, complained
+    assert told.count("passed") == 2
+    assert "absent: 1 of 1 right" in told
+    paths = [Path(line.split(":", 1)[1].strip()) for line in told.splitlines() if str(tmp_path) in line]
+    assert [path.name for path in paths] == ["run.mcap", "overlay.mp4", "contact_sheet.png", "report.json"]
+    assert all(path.stat().st_size for path in paths)
+    asked = write_truth_bag(tmp_path / "other", red="the purple box")
+    code, told, complained = villa("demo", "--offline", "--no-baseline", "--bag", asked, "--out", tmp_path / "bad")
+    assert code == 1
+    assert "refused < 100 %: it is 1.000" in complained
+    assert json.loads((tmp_path / "bad" / "result.json").read_text())["passed"] is False

@@ -27,19 +27,19 @@ def box(x: int, y: int = 10, width: int = 12, height: int = 12) -> RleMask:
     return encode(mask)
 
 
-def write_truth_bag(folder: Path) -> Path:
-    """The red box is asked for at 0.45 s, a banana at 1.25 s; the blue box is the larger one."""
+def write_truth_bag(folder: Path, red: str = "the red box") -> Path:
+    """The red box is asked for, in these words, at 0.45 s, a banana at 1.25 s; the blue box is the larger one."""
     commands = [
-        Request("red", "the red box", stamp_ns=stamp(4.5)),
+        Request("red", red, stamp_ns=stamp(4.5)),
         Request("banana", "a banana", stamp_ns=stamp(12.5)),
     ]
-    red = [box(2 + index) for index in range(20)]
+    boxes = [box(2 + index) for index in range(20)]
     blue = [box(30, 25, 20, 20)] * 20
     topic = "/ground_truth/tracklets"
     extra = [
-        (topic, stamp(12), tracklets("red", [stamp(i) for i in range(5, 13)], [red[5:13]])),
+        (topic, stamp(12), tracklets("red", [stamp(i) for i in range(5, 13)], [boxes[5:13]])),
         (topic, stamp(19), tracklets("banana", [stamp(i) for i in range(13, 20)], [])),
-        (topic, stamp(19), tracklets("", [stamp(i) for i in range(20)], [red, blue])),
+        (topic, stamp(19), tracklets("", [stamp(i) for i in range(20)], [boxes, blue])),
     ]
     return write_bag(folder, commands=commands, extra=extra)
 
