@@ -180,6 +180,7 @@ class Camera:
 
     def __init__(self, peer: Peer, topic: str = "/image", frame_id: str = "camera_optical_frame") -> None:
         self._peer, self._topic, self._frame_id = peer, topic, frame_id
+        self.profile = BEST_EFFORT  # as camera drivers publish; set before the first frame
         self.headers: dict[int, Header] = {}
         self.lefts: dict[int, int] = {}  # stamp -> where the red square begins, px
         self._count = 0
@@ -202,7 +203,7 @@ class Camera:
     def shoot(self, message: Image | None = None) -> Image:
         """Publish one frame (a good one unless given) and let a little time pass."""
         message = message or self.message()
-        self._peer.publisher(Image, self._topic, BEST_EFFORT).publish(message)
+        self._peer.publisher(Image, self._topic, self.profile).publish(message)
         self._peer.spin(1)
         time.sleep(0.02)
         return message
