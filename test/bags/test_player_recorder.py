@@ -64,10 +64,9 @@ def test_what_is_played_arrives_as_it_was_recorded_stamps_and_all(tmp_path: Path
                 capture_output=True, text=True, timeout=60, check=False,
             )  # fmt: skip
             assert played.returncode == 0, played.stderr
-            deadline = time.monotonic() + 20.0
-            while recorder.counts["/villa/command"] < 1 and time.monotonic() < deadline:
+            deadline, due = time.monotonic() + 20.0, {"/villa/command": 1, "/camera/compressed": 10}
+            while any(recorder.counts[topic] < count for topic, count in due.items()) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            time.sleep(0.3)
     finally:
         context.try_shutdown()
     assert "played 13 messages" in played.stdout

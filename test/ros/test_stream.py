@@ -75,7 +75,8 @@ def test_nothing_of_a_request_follows_its_stop(start_node, operator, camera, pee
     operator.reach("red", RequestStatus.TRACKING)
     operator.command("", "red", action=Command.STOP)
     operator.reach("red", RequestStatus.CANCELED)
-    peer.spin(5)  # what was already on its way over another topic
+    # The tracks come over another topic than the state.
+    peer.until(lambda: operator.tracks_of("red")[-1].instances[0].state == TrackedInstance.REMOVED, "the last tracks")
     heard = len(operator.tracks)
     for _ in range(20):
         camera.shoot()
