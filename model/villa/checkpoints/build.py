@@ -35,8 +35,9 @@ def small(config: ViLLaConfig, tokenizer: str) -> ViLLaModel:
             f"segmenter kind {config.segmenter.kind!r} with language kind {config.language.kind!r} is made of "
             "pretrained parts: give their folders"
         )
-    segmenter = family_of(config.segmenter).make(config.segmenter, {})
+    # The order decides which random weights a seed gives to which part.
     language = CausalLLM(config.language, config.segmenter.encoder, TextCodec(tokenizer))
+    segmenter = family_of(config.segmenter).make(config.segmenter, {})
     return ViLLaModel(config, segmenter, language)
 
 

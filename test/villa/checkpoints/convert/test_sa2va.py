@@ -191,7 +191,7 @@ def _feed_language(model, fixture, which) -> None:
 
     grid = fixture.inputs["image_grid_thw"]
     per_frame = int(grid[0].prod())
-    look = type(model.language).look
+    encode_pixels = type(model.language).encode_pixels
 
     def see(images, pyramid, times_s):
         chosen = [which(image) for image in images]
@@ -199,7 +199,7 @@ def _feed_language(model, fixture, which) -> None:
         plain = qwen_vl.patched
         qwen_vl.patched = lambda *_: (patches, grid[: len(chosen)])
         try:
-            return look(model.language, torch.zeros(len(chosen), 3, 8, 8))
+            return encode_pixels(model.language, torch.zeros(len(chosen), 3, 8, 8))
         finally:
             qwen_vl.patched = plain
 
