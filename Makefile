@@ -54,7 +54,8 @@ setup: $(STAMPS)/package $(STAMPS)/test ## the environment for everything but tr
 .PHONY: test
 test: $(STAMPS)/package $(STAMPS)/test ## set up, lint, types, all tests
 	@$(MAKE) --silent lint && lint=0 || lint=1; \
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --durations 10 $(PYTEST_ARGS) && tests=0 || tests=$$?; \
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 \
+		$(PYTEST_ARGS) && tests=0 || tests=$$?; \
 	if [ $$lint -ne 0 ]; then echo 'lint or types failed: see above the tests' >&2; fi; \
 	exit $$((lint | tests))
 

@@ -19,6 +19,8 @@ _domain = None
 
 def pytest_configure(config: pytest.Config) -> None:
     global _domain
+    for name in ("COLUMNS", "LINES"):  # xdist sets them; what a command prints must not depend on who runs the tests
+        os.environ.pop(name, None)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     # The processes that tests start run the same code as the tests (pyproject.toml's pythonpath).
@@ -36,6 +38,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if _domain is not None:
         _domain.__exit__(None, None, None)
         _domain = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that several workers end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def _not_allowed(nodeid: str, report: pytest.TestReport | pytest.CollectReport) -> str:
