@@ -114,6 +114,7 @@ def test_an_action_can_be_cancelled_in_every_stage(start_node, operator, camera,
     client.destroy()
 
 
+@pytest.mark.slow
 def test_a_flood_of_commands_leaves_memory_flat_and_the_node_answering(start_node, operator, camera, peer):
     node = start_node()
     operator.command("the red square", "before")
