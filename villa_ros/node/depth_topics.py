@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sensor_msgs.msg import PointCloud2
 
 from villa_msgs.msg import Object3DArray
@@ -17,12 +16,12 @@ from villa_ros.conversions.events import duration_message, header_message, rclpy
 from villa_ros.conversions.images import BadImage, depth_from_image
 from villa_ros.conversions.objects_3d import MARKERS_PACKAGE, markers_message, object_message
 from villa_ros.conversions.rclpy_arrays import cloud_message
-from villa_ros.node.derived_topics import DerivedTopic, publish, subscribed
+from villa_ros.node.derived_topics import DerivedTopic, listened_to, publish
 from villa_ros.node.latest_job import LatestJobThread
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
 from villa_ros.pipeline.depth import DepthBuffer, DepthImage
 from villa_ros.pipeline.label_images import in_view
-from villa_ros.pipeline.lifting import Lifted, lift, points_of
+from villa_ros.pipeline.lifting import Lifted, labelled_points, lift_all
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.events import TrackedInstance, TracksEvent
@@ -71,9 +70,8 @@ class LiftedFrame:
     def objects(self) -> list[tuple[TrackedInstance, Lifted]]:
         """Those with depth, and where they are. Raises ValueError where the depth is of another size than the masks."""
         found = []
-        for entry in self.seen:
-            others = [other.mask for other in self.seen if other is not entry]
-            place = lift(entry.mask, self.depth, self.model, others)
+        places = lift_all([entry.mask for entry in self.seen], self.depth, self.model)
+        for entry, place in zip(self.seen, places, strict=True):
             if place is None:
                 self.camera.without_depth()
             else:
@@ -88,11 +86,10 @@ def _objects(lifted: LiftedFrame) -> Any:
 
 
 def _points(lifted: LiftedFrame) -> Any:
-    clouds = [points_of(one.mask, lifted.depth, lifted.model) for one in lifted.seen]
-    if not clouds:
+    if not lifted.seen:
         return None
-    labels = np.repeat([one.label for one in lifted.seen], [len(cloud) for cloud in clouds]).astype(np.uint32)
-    return cloud_message(np.concatenate(clouds), labels, lifted.event.header)
+    masks, labels = [one.mask for one in lifted.seen], [one.label for one in lifted.seen]
+    return cloud_message(*labelled_points(masks, labels, lifted.depth, lifted.model), lifted.event.header)
 
 
 def _markers(lifted: LiftedFrame) -> Any:
@@ -157,7 +154,7 @@ class DepthCamera:
 
     def tracks(self, event: TracksEvent) -> None:
         """Keep a frame until its depth image is there."""
-        if not any(subscribed(self.publishers, name) for name in self.publishers):
+        if not listened_to(self.publishers):
             return
         with self._lock:
             self._waiting[event.header.stamp_ns] = event

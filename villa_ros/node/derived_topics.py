@@ -50,6 +50,11 @@ def subscribed(publishers: Mapping[str, Any], name: str) -> bool:
     return name in publishers and publishers[name].get_subscription_count() > 0
 
 
+def listened_to(publishers: Mapping[str, Any]) -> bool:
+    """Does somebody listen to any of them?"""
+    return any(subscribed(publishers, name) for name in publishers)
+
+
 def publish(topics: Iterable[DerivedTopic[Source]], publishers: Mapping[str, Any], source: Source) -> None:
     """Make and publish what somebody listens to."""
     for topic in topics:

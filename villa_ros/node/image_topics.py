@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from villa_ros.conversions import vision_msgs
 from villa_ros.conversions.rclpy_arrays import image_message, jpeg_message
-from villa_ros.node.derived_topics import DerivedTopic, publish, subscribed
+from villa_ros.node.derived_topics import DerivedTopic, listened_to, publish, subscribed
 from villa_ros.node.latest_job import LatestJobThread
 from villa_ros.pipeline.label_images import in_view, label_image, target_mask
 from villa_ros.pipeline.overlay import draw
@@ -139,7 +139,7 @@ class ImageTopics:
         """Have these tracks shown, if somebody looks."""
         camera = event.camera
         mine = self._publishers[camera]
-        if not event.instances or not any(subscribed(mine, name) for name in mine):
+        if not event.instances or not listened_to(mine):
             return
         with self._lock:
             frame = self._frames[camera].get(event.header.stamp_ns) if self._draws(camera) else None

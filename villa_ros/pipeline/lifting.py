@@ -105,6 +105,27 @@ def lift(mask: RleMask, depth: DepthImage, camera: CameraModel, others: Sequence
     )
 
 
+def lift_all(masks: Sequence[RleMask], depth: DepthImage, camera: CameraModel) -> list[Lifted | None]:
+    """Where each object of a frame is: `lift`, with all others as those that it does not stand on.
+
+    Raises:
+        ValueError: masks, depth image and camera differ in size.
+    """
+    return [lift(mask, depth, camera, [*masks[:place], *masks[place + 1 :]]) for place, mask in enumerate(masks)]
+
+
+def labelled_points(
+    masks: Sequence[RleMask], labels: Sequence[int], depth: DepthImage, camera: CameraModel
+) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Every pixel of one or more masks that has a depth -> [N, 3] m, and the label of its mask [N].
+
+    Raises:
+        ValueError: masks, depth image and camera differ in size.
+    """
+    clouds = [points_of(mask, depth, camera) for mask in masks]
+    return np.concatenate(clouds), np.repeat(labels, [len(cloud) for cloud in clouds]).astype(np.uint32)
+
+
 def support_plane(around: Points, body: Points) -> NDArray[np.float64] | None:
     """Points round an object and its own -> the plane it stands on [a, b, c, d], normal of length 1 towards it.
 

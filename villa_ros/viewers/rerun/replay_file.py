@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rerun as rr
 
 from villa_ros.bags.reader import Bag
 from villa_ros.conversions.images import BadImage
 from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.label_images import in_view
-from villa_ros.pipeline.lifting import lift, points_of
+from villa_ros.pipeline.lifting import labelled_points, lift_all
 from villa_ros.pipeline.request import RequestState
 from villa_ros.replay.drawn_frames import shown
 from villa_ros.viewers.picture import Picture, PictureError
@@ -126,17 +125,18 @@ class RunRecording:
     def _place(self, depth: DepthImage) -> None:
         seen, model = in_view(self._tracks.get(depth.stamp_ns, ())), self._model
         assert model is not None
+        if not seen:
+            return
+        masks = [entry.mask for entry in seen]
         try:
-            clouds = [points_of(entry.mask, depth, model) for entry in seen]
+            points, labels = labelled_points(masks, [entry.label for entry in seen], depth, model)
         except ValueError as error:
             raise RerunError(f"depth topic {self._depth} is not registered to {self._topic}: {error}") from error
-        if not any(len(cloud) for cloud in clouds):
+        if not len(points):
             return
-        labels = np.repeat([entry.label for entry in seen], [len(cloud) for cloud in clouds]).astype(np.uint32)
-        self._scene.points(self._camera, depth.stamp_ns, np.concatenate(clouds), labels)
+        self._scene.points(self._camera, depth.stamp_ns, points, labels)
         placed = []
-        for entry in seen:
-            found = lift(entry.mask, depth, model, [other.mask for other in seen if other is not entry])
+        for entry, found in zip(seen, lift_all(masks, depth, model), strict=True):
             if found is not None:
                 name = entry.name or entry.track_id
                 placed.append(Placed(entry.track_id, name, found.centre, found.size, found.orientation))
