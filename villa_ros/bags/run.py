@@ -1,9 +1,9 @@
-"""Bags out, and what a run of the node or of replay left in one."""
+"""What a run of the node or of replay left in a bag."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,21 +118,21 @@ def _take(run: Run, message: Any, log_ns: int) -> None:
 
 def masks_of(event: TrackletsEvent) -> dict[int, list[RleMask]]:
     """The masks of every frame of a clip, by stamp in ns."""
-    stamps = [header.stamp_ns for header in event.headers]
-    found: dict[int, list[RleMask]] = {stamp: [] for stamp in stamps}
-    for tracklet in event.tracklets:
-        for index, mask in zip(tracklet.frame_index, tracklet.masks, strict=True):
-            found[stamps[index]].append(mask)
-    return found
+    return _by_stamp([header.stamp_ns for header in event.headers], event.tracklets, lambda mask: mask)
 
 
 def masks_at(message: Any) -> dict[int, list[RleMask]]:
     """villa_msgs/TrackletArray -> the masks of every frame of its clip, by stamp in ns."""
-    stamps = [nanoseconds(stamp) for stamp in message.clip.stamps]
+    return _by_stamp([nanoseconds(stamp) for stamp in message.clip.stamps], message.tracklets, mask_from_message)
+
+
+def _by_stamp(
+    stamps: Sequence[int], tracklets: Iterable[Any], read: Callable[[Any], RleMask]
+) -> dict[int, list[RleMask]]:
     found: dict[int, list[RleMask]] = {stamp: [] for stamp in stamps}
-    for tracklet in message.tracklets:
+    for tracklet in tracklets:
         for index, mask in zip(tracklet.frame_index, tracklet.masks, strict=True):
-            found[stamps[int(index)]].append(mask_from_message(mask))
+            found[stamps[int(index)]].append(read(mask))
     return found
 
 

@@ -95,6 +95,12 @@ class EventBag:
         """Let the journal entry of this request carry it."""
         self._requests[request.request_id] = request
 
+    def carried(self, event: Event) -> Request | None:
+        """The request that this event carries: a journal entry of a submit does."""
+        if isinstance(event, JournalEvent) and event.op == "submit":
+            return self._requests.get(event.request_id)
+        return None
+
     def command(self, request: Request, log_ns: int) -> None:
         """Record a command, and let its journal entry carry it."""
         self.remember(request)
@@ -103,8 +109,8 @@ class EventBag:
     def event(self, event: Event, log_ns: int) -> None:
         """Record one event."""
         if isinstance(event, JournalEvent):
-            request = self._requests.get(event.request_id) if event.op == "submit" else None
-            message = self._types.cls(MESSAGE_OF_EVENT[JournalEvent])(data=journal_line(event, request))
+            line = journal_line(event, self.carried(event))
+            message = self._types.cls(MESSAGE_OF_EVENT[JournalEvent])(data=line)
         else:
             message = to_message(event, self._types, stamp_ns=log_ns)
         self._writer.write(topic_of(event), log_ns, message)

@@ -135,7 +135,7 @@ class Activity:
         self.worker.offer(frame)
 
     def _on_command(self, message: Any) -> None:
-        self.submit(self.request(message))
+        self.submit(request_from_message(message, camera=""))
 
     def _on_command_text(self, message: Any) -> None:
         stamp_ns = self._node.get_clock().now().nanoseconds

@@ -47,19 +47,14 @@ class RunLog:
     def __init__(self, bag: EventBag) -> None:
         self.run = Run()
         self._bag = bag
-        self._known: dict[str, Request] = {}
 
     def event(self, event: Event, log_ns: int) -> None:
         """Take an event; the journal entry of a submit carries its request."""
-        carried = None
-        if isinstance(event, JournalEvent) and event.op == "submit":
-            carried = self._known.get(event.request_id)
-        self.run.take(event, log_ns, carried)
+        self.run.take(event, log_ns, self._bag.carried(event))
         self._bag.event(event, log_ns)
 
     def command(self, request: Request, log_ns: int) -> None:
         """A command is about to be submitted."""
-        self._known[request.request_id] = request
         self.run.take(request, log_ns)
         self._bag.command(request, log_ns)
 
