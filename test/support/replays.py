@@ -10,6 +10,7 @@ from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import Run
 from villa_ros.pipeline.request import Request
 from villa_ros.replay.bag_replay import Replayed, TimedTexts, recorded_requests, replay, replay_like
+from villa_ros.replay.run_watch import show_run
 from villa_ros.replay.track_comparison import Comparison
 
 
@@ -31,7 +32,10 @@ def commands_of(path: Path, **options: Any) -> list[Request]:
 
 
 def drafted(path: Path, topic: str, camera: str, run: Run, folder: Path) -> Any:
-    from villa_ros.evaluation.labels.draft import write_draft_labels
+    """Labels of a recorded run, on the frames of the bag that it was made from."""
+    from villa_ros.evaluation.labels.draft import DraftLabelsWriter
 
-    with Bag(path) as bag:
-        return write_draft_labels(bag, topic, camera, run, folder)
+    with Bag(path) as bag, DraftLabelsWriter(folder, topic) as writer:
+        for _ in show_run(bag.frames(topic, camera), run, [writer], camera):
+            pass
+        return writer.finish(run, bag.bad_images)

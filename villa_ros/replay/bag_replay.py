@@ -168,7 +168,7 @@ def replay_like(
         for _ in frames:  # those after the run are drawn too
             pass
         watch.end()
-    return recording.replayed(used), compare([timed.value for timed in recorded.tracks], _tracks(watch.run))
+    return recording.replayed(used), compare(_tracks(recorded), _tracks(watch.run))
 
 
 def _tracks(run: Run) -> list[TracksEvent]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-
-if TYPE_CHECKING:
-    pass
 
 OK, WARN, ERROR, STALE = (bytes([level]) for level in range(4))  # diagnostic_msgs/DiagnosticStatus
 

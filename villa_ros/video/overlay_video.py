@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from villa_ros.pipeline.events import TrackedInstance
 from villa_ros.pipeline.overlay import contact_sheet, draw
 from villa_ros.video.sampling import evenly_spaced
-
-if TYPE_CHECKING:
-    pass
 
 Rgb = NDArray[np.uint8]
 

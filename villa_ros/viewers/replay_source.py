@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,8 +138,7 @@ class ReplaySource:
         """Play once; False when it was broken off."""
         waiting: list[Request] = []
         began: tuple[float, int] | None = None
-        with ExitStack() as stack:
-            bag = stack.enter_context(Bag(self._path))
+        with Bag(self._path) as bag:
             for recorded in bag.messages([self._topic]):
                 stamp_ns = nanoseconds(recorded.message.header.stamp)
                 if began is None:

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from villa_ros.bags.reader import Bag
 from villa_ros.evaluation.labels.format import (
     ANNOTATIONS,
     BACKGROUND,
@@ -34,7 +33,7 @@ from villa_ros.evaluation.labels.format import (
 from villa_ros.pipeline.events import TracksEvent, TrackState
 from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.request import Action, Request, RequestState
-from villa_ros.replay.run_watch import SettledFrame, show_run
+from villa_ros.replay.run_watch import SettledFrame
 
 if TYPE_CHECKING:
     from villa.masks import RleMask
@@ -170,19 +169,6 @@ class DraftLabelsWriter:
 
     def _cannot_write(self, error: OSError) -> DraftLabelsError:
         return DraftLabelsError(f"cannot write labels at {self._folder} ({error}); choose another folder")
-
-
-def write_draft_labels(bag: Bag, topic: str, camera: str, run: Run, folder: Path) -> DraftLabels:
-    """Write the masks of a recorded run, of the node's say, on the frames of the open bag it was made from.
-
-    Raises:
-        DraftLabelsError: as `DraftLabelsWriter`.
-        BagError: the bag cannot be read.
-    """
-    with DraftLabelsWriter(folder, topic) as writer:
-        for _ in show_run(bag.frames(topic, camera), run, [writer], camera):
-            pass
-        return writer.finish(run, bag.bad_images)
 
 
 def _windows(run: Run, camera: str) -> list[_Window]:
