@@ -169,11 +169,21 @@ class Feed:
             self._thread.join(_LONGEST_BATCH_S)
 
     def _loaded(self) -> Iterator[Batch]:
-        """Batches that processes make. They hold none of the device: what forks off a process that does must not."""
+        """Batches that processes make, which hold none of the device.
+
+        Spawned, not forked: a fork has OpenCV's pool of threads without the threads, and waits for them for ever.
+        """
         config = self.config
         stream = _Loader(replace(config, device="cpu", loaders=0), self.codec)
         ahead = max(2, _READY // config.loaders)
-        for batch in DataLoader(stream, batch_size=None, num_workers=config.loaders, prefetch_factor=ahead):
+        loader = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=config.loaders,
+            prefetch_factor=ahead,
+            multiprocessing_context="spawn",
+        )
+        for batch in loader:
             yield batch.to(config.device)
 
     def endless(self) -> Iterator[Batch]:

@@ -342,7 +342,9 @@ class _Run:
         seed = config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank
         data = Expressions(config.data, config.meta)
         clips = Clips(config, data, segmenter.mask_grid, frames, seed)
-        return DataLoader(clips, batch_size=None, num_workers=config.loaders)
+        # Spawned: a fork of a process that has used OpenCV waits for ever for threads that it lacks.
+        start = "spawn" if config.loaders else None
+        return DataLoader(clips, batch_size=None, num_workers=config.loaders, multiprocessing_context=start)
 
 
 def _writer(folder: Path, step: int) -> Any:

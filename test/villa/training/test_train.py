@@ -74,7 +74,7 @@ def test_joint_training_moves_every_part_that_it_may_and_no_other(data, start, t
     assert {record["step"] for record in _losses(tmp_path)} == {1, 2, 3}
 
 
-def test_training_goes_on_where_loader_processes_make_its_batches(data, start, tmp_path):
+def test_training_goes_on_where_loader_processes_make_its_batches(data, start, tmp_path, no_forks):
     train(_config(data, start, tmp_path, loaders=1))
     assert [record["step"] for record in _losses(tmp_path)] == [1, 2, 3]
     train(_config(data, start, tmp_path, loaders=1, steps=4))
@@ -307,7 +307,7 @@ def test_a_feed_that_is_closed_leaves_no_thread_behind(data):
     feed.close()
 
 
-def test_loader_processes_make_what_a_thread_makes_each_from_a_seed_of_its_own(data):
+def test_loader_processes_make_what_a_thread_makes_each_from_a_seed_of_its_own(data, no_forks):
     codec = tiny_model().codec
     config = FeedConfig(root=data, frames=2, requests=4, aims=3, seed=0, height=64, width=96, visual_tokens=12)
     feed = Feed(replace(config, loaders=2), codec)

@@ -112,6 +112,14 @@ def test_a_large_model_learns_adapters_and_blocks_and_nothing_else(data, large, 
         assert (path / part / "model.safetensors").read_bytes() == (large / part / "model.safetensors").read_bytes()
 
 
+def test_loader_processes_make_what_this_process_makes(data, small, tmp_path, no_forks):
+    def losses(out, **changes) -> list[float]:
+        tune(_config(data, small, out, steps=3, **changes))
+        return _curve(out)
+
+    assert losses(tmp_path / "loaded", loaders=1) == pytest.approx(losses(tmp_path / "made"), rel=1e-3)
+
+
 def test_nothing_of_a_published_part_learns(data, large, tmp_path):
     model = prepared(_config(data, large, tmp_path))
     learns = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
