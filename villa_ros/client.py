@@ -26,12 +26,12 @@ from villa_ros.conversions.events import mask_from_message, nanoseconds
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.request import ErrorCode, RequestState
 from villa_ros.runtime import qos
+from villa_ros.runtime.acquaintance import Acquaintance
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 _POLL_S = 0.05
-_SETTLE_S = 0.5
 _TRACKLETS_LATE_S = 5.0  # topics and actions keep no order among each other
 
 
@@ -105,12 +105,12 @@ class ViLLaClient:
         self._name = villa_node
         self._camera = camera
         self._pending: dict[str, _Pending] = {}
-        self._found_s: float | None = None  # since when the node is seen
         self._action = ActionClient(node, SegmentVideo, f"{villa_node}/segment_video")
         self._tracklets = node.create_subscription(
             TrackletArray, f"{villa_node}/{camera}/tracklets", self._on_tracklets, qos.results()
         )
         self._commands = node.create_publisher(Command, f"{villa_node}/command", qos.commands())
+        self._acquaintance = Acquaintance(node, villa_node)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # also while simulated time stands still
         self._timer = node.create_timer(_POLL_S, self._poll, clock=steady)
 
@@ -158,14 +158,14 @@ class ViLLaClient:
         self._node.destroy_subscription(self._tracklets)
         self._node.destroy_publisher(self._commands)
         self._action.destroy()
+        self._acquaintance.destroy()
 
     def _poll(self) -> None:
         now_s = time.monotonic()
-        # Masks are told on a topic: nobody may ask before that topic has found us.
+        # Masks are told on a topic, which the node has only for cameras that it has.
         found = self._action.server_is_ready() and self._tracklets.get_publisher_count() > 0
-        self._found_s = (self._found_s or now_s) if found else None
-        # That we see the node does not say that it sees us, and answers to a client that it does not know are lost.
-        ready = self._found_s is not None and now_s - self._found_s >= _SETTLE_S
+        known = self._acquaintance.made()
+        ready = found and known
         for request_id, pending in list(self._pending.items()):
             if pending.future.cancelled():
                 if not pending.sent or pending.goal is not None:  # else it is on its way: the next time

@@ -96,7 +96,7 @@ def test_a_stop_comes_before_its_transcript_and_a_question_waits_for_the_button(
     start_speech(source="topic", confirm="always")
     microphone = Microphone(peer)
     peer.until(peer.hears_all, "the speech node")
-    peer.spin(25)
+    peer.meet("/villa_speech")
 
     microphone.hear(say("Stop!"))
     peer.until(lambda: commands and transcripts, "a stop and its transcript")
@@ -127,9 +127,13 @@ def test_a_stop_comes_before_its_transcript_and_a_question_waits_for_the_button(
     source.start()
     try:
         peer.until(lambda: peer.node.count_subscribers("/villa_speech/status") > 1, "the console")
-        peer.spin(25)  # until the speech node knows of it too
-        microphone.hear(say("Track the blue ball."))
-        peer.until(lambda: console.question, "the question at the console")
+
+        def ask() -> None:  # again, where the speech node did not know of the console yet
+            before = len(statuses)
+            microphone.hear(say("Track the blue ball."))
+            peer.until(lambda: len(statuses) > before, "a question")
+
+        peer.until(lambda: console.question, "the question at the console", ask)
         assert "blue ball" in console.question.text
         source.confirm(yes=False)
         peer.until(lambda: statuses[-1].state == RequestStatus.CANCELED, "the end of the question")

@@ -23,7 +23,6 @@ import rclpy  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.srv import GetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
@@ -36,6 +35,7 @@ from villa_msgs.msg import (  # noqa: E402
     TrackedInstanceArray,
     TrackletArray,
 )
+from villa_ros.runtime.acquaintance import Acquaintance  # noqa: E402
 
 FAKE_NODE = Path(__file__).with_name("fake_node.py")
 FOCAL_PX, TABLE_M, TOP_M = 150.0, 1.0, 0.9  # of the depth camera's scene
@@ -146,28 +146,18 @@ class Peer:
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, name)
             self.until(self._clients[name].service_is_ready, f"service {name}")
-            self._meet(name.rpartition("/")[0])
+            self.meet(name.rpartition("/")[0])
         client = self._clients[name]
         self.until(client.service_is_ready, f"service {name}")
         answer = client.call_async(request)
         self.until(answer.done, f"an answer of {name}")
         return answer.result()
 
-    def _meet(self, node: str) -> None:
-        """Ask something harmless until an answer comes: the node then knows the clients made before this one.
-
-        An answer to a client that a node does not know yet is lost, though the request was carried out.
-        """
-        client = self.node.create_client(GetParameters, f"{node}/get_parameters")
-        self.until(client.service_is_ready, f"the parameters of {node}")
-        asked: list[Any] = []
-
-        def ask() -> None:
-            asked.append(client.call_async(GetParameters.Request()))
-            self.spin(10)
-
-        self.until(lambda: any(answer.done() for answer in asked), f"{node} to answer", ask)
-        self.node.destroy_client(client)
+    def meet(self, node: str) -> None:
+        """Until a node knows everything that this peer has made so far."""
+        acquaintance = Acquaintance(self.node, node)
+        self.until(acquaintance.made, f"{node} to answer")
+        acquaintance.destroy()
 
     def close(self) -> None:
         self._executor.remove_node(self.node)
@@ -272,8 +262,8 @@ class Operator:
             self._peer.spin(5)
 
         self._peer.until(lambda: self.statuses, "the node to answer a probe", ask)
+        self._peer.until(lambda: self.statuses[-1].request_id == probe.request_id, "the other refusals")
         self._peer.until(self._peer.hears_all, "every topic of the node")
-        self._peer.spin(10)  # refusals still on their way
         self.statuses.clear()
         self._heard_back = True
 
