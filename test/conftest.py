@@ -21,6 +21,10 @@ def pytest_configure(config: pytest.Config) -> None:
     global _domain
     for name in ("COLUMNS", "LINES"):  # xdist sets them; what a command prints must not depend on who runs the tests
         os.environ.pop(name, None)
+    # Workers share the cores: two that each compute on all of them wait for each other, on a busy machine for minutes.
+    # xdist's workers inherit this; what a test starts does, too.
+    workers = getattr(config.option, "numprocesses", None) or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     # The processes that tests start run the same code as the tests (pyproject.toml's pythonpath).

@@ -253,16 +253,20 @@ class Operator:
         """
         if self._heard_back:
             return
-        probe = Command(action=Command.STOP, request_id="probe")
+        probes: list[str] = []
         publisher = self._peer.publisher(Command, f"{self._node}/command")
 
         def ask() -> None:
-            probe.request_id += "?"
-            publisher.publish(probe)
+            probes.append(f"probe-{id(self)}-{len(probes)}")
+            publisher.publish(Command(action=Command.STOP, request_id=probes[-1]))
             self._peer.spin(5)
 
-        self._peer.until(lambda: self.statuses, "the node to answer a probe", ask)
-        self._peer.until(lambda: self.statuses[-1].request_id == probe.request_id, "the other refusals")
+        def refused() -> set[str]:
+            return {status.request_id for status in self.statuses}
+
+        self._peer.until(lambda: refused().intersection(probes), "the node to answer a probe", ask)
+        # It hears us now, so the last one is answered, and nothing of these comes after that.
+        self._peer.until(lambda: probes[-1] in refused(), "the other refusals")
         self._peer.until(self._peer.hears_all, "every topic of the node")
         self.statuses.clear()
         self._heard_back = True
