@@ -207,6 +207,43 @@ def make_tabletop(root: Path) -> Path:
     return root
 
 
+def make_coco_names(root: Path) -> Path:
+    """Two photos of one source that labels everything, and one of a source that does not."""
+    folder = root / "images"
+    images(folder, ["0", "1", "2"])
+
+    def box(left: int, top: int, width: int, height: int) -> dict[str, Any]:
+        right, bottom = left + width, top + height
+        polygon = [left, top, right, top, right, bottom, left, bottom]
+        return {"segmentation": [polygon], "bbox": [left, top, width, height], "iscrowd": 0}
+
+    crowd = np.zeros(SIZE, np.uint8)
+    crowd[30:, :] = 1
+    labelled = [
+        (0, 1, box(5, 5, 12, 12)),  # one cup
+        (0, 2, box(25, 5, 8, 8)),  # two knives
+        (0, 2, box(40, 5, 8, 8)),
+        (0, 3, {"segmentation": mevis.rle(crowd.astype(np.bool_)), "bbox": [0, 30, 60, 10], "iscrowd": 1}),
+        (1, 3, box(0, 0, 60, 40)),  # too large to be asked for
+        (1, 1, box(2, 2, 1, 1)),  # too small
+        (2, 4, box(10, 10, 10, 10)),
+    ]
+    annotations = [
+        {"id": number, "image_id": image, "category_id": category, **rest}
+        for number, (image, category, rest) in enumerate(labelled)
+    ]
+    height, width = SIZE
+    sources = ("kitchen", "kitchen", "pantry")
+    pictures = [
+        {"id": n, "file_name": f"{n}.jpg", "width": width, "height": height, "source": source, "split": "val"}
+        for n, source in enumerate(sources)
+    ]
+    pictures.append({**pictures[0], "id": 9, "split": "train"})
+    names = [{"id": 1, "name": "cup"}, {"id": 2, "name": "knife"}, {"id": 3, "name": "book"}, {"id": 4, "name": "jar"}]
+    write(root / "instances.json", {"images": pictures, "annotations": annotations, "categories": names})
+    return root
+
+
 MAKERS = {
     "mevis": make_mevis,
     "mevis-v2": make_mevis_v2,
@@ -216,6 +253,7 @@ MAKERS = {
     "reason-vos": make_reason_vos,
     "video-reason-seg": make_video_reason_seg,
     "tabletop": make_tabletop,
+    "coco-names": make_coco_names,
 }
 
 
@@ -255,6 +293,7 @@ def truth_of(benchmark) -> dict[str, list[Track]]:
         shape = benchmark.rgb(video, 0).shape[:2]
         for expression in video.expressions:
             scored = benchmark.scored_frames(video, expression)
-            own = [benchmark.mask(video, expression, t, shape) if t in scored else None for t in range(FRAMES)]
+            frames = range(len(video.frames))
+            own = [benchmark.mask(video, expression, t, shape) if t in scored else None for t in frames]
             found[expression.text] = [own] if expression.masks else []
     return found

@@ -76,8 +76,17 @@ def train(
         int,
         typer.Option(min=0, max=64, help="Processes that read clips, per training process; 0: a thread of its own."),
     ] = 0,
+    photos: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Also learn from photos with outlines: a folder in the format of COCO."),
+    ] = None,
+    photo_share: Annotated[float, typer.Option(min=0, max=1, help="With --photos: share of the clips.")] = 0.6,
+    exhaustive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="With --photos: a source whose pictures have a label on everything."),
+    ] = None,
 ) -> None:
-    """Train ViLLa on rendered clips; the same command resumes an interrupted run."""
+    """Train ViLLa on rendered clips and on photos; the same command resumes an interrupted run."""
     from villa_ros.runtime.package_share import share_path
 
     try:
@@ -102,6 +111,9 @@ def train(
             device=device,
             loaders=loaders,
             rate=rate,
+            photos=photos,
+            photo_share=photo_share,
+            exhaustive=tuple(exhaustive or ()),
             **{name: value for name, value in chosen.items() if value is not None},
         )
         run(settings, shape)

@@ -148,7 +148,7 @@ class AnswerLoss:
         language = self.model.language
         if isinstance(language, CausalLLM) and isinstance(pyramid, LightPyramid) and not self.config.frozen_eyes:
             maps = language.finder.maps(pyramid)
-            parts["heat"] = FOUND * heat_loss(maps, places, all_known=False)
+            parts["heat"] = FOUND * heat_loss(maps, places, outside=0.0)
             parts["sides"] = FOUND * sides_loss(maps, places)
         return parts
 

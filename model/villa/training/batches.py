@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,14 @@ from villa.modeling.language.tokenizer import SEG, Prompt, TextCodec
 from villa.modeling.objects.referring_head import ANCHOR, CANDIDATE, ROLES, TARGET
 from villa.modeling.packed_forward import Question
 from villa.training.augmentation import Augmentation, scaled
+from villa.training.batch import LEAST_PX, UNCLEAR, Aims, Batch, outlined
+from villa.training.photos import PhotoConfig, PhotoFeed
 
-_UNCLEAR = -100
 _LONGEST_BATCH_S = 60.0
 _NEW_CLIPS_S = 60.0  # a renderer may be adding clips while training runs
 _READY = 6  # batches that wait to be learnt from
 _LOADER_SEEDS = 7_919  # between those of one process's loaders
 _CLOSEST = 0.33  # share of a picture's width that may fill the whole: real things are often seen from near
-_LEAST_PX = 16  # at 320x240; less of an object is not there
 _UNEVEN = 0.5  # of the choices of frames
 _CHECKED = 0.6  # of the questions about what is in view: those that name nouns
 _MISNAMED = 0.15  # of the answers in which it is possible
@@ -84,49 +84,8 @@ class FeedConfig:
     usual: float = 0.0  # share of them that is asked in the usual sentences, which are few among all
     part: tuple[int, int] = (0, 1)  # of so many processes the one whose clips these are
     loaders: int = 0  # processes that make batches; 0: a thread of this one
-
-
-@dataclass(frozen=True)
-class Aims:
-    """R requests, and what the O objects of a clip are to each."""
-
-    tails: list[tuple[int, ...]]  # token ids, what was said before and the request
-    kinds: list[str]
-    about: Tensor  # [R, O, 3] bool: MEANT, BESIDE, AMONG (`villa.modeling.objects.referring_head`)
-
-    def to(self, device: str) -> Aims:
-        """The same, its tensors on a device."""
-        return replace(self, about=self.about.to(device))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """T frames of one clip with O objects, and questions whose [SEG] mean K of them."""
-
-    folder: Path  # of the clip
-    chosen: tuple[int, ...]  # its frames, ascending
-    images: Tensor  # [T, 3, H, W], normalised; [0, 3, H, W] without pictures
-    times_s: Tensor  # [T] seconds before the newest
-    questions: list[Question]
-    masks: Tensor  # [O, T, H/4, W/4] in 0..1
-    boxes: Tensor  # [O, T, 4] middle x, y, width, height as shares of the image, of what is visible; 0 when unseen
-    middles: Tensor  # [O, T, 2] mean place of the visible pixels, likewise
-    kinds: Tensor  # [O] index into KINDS
-    colours: Tensor  # [O] index into COLOURS, -100 where it is a matter of opinion
-    targets: Tensor  # [K] the object of each [SEG], in order; -1: it is not there
-    happened: Tensor  # [O, LESSONS] 1: it did, 0: it did not, -1: that cannot be told
-    aims: Aims | None = None
-
-    @property
-    def visible(self) -> Tensor:
-        """[O, T] bool."""
-        return self.boxes[..., 2] > 0
-
-    def to(self, device: str) -> Batch:
-        """The same, its tensors on a device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {name: x.to(device) for name, x in values.items() if isinstance(x, (Tensor, Aims))}
-        return replace(self, **moved)
+    photos: PhotoConfig | None = None  # pictures with outlines, for phases without words
+    photo_share: float = 0.0  # of the batches that are of photos
 
 
 class Feed:
@@ -139,6 +98,7 @@ class Feed:
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_READY)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="villa-feed", daemon=True)
+        self._photos = None if config.photos is None else PhotoFeed(config.photos)
         self._folders = self._own_clips()
         if not self._folders:
             raise FileNotFoundError(f"no clips under {config.root}: make some with `villa data build`")
@@ -192,6 +152,9 @@ class Feed:
         while True:
             if time.monotonic() - looked > _NEW_CLIPS_S:
                 self._folders, looked = self._own_clips(), time.monotonic()
+            if self._photos is not None and self._rng.random() < self.config.photo_share:
+                yield self._photos.make(self._rng).to(self.config.device)
+                continue
             folder = self._folders[int(self._rng.integers(len(self._folders)))]
             yield self.make(ClipReader(folder), self._rng)
 
@@ -241,10 +204,8 @@ class Feed:
                 targets += ids
         numbers = {thing.id: row for row, thing in enumerate(facts.objects)}
         aims = self._aims(facts, chosen, numbers, rng) if config.aims else None
-        shown = [[mask == identity for mask in masks] for identity in numbers]
-        grid = (config.width // 4, config.height // 4)
-        places = np.array([[place(mask) for mask in of_one] for of_one in shown], np.float32)
-        colours = [_UNCLEAR if thing.kind in MANY_COLOURED else COLOURS.index(thing.colour) for thing in facts.objects]
+        drawn = outlined(masks, list(numbers), (config.width // 4, config.height // 4))
+        colours = [UNCLEAR if thing.kind in MANY_COLOURED else COLOURS.index(thing.colour) for thing in facts.objects]
 
         def on_device(values: Any, dtype: torch.dtype) -> Tensor:
             return torch.as_tensor(values, dtype=dtype, device=config.device)
@@ -255,9 +216,9 @@ class Feed:
             images=tensor.to(config.device),
             times_s=times.to(config.device),
             questions=questions,
-            masks=on_device(np.stack([[soft_mask(m, grid) for m in of_one] for of_one in shown]), torch.float32),
-            boxes=on_device(places[..., :4], torch.float32),
-            middles=on_device(places[..., 4:], torch.float32),
+            masks=on_device(drawn.masks, torch.float32),
+            boxes=on_device(drawn.boxes, torch.float32),
+            middles=on_device(drawn.middles, torch.float32),
             kinds=on_device([KINDS.index(thing.kind) for thing in facts.objects], torch.long),
             colours=on_device(colours, torch.long),
             targets=on_device([numbers.get(identity, -1) for identity in targets], torch.long),
@@ -343,7 +304,7 @@ def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:
     for row, thing in enumerate(facts.objects):
         unsure = thing.id in seen.unsure
         # Between two chosen frames it may have been hidden and be back: who looks at those alone cannot know.
-        missed = thing.id in seen.hidden and all(facts.frames[at][row].visible_px >= _LEAST_PX for at in chosen)
+        missed = thing.id in seen.hidden and all(facts.frames[at][row].visible_px >= LEAST_PX for at in chosen)
         first, last = (-1 if who is None else int(thing.id == who) for who in ends or (None, None))
         moving = [thing.id in ids for ids in (seen.moved, seen.fell, seen.lifted, seen.by_arm)]
         told.append(
@@ -426,24 +387,3 @@ def choose_frames(length: int, count: int, rng: np.random.Generator) -> list[int
     span = stride * (count - 1)
     start = int(rng.integers(length - span))
     return [start + stride * index for index in range(count)]
-
-
-def place(mask: NDArray[np.bool_]) -> tuple[float, ...]:
-    """Mask [H, W] -> middle x, y, width and height of its box, and its mean place, as shares of the image.
-
-    All 0 where too little of it is seen to be found.
-    """
-    if int(mask.sum()) < _LEAST_PX:
-        return (0.0,) * 6
-    height, width = mask.shape
-    columns, rows = np.nonzero(mask.any(axis=0))[0], np.nonzero(mask.any(axis=1))[0]
-    left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
-    x = float((mask.sum(axis=0) * (np.arange(width) + 0.5)).sum() / mask.sum())
-    y = float((mask.sum(axis=1) * (np.arange(height) + 0.5)).sum() / mask.sum())
-    box = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
-    return (*map(float, box), x / width, y / height)
-
-
-def soft_mask(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Mask [H, W] -> share of each cell that is inside [h, w]; `grid` is (w, h)."""
-    return np.asarray(cv2.resize(mask.astype(np.float32), grid, interpolation=cv2.INTER_AREA), np.float32)

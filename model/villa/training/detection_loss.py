@@ -15,12 +15,14 @@ from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.segmenters.light.propagator import MemoryFrame
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.training.auxiliary_heads import AuxiliaryHeads
-from villa.training.batches import Batch
+from villa.training.batch import Batch
 from villa.training.losses import dice_loss, edge_entropy, mask_losses, owner_entropy, soft_iou
 
 # Weights of the sum.
 HEAT, SIDES, TEACHER, MASK_ENTROPY, MASK_DICE, PRESENT, IOU = 1.0, 1.0, 0.5, 4.0, 1.0, 0.5, 0.1
+OUTSIDE = 0.2  # of heat where there may be something that is not known
 EDGE_ENTROPY, OWN = 1.0, 0.5  # where outlines alone are taught
+_MOST_DRAWN = 10  # objects of a clip; finding learns from all
 _ROLLOUT_OBJECTS, _OUTLINED_OBJECTS = 3, 6
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
 _JITTER = 0.08  # of boxes that things are read from
@@ -120,10 +122,10 @@ def box_overlap(a: Tensor, b: Tensor) -> Tensor:
     return both / whole.clamp(min=1e-6)
 
 
-def heat_loss(maps: Maps, batch: Located, *, all_known: bool = True) -> Tensor:
+def heat_loss(maps: Maps, batch: Located, *, outside: float = 1.0) -> Tensor:
     """Focal loss of the heat map against round peaks at the objects' middles (arXiv 1904.07850).
 
-    Without `all_known` there may be other objects: only cells inside the boxes of these count.
+    `outside`: how much counts what is in none of their boxes; less than 1 where there may be other objects.
     """
     rows, columns = maps.heat.shape[1:]
     device = maps.heat.device
@@ -141,9 +143,11 @@ def heat_loss(maps: Maps, batch: Located, *, all_known: bool = True) -> Tensor:
     hit[frame[batch.visible], at[batch.visible] // columns, at[batch.visible] % columns] = True
     heat = maps.heat.float()
     chance = heat.sigmoid()
-    counts = torch.ones_like(hit) if all_known else cells_within(batch.boxes, rows, columns).any(dim=0)
     positive = ((1 - chance) ** 2 * F.softplus(-heat))[hit].sum()
-    negative = (chance**2 * (1 - wanted) ** 4 * F.softplus(heat))[~hit & counts].sum()
+    each = chance**2 * (1 - wanted) ** 4 * F.softplus(heat)
+    if outside != 1.0:
+        each = torch.where(cells_within(batch.boxes, rows, columns).any(dim=0), each, outside * each)
+    negative = each[~hit].sum()
     return (positive + negative) / max(1, int(hit.sum()))
 
 
@@ -269,6 +273,7 @@ class DetectionLoss:
         """The losses of masks alone, on things as a finder that does not learn reads them."""
         if not bool(batch.visible.any()):
             return {"bce": pyramid.s4.sum() * 0.0}
+        batch = _some(batch)
         with torch.no_grad():
             boxes, features = self._read(self.finder.maps(pyramid), batch, pyramid)
             prompts = self.finder.prompts(features, boxes)
@@ -277,9 +282,11 @@ class DetectionLoss:
     def __call__(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
         """Each already weighted."""
         maps = self.finder.maps(pyramid)
-        parts = {"heat": HEAT * heat_loss(maps, batch), "sides": SIDES * sides_loss(maps, batch)}
+        outside = 1.0 if batch.all_known else OUTSIDE
+        parts = {"heat": HEAT * heat_loss(maps, batch, outside=outside), "sides": SIDES * sides_loss(maps, batch)}
         if not bool(batch.visible.any()):
             return parts
+        batch = _some(batch)
         boxes, features = self._read(maps, batch, pyramid)
         seen = batch.visible.flatten()
         kinds, colours = (x[:, None].expand_as(batch.visible).flatten()[seen] for x in (batch.kinds, batch.colours))
@@ -320,3 +327,11 @@ class DetectionLoss:
         told = torch.rand(batch.visible.shape, device=cells.device) < 0.5
         boxes = torch.where(told[..., None], box_of(middle, sides), true)
         return torch.where(batch.visible[..., None], boxes, 0.5)
+
+
+def _some(batch: Batch) -> Batch:
+    """The same with at most `_MOST_DRAWN` of its objects, each seen on some frame: drawing costs by the object."""
+    if len(batch.kinds) <= _MOST_DRAWN:
+        return batch
+    seen = batch.visible.any(dim=1).nonzero().flatten()
+    return batch.only(seen[torch.randperm(len(seen), device=seen.device)[:_MOST_DRAWN]])

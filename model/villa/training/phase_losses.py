@@ -17,7 +17,7 @@ from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
-from villa.training.batches import Batch
+from villa.training.batch import Batch
 from villa.training.detection_loss import DetectionLoss, MaskTerms, Places, matched, point_loss
 from villa.training.feature_cache import FeatureCache
 from villa.training.precision import mixed

@@ -26,13 +26,17 @@ from torch import Tensor, nn
 from villa.checkpoints.build import small
 from villa.checkpoints.checkpoint import channels_last, load, save
 from villa.config import CausalConfig, ProposalConfig, ViLLaConfig
+from villa.data.coco_folder import CocoFolder
 from villa.data.language.wordings import TRAINED
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
-from villa.training.batches import Batch, Feed, FeedConfig
+from villa.training.batch import Batch
+from villa.training.batches import Feed, FeedConfig
 from villa.training.distributed import Workers
 from villa.training.phase_losses import ClipLoss
+from villa.training.photo_validation import PhotoValidation
+from villa.training.photos import PhotoConfig
 from villa.training.schedule import set_rates
 from villa.training.validation import Validation
 
@@ -95,11 +99,16 @@ class TrainConfig:
     seed: int = 0
     threads: int = 2
     device: str = "cpu"
+    photos: Path | None = None  # a folder in the format of COCO: photos for the phases without words
+    photo_share: float = 0.6  # of the clips, that are views of photos
+    # Sources of those photos whose pictures have a label on everything that stands out; on others there may be more.
+    exhaustive: tuple[str, ...] = ()
     loaders: int = 0  # of each process: processes that make its batches; 0: a thread
     save_every_s: float = 180.0
     validate: Path | None = None  # a folder of clips to see how far a run has come; nothing is learnt from them
     validate_every_s: float = 900.0
     validate_clips: int = 40
+    validate_photos: int = 12  # of each source of `photos`
     log_every: int = 10
 
     def __post_init__(self) -> None:
@@ -336,6 +345,8 @@ class _Run:
             loaders=config.loaders,
             visual_tokens=_language(self.model).visual_tokens,
         )
+        if config.photos is not None:
+            wanted = replace(wanted, photos=self._photos(config.photos), photo_share=config.photo_share)
         feed = Feed(wanted, self.model.codec)
         losses = ClipLoss(self.model, self.head, freeze_backbone=config.backbone_lr == 0)
         batches = iter(feed)
@@ -381,6 +392,12 @@ class _Run:
         self.console.print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
         return checkpoint
 
+    def _photos(self, root: Path) -> PhotoConfig:
+        config, size = self.config, self.segmenter.config.encoder
+        if config.phase not in _WORDLESS:
+            raise TrainError(f"photos teach outlines, not words: wanted phase {' or '.join(_WORDLESS)}")
+        return PhotoConfig(root, size.width, size.height, config.frames, exhaustive=config.exhaustive)
+
     def _validate(self, feed: FeedConfig, log: TextIO) -> None:
         """Tell how much of the validation clips is right; other processes wait at the next step."""
         config = self.config
@@ -399,8 +416,12 @@ class _Run:
             usual=0.0,
             part=(0, 1),
             loaders=0,
+            photos=None,
         )
         shares = Validation(fixed, config.validate_clips)(self.model, self.head)
+        if config.photos is not None:
+            data = CocoFolder(config.photos, "val")
+            shares |= {f"photos {k}": v for k, v in PhotoValidation(data, config.validate_photos)(self.model).items()}
         log.write(json.dumps({"step": self.step, "validation": shares}) + "\n")
         log.flush()
         text = " ".join(f"{name} {value:.3f}" for name, value in shares.items())

@@ -16,7 +16,8 @@ from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
-from villa.training.batches import Aims, Batch, Feed, FeedConfig
+from villa.training.batch import Aims, Batch
+from villa.training.batches import Feed, FeedConfig
 from villa.training.detection_loss import matched
 from villa.training.losses import soft_iou
 from villa.training.precision import mixed

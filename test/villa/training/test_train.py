@@ -25,15 +25,14 @@ from villa.modeling import packed_forward
 from villa.training import batches as feeding
 from villa.training.augmentation import Augmentation
 from villa.training.auxiliary_heads import AuxiliaryHeads
+from villa.training.batch import place, soft_mask
 from villa.training.batches import (
     Feed,
     FeedConfig,
     choose_frames,
     misled,
     mistaken,
-    place,
     recoloured,
-    soft_mask,
     zoomed,
 )
 from villa.training.losses import mask_losses, soft_iou

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from villa.evaluation.benchmarks.coco_names import CocoNames
 from villa.evaluation.benchmarks.interface import Benchmark, BenchmarkError, Prediction, Predictions
 from villa.evaluation.benchmarks.mevis import MeViS, MeViSv2
 from villa.evaluation.benchmarks.own import Tabletop, VideoReasonSeg
@@ -16,7 +17,8 @@ from villa.evaluation.benchmarks.ref_youtube_vos import RefYouTubeVOS
 from villa.evaluation.benchmarks.revos import ReVOS
 
 BENCHMARKS: dict[str, type[Benchmark]] = {
-    kind.name: kind for kind in (ReVOS, MeViS, MeViSv2, RefDAVIS17, RefYouTubeVOS, ReasonVOS, VideoReasonSeg, Tabletop)
+    kind.name: kind
+    for kind in (ReVOS, MeViS, MeViSv2, RefDAVIS17, RefYouTubeVOS, ReasonVOS, VideoReasonSeg, Tabletop, CocoNames)
 }
 
 __all__ = ["BENCHMARKS", "Benchmark", "BenchmarkError", "Prediction", "Predictions", "open_benchmark"]

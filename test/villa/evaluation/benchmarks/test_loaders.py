@@ -45,8 +45,8 @@ def test_every_set_offers_its_videos_frames_and_expressions(made: tuple[str, Pat
     assert benchmark.split == BENCHMARKS[name].splits[0]
     assert benchmark.videos
     for video in benchmark.videos:
-        assert len(video.frames) == FRAMES
-        assert benchmark.rgb(video, FRAMES - 1).shape[2] == 3
+        assert len(video.frames) == (3 if name == "coco-names" else FRAMES)
+        assert benchmark.rgb(video, len(video.frames) - 1).shape[2] == 3
         assert benchmark.asked(video)
         assert len({expression.key for expression in video.expressions}) == len(video.expressions)
         assert all(expression.text for expression in video.expressions)
@@ -63,7 +63,7 @@ def test_what_is_meant_has_a_mask_on_a_frame_that_counts(made: tuple[str, Path])
         shape = benchmark.rgb(video, 0).shape[:2]
         for expression in video.expressions:
             frames = benchmark.scored_frames(video, expression)
-            assert set(frames) <= set(range(FRAMES))
+            assert set(frames) <= set(range(len(video.frames)))
             drawn = [benchmark.mask(video, expression, t, shape).any() for t in frames]
             assert any(drawn) == bool(expression.masks)
 
@@ -257,6 +257,16 @@ SPOILT: dict[str, tuple[str, Spoil, str]] = {
         lambda r: edit(r / "meta_expressions.json", _in_video("1", "obj_id", 1)),
         r"wanted each 'exp_id' once for an object, saw 1/0 twice",
     ),
+    "coco-names, no such picture": (
+        "coco-names",
+        lambda r: (r / "images/0.jpg").unlink(),
+        r"its first picture 0\.jpg is not there: looked in",
+    ),
+    "coco-names, no categories": (
+        "coco-names",
+        lambda r: edit(r / "instances.json", lambda data: data.pop("categories")),
+        r"instances\.json: wanted a list 'categories'",
+    ),
     "video-reason-seg, no split": (
         "video-reason-seg",
         lambda r: _remove(r / "test"),
@@ -286,6 +296,23 @@ def test_published_davis_texts_of_different_length_are_refused(tmp_path: Path) -
     path.write_text("goat\n", "latin-1")
     with pytest.raises(BenchmarkError, match=r"Davis17_annot2\.txt, line 1: .*saw 'goat'"):
         open_benchmark("ref-davis17", root)
+
+
+def test_photos_are_asked_for_what_is_neither_tiny_nor_most_of_them(tmp_path: Path) -> None:
+    root = MAKERS["coco-names"](tmp_path)
+    benchmark = open_benchmark("coco-names", root)
+    asked = {video.name: {e.text: e.masks for e in video.expressions} for video in benchmark.videos}
+    assert asked == {
+        "0": {"the cup": ("cup",), "all the knives": ("knife",)},  # a crowd of books, and all names are there
+        "1": {"the knife": ()},
+        "2": {"the jar": ("jar",)},  # of a source that leaves things without a label
+    }
+    video = benchmark.videos[0]
+    knives = next(e for e in video.expressions if e.text == "all the knives")
+    assert benchmark.mask(video, knives, 1, SIZE).sum() == 2 * 64
+    assert [benchmark.scored_frames(video, e) for e in video.expressions] == [(1,), (1,)]
+    assert [video.name for video in open_benchmark("coco-names", root, "train").videos] == []
+    assert len(open_benchmark("coco-names", root, "all").videos) == 4
 
 
 def test_names_and_splits_that_are_not_there_are_refused_with_those_that_are(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from villa.modeling.objects.seg_selector import Words
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.temporal_synchronizer import Prompts
 from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
-from villa.training.batches import Batch
+from villa.training.batch import Batch
 from villa.training.detection_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
 
 ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
@@ -164,7 +164,9 @@ def test_heat_elsewhere_costs_nothing_where_other_objects_may_be(finder):
     heat[:, 7, 11] = 5.0
     more = replace(maps, heat=heat)
     assert float(heat_loss(more, batch)) > 1.5 * float(heat_loss(maps, batch))
-    assert float(heat_loss(more, batch, all_known=False)) == float(heat_loss(maps, batch, all_known=False))
+    assert float(heat_loss(more, batch, outside=0.0)) == float(heat_loss(maps, batch, outside=0.0))
+    each = [float(heat_loss(more, batch, outside=outside)) for outside in (0.0, 0.5, 1.0)]
+    assert each[1] == pytest.approx((each[0] + each[2]) / 2)
 
 
 def test_overlap_of_boxes():
