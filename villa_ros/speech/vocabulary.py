@@ -56,11 +56,12 @@ def of_objects(names: Sequence[str]) -> Vocabulary:
 
 def shipped() -> Vocabulary:
     """The things that the shipped model knows by name."""
-    from villa.data.language.vocabulary import COLOURS, KIND
+    from villa.data.language.vocabulary import COLOURS, KIND, TABLETOP
     from villa.data.language.wordings import TRAINED
 
-    nouns = [noun for kind in KIND.values() for noun in kind.nouns]
-    plurals = [kind.plural for kind in KIND.values()]
+    kinds = [KIND[name] for name in TABLETOP]
+    nouns = [noun for kind in kinds for noun in kind.nouns]
+    plurals = [kind.plural for kind in kinds]
     further = ("cereal box", "milk carton", "toy", "fruit", "object", "cube", "milk", "cereal", "water bottle")
     return Vocabulary(
         tuple(dict.fromkeys((*nouns, *plurals, *further))),

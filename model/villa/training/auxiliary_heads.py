@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from villa.data.language.vocabulary import COLOURS, KINDS
-from villa.training.batch import UNCLEAR
+from villa.training.losses import known_entropy
 
 # What can have happened to a thing over the frames that are seen.
 LESSONS = ("moved", "fell", "lifted", "pushed", "hidden", "first", "last")
@@ -26,7 +26,10 @@ class AuxiliaryHeads(nn.Module):
     def forward(self, states: Tensor, kinds: Tensor, colours: Tensor) -> dict[str, Tensor]:
         """Kinds are -100 where they are none of KINDS, colours where they are not known or a matter of opinion."""
         states = states.float()
-        return {"kind": _known(self.kinds(states), kinds), "colour": _known(self.colours(states), colours)}
+        return {
+            "kind": known_entropy(self.kinds(states), kinds),
+            "colour": known_entropy(self.colours(states), colours),
+        }
 
     def told(self, states: Tensor, happened: Tensor) -> Tensor:
         """States [N, width] and what happened [N, LESSONS] (1: it did, 0: it did not, -1: not known) -> loss."""
@@ -36,9 +39,3 @@ class AuxiliaryHeads(nn.Module):
             return states.float().sum() * 0.0
         weight = torch.tensor(_RARE, device=logits.device)
         return F.binary_cross_entropy_with_logits(logits, happened[known].float(), pos_weight=weight)
-
-
-def _known(logits: Tensor, wanted: Tensor) -> Tensor:
-    if not bool((wanted >= 0).any()):
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits, wanted, ignore_index=UNCLEAR)

@@ -28,7 +28,7 @@ from villa.data.language.describe import check, describe
 from villa.data.language.motion_events import first_and_last, happenings
 from villa.data.language.naming import MANY_COLOURED, FrameWords
 from villa.data.language.requests import REQUEST_KINDS, RequestSample, sample_requests
-from villa.data.language.vocabulary import COLOURS, KINDS
+from villa.data.language.vocabulary import COLOURS, KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED, Wording
 from villa.data.language.wordings.widened import WIDENED
 from villa.interface import Rgb
@@ -81,6 +81,7 @@ class FeedConfig:
     aims: int = 0  # requests for the focus alone, which are not answered
     pictures: bool = True  # False: only what is on them is told
     wording: Wording = WIDENED  # sentences of the requests
+    known: tuple[str, ...] = TABLETOP  # kinds that are asked for though they are not there
     usual: float = 0.0  # share of them that is asked in the usual sentences, which are few among all
     part: tuple[int, int] = (0, 1)  # of so many processes the one whose clips these are
     loaders: int = 0  # processes that make batches; 0: a thread of this one
@@ -196,7 +197,7 @@ class Feed:
             ask = partial(self._ask, facts, chosen, rng)
             asked = ask(config.requests) + ask(config.absent, ("absent",))
             for _ in range(config.looks):
-                checked = check(facts, chosen[-1], rng) if rng.random() < _CHECKED else None
+                checked = check(facts, chosen[-1], rng, config.known) if rng.random() < _CHECKED else None
                 asked.append(checked or describe(facts, chosen[-1], rng))
             for sample in asked:
                 question, ids = self._question(sample, frame, times.tolist())
@@ -239,7 +240,9 @@ class Feed:
         # Without a share nothing is drawn for it: validation goes on asking what it asked of earlier runs.
         usual = config.usual > 0 and rng.random() < config.usual
         wording = TRAINED if usual else config.wording
-        return sample_requests(facts, chosen[-1], rng, count, kinds, since=chosen[0], wording=wording)
+        return sample_requests(
+            facts, chosen[-1], rng, count, kinds, since=chosen[0], wording=wording, known=config.known
+        )
 
     def _aims(self, facts: ClipFacts, chosen: list[int], rows: dict[int, int], rng: np.random.Generator) -> Aims:
         """Requests for the focus about the newest of the chosen frames."""

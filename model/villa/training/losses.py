@@ -23,6 +23,14 @@ def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return entropy.mean(dim=(1, 2)), dice_loss(logits, target)
 
 
+def known_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Mean cross-entropy of logits [N, K] and the indices [N] that are known; the others are negative."""
+    known = wanted >= 0
+    if not bool(known.any()):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits[known], wanted[known])
+
+
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Logits [N, h, w] and soft targets [N, h, w] -> 1 - Dice [N]."""
     inside, target = logits.float().sigmoid(), target.float()

@@ -188,5 +188,5 @@ def _shrunk(image: Rgb, whole: NDArray[np.float64]) -> Rgb:
 
 
 def _kind(name: str) -> int:
-    kind = _KIND_OF.get(name)
+    kind = _KIND_OF.get(name.lower())
     return UNCLEAR if kind is None else _KINDS.index(kind)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from villa.data.language.vocabulary import COLOURS, KINDS
 from villa.modeling.villa import ViLLaModel
+from villa.training.losses import known_entropy
 
 _SHARPNESS = 3.0  # of products with unit word vectors
 
@@ -25,13 +26,12 @@ class Reading:
         self.colours = [tuple(model.codec.request_ids(word)) for word in COLOURS]
 
     def __call__(self, tokens: Tensor, kinds: Tensor, colours: Tensor) -> Tensor:
-        """Tokens [N, D] of things, their kinds and colours (-100: unclear) [N] -> how far from their words."""
+        """Tokens [N, D] of things, their kinds and colours (-100: not known) [N] -> how far from their words."""
         named, coloured = self.directions(self.kinds), self.directions(self.colours)
         tokens = F.normalize(tokens.float(), dim=-1) * tokens.shape[-1] ** 0.5 / 4
-        loss = F.cross_entropy(_SHARPNESS * tokens @ named.T, kinds)
-        if bool((colours >= 0).any()):
-            loss = loss + F.cross_entropy(_SHARPNESS * tokens @ coloured.T, colours, ignore_index=-100)
-        return loss
+        return known_entropy(_SHARPNESS * tokens @ named.T, kinds) + known_entropy(
+            _SHARPNESS * tokens @ coloured.T, colours
+        )
 
     @torch.no_grad()
     def directions(self, words: list[tuple[int, ...]]) -> Tensor:

@@ -27,6 +27,7 @@ from villa.checkpoints.build import small
 from villa.checkpoints.checkpoint import channels_last, load, save
 from villa.config import CausalConfig, ProposalConfig, ViLLaConfig
 from villa.data.coco_folder import CocoFolder
+from villa.data.language.vocabulary import KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
@@ -285,9 +286,11 @@ class _Run:
         if not self.state_path.exists():
             head = (self.config.init.parent / "head.pt") if self.config.init else None
             if head is not None and head.exists():
-                # An older head may lack parts that were not trained yet.
+                # An older head may lack parts that were not trained yet, or know fewer kinds.
                 saved = torch.load(head, weights_only=True, map_location=self.workers.device)
-                self.head.load_state_dict(saved, strict=False)
+                fresh = self.head.state_dict()
+                known = {name: tensor for name, tensor in saved.items() if _fits(tensor, fresh.get(name))}
+                self.head.load_state_dict(known, strict=False)
             return
         state = torch.load(self.state_path, weights_only=True, map_location=self.workers.device)
         if state["phase"] != self.config.phase:
@@ -334,6 +337,7 @@ class _Run:
             absent=config.absent,
             aims=0 if config.phase in _WORDLESS else config.aims,
             usual=config.usual,
+            known=KINDS,
             looks=2 if config.phase == "answers" else 1,
             seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
             height=self.segmenter.config.encoder.height,
@@ -414,6 +418,7 @@ class _Run:
             pictures=True,
             wording=TRAINED,  # as the splits ask: runs stay comparable
             usual=0.0,
+            known=TABLETOP,
             part=(0, 1),
             loaders=0,
             photos=None,

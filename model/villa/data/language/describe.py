@@ -14,7 +14,7 @@ from villa.data.clips import ClipFacts
 from villa.data.language.naming import FrameWords
 from villa.data.language.phrases import article, as_spoken, joined, sentence
 from villa.data.language.requests import RequestSample
-from villa.data.language.vocabulary import KIND, KINDS
+from villa.data.language.vocabulary import KIND, TABLETOP
 
 _REQUESTS = (
     "what do you see",
@@ -41,11 +41,13 @@ _CHECKS = (
 _MOST_CHECKED = 5
 
 
-def check(facts: ClipFacts, frame_index: int, rng: np.random.Generator) -> RequestSample | None:
+def check(
+    facts: ClipFacts, frame_index: int, rng: np.random.Generator, known: Sequence[str] = TABLETOP
+) -> RequestSample | None:
     """Some nouns, each with the colour of the one thing it means or with its absence; None where all are unclear."""
     frame = FrameWords(facts, frame_index)
     here = [thing.facts.kind for thing in frame.things]
-    nouns = {KIND[kind].nouns[0] for kind in (*here, *rng.choice(KINDS, 4, replace=False))}
+    nouns = {KIND[kind].nouns[0] for kind in (*here, *rng.choice(list(known), 4, replace=False))}
     said = []
     for noun in rng.permutation(sorted(nouns)):
         targets, clear = frame.said(str(noun))

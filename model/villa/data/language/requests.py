@@ -16,7 +16,7 @@ from villa.data.language import requests_absent, requests_in_view, requests_of_t
 from villa.data.language.drafts import Draft, Earlier, Maker
 from villa.data.language.naming import FrameWords
 from villa.data.language.phrases import Speaker, as_spoken
-from villa.data.language.vocabulary import COLOURS, KINDS
+from villa.data.language.vocabulary import COLOURS, KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED, Wording
 
 __all__ = ["COLOURS", "KINDS", "REQUEST_KINDS", "RequestSample", "sample_requests"]
@@ -72,6 +72,7 @@ def sample_requests(
     since: int = 0,
     also_on: Sequence[int] = (),
     wording: Wording = TRAINED,
+    known: Sequence[str] = TABLETOP,
 ) -> list[RequestSample]:
     """Up to `count` requests about one frame; fewer only where the frame offers nothing of these kinds.
 
@@ -86,8 +87,9 @@ def sample_requests(
         since: First frame that was seen: what happened is asked about from there on.
         also_on: Further frames on which a request has to mean the same things.
         wording: Sentences to draw from.
+        known: Kinds that may be asked for though they are not there.
     """
-    speaker = Speaker(rng, wording)
+    speaker = Speaker(rng, wording, known)
     frame = FrameWords(facts, frame_index, since)
     others = [FrameWords(facts, index, since) for index in also_on]
     weights = np.array([_MAKERS[kind][1] for kind in kinds])

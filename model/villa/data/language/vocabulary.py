@@ -1,11 +1,19 @@
 """The words of the scenes: kinds of object, colours, and what things are for.
 
-The order of `KINDS` and `COLOURS` is stable (a dense classification loss indexes them): append only.
+The order of `KINDS` and `COLOURS` is stable (a classification loss indexes them): append only. The kinds are data, in
+kinds.yaml beside this file.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from villa.data.language.plurals import plural
 
 COLOURS = (
     "red",
@@ -28,7 +36,7 @@ class Kind:
 
     `nouns` can stand for the kind in a request, the first one is used in answers. `near` names other kinds to
     which some speakers would give one of these nouns: a request that leaves the kind open never rests on the
-    difference. `uses` are keys of `villa.data.language.affordances.USES`.
+    difference. `uses` are keys of `villa.data.language.affordances.USES`, `groups` words for many kinds together.
     """
 
     name: str
@@ -36,48 +44,81 @@ class Kind:
     plural: str
     uses: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    size_m: tuple[float, float] | None = None  # its longest side, smallest and largest as it usually is
 
 
-_KINDS = (
-    Kind("mug", ("mug", "coffee mug"), "mugs", ("drink",), ("cup",)),
-    Kind("cup", ("cup", "tumbler", "beaker"), "cups", ("drink",), ("mug", "jar")),
-    Kind("bowl", ("bowl",), "bowls", ("eat_from",), ("plate", "cup", "basket")),
-    Kind("plate", ("plate", "dish"), "plates", ("eat_from",), ("bowl", "tray", "pan")),
-    Kind("bottle", ("bottle",), "bottles", ("pour",), ("vase", "jar", "can")),
-    Kind("can", ("can", "tin", "tin can"), "cans", (), ("cylinder", "jar", "cup")),
-    Kind("carton", ("carton", "drinks carton"), "cartons", ("pour",), ("box", "block")),
-    Kind("box", ("box", "package", "packet"), "boxes", (), ("carton", "block", "book", "brick")),
-    Kind("book", ("book",), "books", ("read",), ("box", "block")),
-    Kind("pan", ("pan", "frying pan", "frypan", "skillet"), "pans", ("fry",), ("pot", "plate")),
-    Kind("pot", ("pot", "cooking pot", "saucepan"), "pots", ("boil",), ("pan", "moka pot", "bowl", "vase")),
-    Kind(
-        "moka pot",
-        ("moka pot", "coffee maker", "espresso maker"),
-        "moka pots",
-        ("make_coffee",),
-        ("pot",),
-    ),
-    Kind("basket", ("basket",), "baskets", ("carry",), ("bowl", "box", "tray", "caddy")),
-    Kind("tray", ("tray", "serving tray"), "trays", ("serve",), ("plate", "basket", "box")),
-    Kind("vase", ("vase", "flower vase"), "vases", ("flowers",), ("bottle", "jar", "pot", "cup")),
-    Kind("jar", ("jar",), "jars", (), ("can", "bottle", "vase", "cup")),
-    Kind("block", ("block", "cube", "building block"), "blocks", ("stack",), ("box", "brick", "carton")),
-    Kind("ball", ("ball",), "balls", ("play_ball",), ("orange", "apple")),
-    Kind("cylinder", ("cylinder", "roller"), "cylinders", (), ("can", "cup", "jar")),
-    Kind("apple", ("apple",), "apples", ("eat_fruit", "eat"), ("ball", "orange")),
-    Kind("orange", ("orange",), "oranges", ("eat_fruit", "eat"), ("ball", "apple", "lemon")),
-    Kind("lemon", ("lemon",), "lemons", ("sour",), ("orange", "ball")),
-    Kind("banana", ("banana",), "bananas", ("eat_fruit", "eat"), ()),
-    Kind("bread", ("bread", "loaf", "loaf of bread"), "loaves of bread", ("eat",), ("box", "block")),
-    Kind("duck", ("duck", "toy duck", "rubber duck"), "ducks", ("toy",), ()),
-    Kind("teddy bear", ("teddy bear", "teddy", "toy bear"), "teddy bears", ("toy",), ()),
-    Kind("brick", ("brick", "toy brick", "lego brick"), "bricks", ("stack",), ("block", "box")),
-    Kind("hammer", ("hammer",), "hammers", ("nail",), ()),
-    Kind("caddy", ("caddy", "desk caddy", "organizer"), "caddies", ("tidy",), ("basket", "box", "tray")),
-)
+class VocabularyError(ValueError):
+    """The file of kinds does not hold what it should; the message names the kind."""
 
-KINDS = tuple(kind.name for kind in _KINDS)
-KIND = {kind.name: kind for kind in _KINDS}
+
+_FIELDS = {"nouns", "plural", "uses", "near", "groups", "size"}
+_CONFUSED = "confused"
+_TABLETOP = "tabletop"
+
+
+def read_kinds(text: str) -> dict[str, dict[str, Kind]]:
+    """The YAML of kinds -> section, name, kind; how it is written stands at its top.
+
+    Raises:
+        VocabularyError: an unknown field, a noun that means two kinds, a kind that is near to none that exists, a size
+            that is no range.
+    """
+    data: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    confused: list[list[str]] = data.pop(_CONFUSED, [])
+    sections = {
+        section: {name: _kind(name, {} if entry is None else entry) for name, entry in entries.items()}
+        for section, entries in data.items()
+    }
+    every = {name: kind for kinds in sections.values() for name, kind in kinds.items()}
+    if len(every) != sum(map(len, sections.values())):
+        twice = Counter(name for kinds in sections.values() for name in kinds).most_common(1)[0][0]
+        raise VocabularyError(f"kind {twice!r} stands in two sections: wanted it in one")
+    nouns: dict[str, str] = {}
+    for kind in every.values():
+        for noun in kind.nouns:
+            if noun in nouns:
+                raise VocabularyError(
+                    f"kinds {nouns[noun]!r} and {kind.name!r} both have the noun {noun!r}: give it to one"
+                )
+            nouns[noun] = kind.name
+    near = {name: list(kind.near) for name, kind in every.items()}
+    for alike in confused:
+        for name in alike:
+            near.setdefault(name, []).extend(other for other in alike if other != name)
+    for name, others in near.items():
+        unknown = [one for one in (name, *others) if one not in every]
+        if unknown:
+            raise VocabularyError(f"kind {unknown[0]!r}, near to {name!r}, is none: wanted one of this file")
+    return {
+        section: {name: replace(kind, near=tuple(dict.fromkeys(near[name]))) for name, kind in kinds.items()}
+        for section, kinds in sections.items()
+    }
+
+
+def _kind(name: str, entry: dict[str, Any]) -> Kind:
+    unknown = sorted(set(entry) - _FIELDS)
+    if unknown:
+        raise VocabularyError(f"kind {name!r} has a field {unknown[0]!r}: known are {', '.join(sorted(_FIELDS))}")
+    size = entry.get("size")
+    if size is not None and not (len(size) == 2 and 0 < size[0] <= size[1]):
+        raise VocabularyError(f"kind {name!r} has size {size}: wanted its longest side in metres, [smallest, largest]")
+    return Kind(
+        name,
+        (name, *entry.get("nouns", ())),
+        entry.get("plural") or plural(name),
+        tuple(entry.get("uses", ())),
+        tuple(entry.get("near", ())),
+        tuple(entry.get("groups", ())),
+        None if size is None else (float(size[0]), float(size[1])),
+    )
+
+
+_SECTIONS = read_kinds((resources.files(__package__) / "kinds.yaml").read_text("utf-8"))
+KIND = {name: kind for kinds in _SECTIONS.values() for name, kind in kinds.items()}
+KINDS = tuple(KIND)
+# The kinds of the table-top benchmark, and of the scenes that are rendered for it: its requests name no others.
+TABLETOP = tuple(_SECTIONS[_TABLETOP])
 
 
 @dataclass(frozen=True)

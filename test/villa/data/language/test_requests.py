@@ -25,7 +25,7 @@ from villa.data.language.spatial_relations import (
     next_to,
     right_of,
 )
-from villa.data.language.vocabulary import KIND
+from villa.data.language.vocabulary import KIND, TABLETOP
 from villa.data.language.wordings import HELD_OUT, TRAINED, VALIDATED, Wording
 from villa.data.language.wordings.widened import WIDENED
 
@@ -360,5 +360,7 @@ def test_an_empty_table_has_only_absent_things() -> None:
 def test_the_lists_for_a_classifier_are_stable() -> None:
     assert KINDS[:4] == ("mug", "cup", "bowl", "plate")
     assert COLOURS[:3] == ("red", "orange", "yellow")
-    assert len(KINDS) == 29
+    assert KINDS[:29] == TABLETOP
+    assert KINDS[-1] == "parking meter"
+    assert len(KINDS) == 358
     assert len(COLOURS) == 11

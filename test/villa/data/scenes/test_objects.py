@@ -88,8 +88,8 @@ def test_the_named_colour_covers_most_of_a_texture(pattern: str) -> None:
 
 def test_a_model_must_use_the_vocabulary() -> None:
     attach = attach_surfaces((), (), 0.1)
-    with pytest.raises(ObjectModelError, match="kind 'spoon'"):
-        ObjectModel("x", "spoon", "red", "wood", "test", 0.1, 0.1, attach)
+    with pytest.raises(ObjectModelError, match="kind 'spork'"):
+        ObjectModel("x", "spork", "red", "wood", "test", 0.1, 0.1, attach)
     with pytest.raises(ObjectModelError, match="colour 'crimson'"):
         ObjectModel("x", "mug", "crimson", "wood", "test", 0.1, 0.1, attach)
 
