@@ -172,6 +172,46 @@ def build(
     )
 
 
+@data_app.command("composites")
+def composites(
+    folder: Annotated[Path, typer.Option("--out", help="Root folder; clips go to OUT/train/SEED.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of clips.")],
+    photos: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Photos with outlines, in the format of COCO: what stands whole is cut out."),
+    ] = None,
+    cutouts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Pictures with alpha, named for what they show: red_mug_2.png."
+        ),
+    ] = None,
+    hands: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Hands with alpha, fingers up.")
+    ] = None,
+    surfaces: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Pictures of surfaces, or sheets of tiles.")
+    ] = None,
+    partly: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE", help="A source of the photos to cut nothing out of.")
+    ] = None,
+    first_seed: Annotated[int, typer.Option(min=0, help="First clip's seed.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Make training clips of pictures of real things on real surfaces; an interrupted build is resumed."""
+    with _rendering():
+        from villa.data.composites.build import Sources
+        from villa.data.composites.build import build as run
+
+        sources = Sources(photos, tuple(cutouts or ()), hands, surfaces, partly=tuple(partly or ()))
+        report = run(folder, sources, count, first_seed, workers)
+    out.print(
+        f"{report.folder}: {report.made} clips made of {report.cutouts} pictures of things, {report.kept} kept",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 @data_app.command("sample")
 def sample(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the bag.")] = Path("out/sample"),

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from villa.data.clips import ClipFacts, ClipReader, list_clips
+from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.language.describe import check, describe
 from villa.data.language.motion_events import first_and_last, happenings
 from villa.data.language.naming import MANY_COLOURED, FrameWords
 from villa.data.language.requests import REQUEST_KINDS, RequestSample, sample_requests
-from villa.data.language.vocabulary import COLOURS, KINDS, TABLETOP
+from villa.data.language.vocabulary import COLOURS, KINDS, PEOPLE, TABLETOP
 from villa.data.language.wordings import TRAINED, Wording
 from villa.data.language.wordings.widened import WIDENED
 from villa.interface import Rgb
@@ -37,6 +37,7 @@ from villa.modeling.language.tokenizer import SEG, Prompt, TextCodec
 from villa.modeling.objects.referring_head import ANCHOR, CANDIDATE, ROLES, TARGET
 from villa.modeling.packed_forward import Question
 from villa.training.augmentation import Augmentation, scaled
+from villa.training.auxiliary_heads import LESSONS
 from villa.training.batch import LEAST_PX, UNCLEAR, Aims, Batch, outlined
 from villa.training.photos import PhotoConfig, PhotoFeed
 
@@ -206,7 +207,7 @@ class Feed:
         numbers = {thing.id: row for row, thing in enumerate(facts.objects)}
         aims = self._aims(facts, chosen, numbers, rng) if config.aims else None
         drawn = outlined(masks, list(numbers), (config.width // 4, config.height // 4))
-        colours = [UNCLEAR if thing.kind in MANY_COLOURED else COLOURS.index(thing.colour) for thing in facts.objects]
+        colours = [_colour(thing) for thing in facts.objects]
 
         def on_device(values: Any, dtype: torch.dtype) -> Tensor:
             return torch.as_tensor(values, dtype=dtype, device=config.device)
@@ -310,6 +311,9 @@ def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:
         missed = thing.id in seen.hidden and all(facts.frames[at][row].visible_px >= LEAST_PX for at in chosen)
         first, last = (-1 if who is None else int(thing.id == who) for who in ends or (None, None))
         moving = [thing.id in ids for ids in (seen.moved, seen.fell, seen.lifted, seen.by_arm)]
+        if thing.kind in PEOPLE:
+            told.append([-1] * len(LESSONS))
+            continue
         told.append(
             [
                 *(-1 if unsure else int(yes) for yes in moving),
@@ -319,6 +323,10 @@ def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:
             ]
         )
     return told
+
+
+def _colour(thing: ObjectFacts) -> int:
+    return UNCLEAR if thing.kind in MANY_COLOURED or not thing.colour else COLOURS.index(thing.colour)
 
 
 def mistaken(sample: RequestSample, frame: FrameWords, rng: np.random.Generator) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.clips import ClipFacts
+from villa.data.language.vocabulary import PEOPLE
 
 MOVED_M, STILL_M = 0.045, 0.012  # a way at least so long is a move; one at most so long is none
 _STEP_M = 0.006  # between two frames, of something that is moving
@@ -54,6 +55,8 @@ def happenings(facts: ClipFacts, first: int, last: int) -> Happenings:
     moves: list[Move] = []
     still, fell, lifted, unsure = set(), set(), set(), set()
     for row, thing in enumerate(facts.objects):
+        if thing.kind in PEOPLE:  # what they do happens to others
+            continue
         way = np.array([facts.frames[t][row].position_m for t in range(first, last + 1)], np.float64)
         reach = float(np.linalg.norm(way - way[0], axis=1).max())
         moving = np.flatnonzero(np.linalg.norm(np.diff(way, axis=0), axis=1) > _STEP_M)

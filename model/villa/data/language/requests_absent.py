@@ -50,7 +50,7 @@ def _kind(frame: FrameWords, speaker: Speaker) -> Draft | None:
         return _none(_plural(plural(noun), speaker), noun)
     words = noun
     if speaker.chance(0.35):
-        colour = speaker.pick([thing.facts.colour for thing in frame.things] or COLOURS)
+        colour = speaker.pick([thing.facts.colour for thing in frame.things if thing.facts.colour] or COLOURS)
         words = noun if colour == noun else f"{colour} {noun}"
     return _none(speaker.one(words), words)
 

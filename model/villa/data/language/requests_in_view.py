@@ -23,10 +23,16 @@ from villa.data.language.phrases import NUMBERS, THINGS, Speaker, plural
 from villa.data.language.spatial_relations import RELATIONS, Holds, between, distance_m
 from villa.data.language.vocabulary import MATERIALS
 
+_PEOPLE = 0.25  # of the requests by name where there is a hand or somebody
+
 
 def by_name(frame: FrameWords, speaker: Speaker) -> Draft | None:
     """The only thing that a noun means."""
-    thing = any_thing(frame, speaker)
+    people = frame.people
+    if people and speaker.chance(_PEOPLE):
+        thing: Thing | None = people[int(speaker.rng.integers(len(people)))]
+    else:
+        thing = any_thing(frame, speaker)
     if thing is None:
         return None
     noun = noun_of(thing, speaker)

@@ -45,6 +45,7 @@ class Kind:
     uses: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    lies: bool = False  # on a table it lies, and is seen from above
     size_m: tuple[float, float] | None = None  # its longest side, smallest and largest as it usually is
 
 
@@ -52,7 +53,7 @@ class VocabularyError(ValueError):
     """The file of kinds does not hold what it should; the message names the kind."""
 
 
-_FIELDS = {"nouns", "plural", "uses", "near", "groups", "size"}
+_FIELDS = {"nouns", "plural", "uses", "near", "groups", "lies", "size"}
 _CONFUSED = "confused"
 _TABLETOP = "tabletop"
 
@@ -110,6 +111,7 @@ def _kind(name: str, entry: dict[str, Any]) -> Kind:
         tuple(entry.get("uses", ())),
         tuple(entry.get("near", ())),
         tuple(entry.get("groups", ())),
+        bool(entry.get("lies", False)),
         None if size is None else (float(size[0]), float(size[1])),
     )
 
@@ -117,6 +119,8 @@ def _kind(name: str, entry: dict[str, Any]) -> Kind:
 _SECTIONS = read_kinds((resources.files(__package__) / "kinds.yaml").read_text("utf-8"))
 KIND = {name: kind for kinds in _SECTIONS.values() for name, kind in kinds.items()}
 KINDS = tuple(KIND)
+# No things: "every object" does not mean them, and what they do happens to others.
+PEOPLE = frozenset(kind.name for kind in KIND.values() if "people" in kind.groups) | {"robot arm"}
 # The kinds of the table-top benchmark, and of the scenes that are rendered for it: its requests name no others.
 TABLETOP = tuple(_SECTIONS[_TABLETOP])
 

@@ -36,7 +36,10 @@ def test_a_file_of_kinds_is_read():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a:\n  mug: {color: red}", "'mug' has a field 'color': known are groups, near, nouns, plural, size, uses"),
+        (
+            "a:\n  mug: {color: red}",
+            "'mug' has a field 'color': known are groups, lies, near, nouns, plural, size, uses",
+        ),
         ("a:\n  mug: {size: [0.2, 0.1]}", r"'mug' has size \[0\.2, 0\.1\]: wanted its longest side"),
         ("a:\n  mug: {}\nb:\n  mug: {}", "'mug' stands in two sections"),
         ("a:\n  mug: {nouns: [beaker]}\n  cup: {nouns: [beaker]}", "'mug' and 'cup' both have the noun 'beaker'"),
