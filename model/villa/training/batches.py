@@ -33,7 +33,7 @@ from villa.data.language.wordings import TRAINED, Wording
 from villa.data.language.wordings.widened import WIDENED
 from villa.interface import Rgb
 from villa.modeling.language import answer_text
-from villa.modeling.language.tokenizer import SEG, Prompt, TextCodec
+from villa.modeling.language.tokenizer import SEG, Prompt, RequestError, TextCodec
 from villa.modeling.objects.referring_head import ANCHOR, CANDIDATE, ROLES, TARGET
 from villa.modeling.packed_forward import Question
 from villa.training.augmentation import Augmentation, scaled
@@ -133,7 +133,9 @@ class Feed:
     def _loaded(self) -> Iterator[Batch]:
         """Batches that processes make, which hold none of the device.
 
-        Spawned, not forked: a fork has OpenCV's pool of threads without the threads, and waits for them for ever.
+        Forked off a server that has no threads. A fork of this process has OpenCV's pool of threads without the
+        threads, and waits for them for ever; a spawned process ends as an interpreter does, which aborts where a thread
+        is still inside torch.
         """
         config = self.config
         stream = _Loader(replace(config, device="cpu", loaders=0), self.codec)
@@ -143,7 +145,7 @@ class Feed:
             batch_size=None,
             num_workers=config.loaders,
             prefetch_factor=ahead,
-            multiprocessing_context="spawn",
+            multiprocessing_context="forkserver",
         )
         for batch in loader:
             yield batch.to(config.device)
@@ -199,7 +201,8 @@ class Feed:
             asked = ask(config.requests) + ask(config.absent, ("absent",))
             for _ in range(config.looks):
                 checked = check(facts, chosen[-1], rng, config.known) if rng.random() < _CHECKED else None
-                asked.append(checked or describe(facts, chosen[-1], rng))
+                short = checked is not None and self._is_short(checked)
+                asked.append(checked if checked and short else describe(facts, chosen[-1], rng))
             for sample in asked:
                 question, ids = self._question(sample, frame, times.tolist())
                 questions.append(question)
@@ -241,9 +244,10 @@ class Feed:
         # Without a share nothing is drawn for it: validation goes on asking what it asked of earlier runs.
         usual = config.usual > 0 and rng.random() < config.usual
         wording = TRAINED if usual else config.wording
-        return sample_requests(
+        samples = sample_requests(
             facts, chosen[-1], rng, count, kinds, since=chosen[0], wording=wording, known=config.known
         )
+        return [sample for sample in samples if self._is_short(sample)]
 
     def _aims(self, facts: ClipFacts, chosen: list[int], rows: dict[int, int], rng: np.random.Generator) -> Aims:
         """Requests for the focus about the newest of the chosen frames."""
@@ -259,6 +263,14 @@ class Feed:
                 one[[rows[identity] for identity in ids], aspect] = True
         tails = [self._prompt(sample, ()).tail for sample in asked]
         return Aims(tails, [sample.kind for sample in asked], about.to(config.device))
+
+    def _is_short(self, sample: RequestSample) -> bool:
+        """Is it read to its end? Long names in long sentences may be more than is."""
+        try:
+            self._prompt(sample, ())
+        except RequestError:
+            return False
+        return True
 
     def _prompt(self, sample: RequestSample, times_s: Sequence[float]) -> Prompt:
         config = self.config

@@ -342,8 +342,8 @@ class _Run:
         seed = config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank
         data = Expressions(config.data, config.meta)
         clips = Clips(config, data, segmenter.mask_grid, frames, seed)
-        # Spawned: a fork of a process that has used OpenCV waits for ever for threads that it lacks.
-        start = "spawn" if config.loaders else None
+        # Not forks of this process, which has used OpenCV: see villa.training.batches.
+        start = "forkserver" if config.loaders else None
         return DataLoader(clips, batch_size=None, num_workers=config.loaders, multiprocessing_context=start)
 
 

@@ -12,6 +12,6 @@ def no_forks(monkeypatch):
     """Nothing forks: a child of a process that has used OpenCV's threads waits for them for ever."""
 
     def fork() -> int:
-        raise AssertionError("forked, where it must be spawned")
+        raise AssertionError("this process was forked")
 
     monkeypatch.setattr(os, "fork", fork)

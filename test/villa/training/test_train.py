@@ -21,6 +21,7 @@ from villa.checkpoints.checkpoint import load, save
 from villa.data.clips import ClipReader
 from villa.data.language.naming import FrameWords
 from villa.data.language.requests import RequestSample
+from villa.data.language.vocabulary import KINDS
 from villa.modeling import packed_forward
 from villa.training import batches as feeding
 from villa.training.augmentation import Augmentation
@@ -321,6 +322,24 @@ def test_loader_processes_make_what_a_thread_makes_each_from_a_seed_of_its_own(d
     assert not torch.equal(made[0].images, made[1].images)
     assert not multiprocessing.active_children()  # they end with the iterator
     feed.close()
+
+
+def test_what_would_not_be_read_to_its_end_is_not_asked(data):
+    codec = tiny_model().codec
+    config = FeedConfig(
+        root=data, frames=2, requests=8, absent=4, aims=12, looks=3, seed=0, height=64, width=96, visual_tokens=12,
+        known=KINDS, max_request_tokens=200,
+    )  # fmt: skip
+
+    def lengths(most: int) -> list[int]:
+        feed, rng = Feed(replace(config, max_request_tokens=most), codec), np.random.default_rng(0)
+        batches = [feed.make(ClipReader(data / "0000000"), rng) for _ in range(6)]
+        spans = [question.prompt.request for batch in batches for question in batch.questions]
+        return [end - start for start, end in spans]
+
+    usual = lengths(200)
+    middle = int(np.median(usual))
+    assert max(lengths(middle)) <= middle < max(usual)
 
 
 def test_clips_that_are_added_while_a_feed_runs_are_fed_too(data, tmp_path, monkeypatch):
