@@ -228,7 +228,7 @@ def test_a_parameter_of_a_type_that_does_not_exist_is_refused_and_the_others_are
     (value,) = peer.call(GetParameters, "/villa_node/get_parameters", names).values
     assert value.double_value == pytest.approx(0.85)
     works_as_before(operator, camera, peer, "after")
-    assert operator.diagnosed("lifecycle")["level"] == "0"  # the sender's mistake, not the node's
+    assert operator.diagnosed_since("lifecycle")["level"] == "0"  # the sender's mistake, not the node's
     assert active.process.poll() is None
 
 

@@ -135,7 +135,7 @@ def test_a_flood_of_commands_leaves_memory_flat_and_the_node_answering(start_nod
     assert resident_mb(node) - start < FLAT_MB
     finals = [status.request_id for status in operator.statuses if status.state >= RequestStatus.SUCCEEDED]
     assert len(finals) == len(set(finals)), "a request ended twice"
-    assert int(operator.diagnosed("worker").get("errors/internal", 0)) == 0
+    assert int(operator.diagnosed_since("worker").get("errors/internal", 0)) == 0
 
 
 def burst(way, number):

@@ -326,6 +326,12 @@ class Operator:
                     return {**values, "level": str(line.level[0]), "message": line.message}
         return {}
 
+    def diagnosed_since(self, name: str) -> dict[str, str]:
+        """The same, of what the node tells of itself from now on."""
+        told = len(self.diagnostics)
+        self._peer.until(lambda: len(self.diagnostics) >= told + 2 and self.diagnosed(name), f"diagnostics of {name}")
+        return self.diagnosed(name)
+
 
 class Lifecycle:
     """Drives the node's state machine by its services."""
