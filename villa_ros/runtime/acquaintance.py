@@ -8,7 +8,6 @@ were made, so an answer to the client made last says that the others are known, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.srv import GetParameters
@@ -22,8 +21,8 @@ _AGAIN_S = 0.2
 class Acquaintance:
     """Asks a node for no parameters until it answers. Make it after the end points that the node is to know."""
 
-    def __init__(self, node: Node, other: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._node, self._clock = node, clock
+    def __init__(self, node: Node, other: str) -> None:
+        self._node = node
         self._client = node.create_client(GetParameters, f"{other}/get_parameters")
         self._asked: list[Any] = []
         self._asked_s = float("-inf")
@@ -39,9 +38,9 @@ class Acquaintance:
             self._known = any(answer.done() for answer in self._asked)
             if self._known:
                 self._forget()
-            elif self._clock() - self._asked_s >= _AGAIN_S:
+            elif time.monotonic() - self._asked_s >= _AGAIN_S:
                 self._asked.append(self._client.call_async(GetParameters.Request()))
-                self._asked_s = self._clock()
+                self._asked_s = time.monotonic()
         return self._known
 
     def destroy(self) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.benchmark import MASKS, META, REQUESTS, annotate
-from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View, write_clip
+from villa.data.clip_making import SMALLEST_SEEN_PX, covered, each, view_of, write_whole
+from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View
 from villa.data.language.vocabulary import KIND
 from villa.data.scenes.camera_effects import CameraEffects
 from villa.data.scenes.objects import ObjectModel
@@ -27,7 +24,6 @@ from villa.data.scenes.selection import choose_objects
 from villa.data.splits import Split, allowed, split_of
 
 GENERATOR = 6  # raise it when the same seed would give another picture
-_SMALLEST_SEEN_PX = 40
 
 
 @dataclass(frozen=True)
@@ -71,27 +67,16 @@ def object_facts(identity: int, item: ObjectModel) -> ObjectFacts:
 def views(scene: Scene, frame: RenderedFrame, index: int) -> tuple[View, ...]:
     """Where each object is in one frame."""
     projected = scene.camera.project(frame.position, index)
-    out = []
-    for number in range(len(scene.objects)):
-        rows, columns = np.nonzero(frame.instance == number + 1)
-        bbox, centroid = (0, 0, 0, 0), (0.0, 0.0)
-        if rows.size:
-            left, top = int(columns.min()), int(rows.min())
-            bbox = (left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
-            centroid = (round(float(columns.mean()), 2), round(float(rows.mean()), 2))
-        x, y, z = (round(float(value), 4) for value in frame.position[number])
-        out.append(
-            View(
-                id=number + 1,
-                visible_px=int(rows.size),
-                amodal_px=max(frame.amodal_px[number], int(rows.size)),
-                bbox=bbox,
-                centroid=centroid,
-                depth_m=round(float(projected[number, 2]), 4),
-                position_m=(x, y, z),
-            )
+    return tuple(
+        view_of(
+            number + 1,
+            frame.instance == number + 1,
+            frame.amodal_px[number],
+            frame.position[number],
+            float(projected[number, 2]),
         )
-    return tuple(out)
+        for number in range(len(scene.objects))
+    )
 
 
 def _events(scene: Scene, seen: Sequence[tuple[View, ...]]) -> tuple[EventFacts, ...]:
@@ -100,14 +85,8 @@ def _events(scene: Scene, seen: Sequence[tuple[View, ...]]) -> tuple[EventFacts,
         events.append(EventFacts(f"camera_{scene.camera.moves}", 0, 0, len(seen) - 1))
     for number in range(len(scene.objects)):
         # Hidden while in view: covered on every frame of a run that has the object before it and after it.
-        shown = [frame[number].visible_px >= _SMALLEST_SEEN_PX for frame in seen]
-        start = None
-        for index, visible in enumerate(shown):
-            if visible and start is not None:
-                events.append(EventFacts("occluded", number + 1, start, index - 1))
-                start = None
-            elif not visible and start is None and index and shown[index - 1]:
-                start = index
+        shown = [frame[number].visible_px >= SMALLEST_SEEN_PX for frame in seen]
+        events += [EventFacts("occluded", number + 1, *run) for run in covered(shown, [True] * len(seen))]
     return tuple(events)
 
 
@@ -159,24 +138,8 @@ def _run(job: _Job) -> int:
     models = allowed(job.split, finished_models(job.assets))
     textures = photographed_textures(job.assets)
     facts, frames, masks, depths = make_clip(job.split, job.seed, job.config, models, textures, job.depth)
-    final = Path(job.folder)
-    partial = final.with_name(f".{final.name}.{os.getpid()}")
-    if partial.exists():
-        shutil.rmtree(partial)
-    write_clip(partial, facts, frames, masks, depths)
-    partial.rename(final)
+    write_whole(Path(job.folder), facts, frames, masks, depths)
     return len(frames)
-
-
-def _finish(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
-    if workers <= 1:
-        for job in jobs:
-            yield _run(job)
-        return
-    # Spawned, not forked: an OpenGL context does not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(_run, job) for job in jobs]):
-            yield future.result()
 
 
 def build(
@@ -240,7 +203,7 @@ def build(
     )
     with Progress(*columns, disable=quiet) as progress:
         task = progress.add_task(f"rendering {split}", total=count, completed=count - len(jobs), rate=0.0)
-        for rendered in _finish(jobs, workers):
+        for rendered in each(_run, jobs, workers):
             frames += rendered
             progress.update(task, advance=1, rate=frames / (time.monotonic() - start))
     seconds = time.monotonic() - start

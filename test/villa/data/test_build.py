@@ -17,6 +17,7 @@ pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its R
 from rendering import SMALL, needs_rendering
 
 from villa.data import build as builder
+from villa.data import clip_making
 from villa.data.build import build, clip_hash, make_clip
 from villa.data.clips import ClipError, ClipFacts, ClipReader, list_clips
 from villa.data.scenes.scene import SceneConfig
@@ -134,7 +135,7 @@ def test_an_interrupted_clip_never_looks_finished(tmp_path: Path, monkeypatch: p
         (folder / "frames").mkdir(parents=True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(builder, "write_clip", stopped)
+    monkeypatch.setattr(clip_making, "write_clip", stopped)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, "train", 1, config=SMALL, assets=(), quiet=True)
     assert list_clips(tmp_path / "train") == []

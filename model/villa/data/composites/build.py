@@ -5,20 +5,18 @@ The same seeds and the same pictures give the same clips, and an interrupted run
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View, write_clip
+from villa.data.clip_making import SMALLEST_SEEN_PX, covered, each, view_of, write_whole
+from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View
 from villa.data.coco_folder import CocoFolder
 from villa.data.composites import stage as drawing
 from villa.data.composites.cutouts import LARGEST_M, Cutout, Rgba, of_files, of_photos, read_rgba
@@ -35,7 +33,6 @@ SPLIT = "train"
 _WIDTH, _HEIGHT, _FRAMES, _FPS = 416, 320, 16, 5.0
 _THINGS = (4, 14)
 _TWINS = 0.5  # of the clips hold several things of one kind, or near to each other
-_SMALLEST_SEEN_PX = 40
 _EVENTS = {"slid": "pushed"}  # as rendered clips call it; the others have one name
 
 
@@ -199,25 +196,15 @@ def _views(
         middles += [
             (identity, at if np.all(np.isfinite(at)) else np.array([0.0, -3.0, 0.0])) for identity in identities
         ]
-    return tuple(_view(identity, at, camera, drawn, index) for identity, at in middles)
-
-
-def _view(identity: int, at: np.ndarray, camera: CameraPath, drawn: Drawn, index: int) -> View:
-    rows, columns = np.nonzero(drawn.ids == identity)
-    bbox, centroid = (0, 0, 0, 0), (0.0, 0.0)
-    if rows.size:
-        left, top = int(columns.min()), int(rows.min())
-        bbox = (left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
-        centroid = (round(float(columns.mean()), 2), round(float(rows.mean()), 2))
-    x, y, z = (round(float(value), 4) for value in at)
-    return View(
-        id=identity,
-        visible_px=int(rows.size),
-        amodal_px=max(drawn.amodal_px.get(identity, 0), int(rows.size)),
-        bbox=bbox,
-        centroid=centroid,
-        depth_m=round(float(camera.project(at[None], index)[0, 2]), 4),
-        position_m=(x, y, z),
+    return tuple(
+        view_of(
+            identity,
+            drawn.ids == identity,
+            drawn.amodal_px.get(identity, 0),
+            at,
+            float(camera.project(at[None], index)[0, 2]),
+        )
+        for identity, at in middles
     )
 
 
@@ -229,14 +216,9 @@ def _events(
         events.append(EventFacts(f"camera_{camera.moves}", 0, 0, len(seen) - 1))
     for number in range(len(props)):
         # Hidden while in view: covered on every frame of a run that has the object before it and after it.
-        shown = [frame[number].visible_px >= _SMALLEST_SEEN_PX for frame in seen]
-        start = None
-        for index, visible in enumerate(shown):
-            if visible and start is not None:
-                events.append(EventFacts("occluded", number + 1, start, index - 1))
-                start = None
-            elif not visible and start is None and index and shown[index - 1] and seen[index][number].amodal_px:
-                start = index
+        shown = [frame[number].visible_px >= SMALLEST_SEEN_PX for frame in seen]
+        in_view = [frame[number].amodal_px > 0 for frame in seen]
+        events += [EventFacts("occluded", number + 1, *run) for run in covered(shown, in_view)]
     return tuple(events)
 
 
@@ -265,23 +247,8 @@ def _loaded(sources: Sources, cut: str) -> Pictures:
 def _run(job: _Job) -> int:
     cv2.setNumThreads(1)
     facts, frames, masks = compose(_loaded(job.sources, job.cut), job.seed)
-    final = Path(job.folder)
-    partial = final.with_name(f".{final.name}.{os.getpid()}")
-    if partial.exists():
-        shutil.rmtree(partial)
-    write_clip(partial, facts, frames, masks)
-    partial.rename(final)
+    write_whole(Path(job.folder), facts, frames, masks)
     return len(frames)
-
-
-def _finish(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
-    if workers <= 1:
-        for job in jobs:
-            yield _run(job)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(_run, job) for job in jobs]):
-            yield future.result()
 
 
 def build(
@@ -307,7 +274,7 @@ def build(
         if not (folder / f"{seed:07d}" / "clip.json").is_file()
     ]
     start = time.monotonic()
-    for _ in track(_finish(jobs, workers), "composing", len(jobs), disable=quiet):
+    for _ in track(each(_run, jobs, workers), "composing", len(jobs), disable=quiet):
         pass
     things = sum(map(len, pictures.by_kind.values()))
     return CompositeReport(folder, len(jobs), count - len(jobs), things, time.monotonic() - start)

@@ -33,7 +33,7 @@ def colouring(rgba: NDArray[np.uint8]) -> Colouring:
     shown = tuple(colour for colour, share in shares.items() if share >= _SHOWN)
     main = max(shares, key=lambda colour: shares[colour])
     plain = shares[main] >= _MAIN and unclear < 0.3
-    return Colouring(main if plain else "", tuple(dict.fromkeys((*shown, *_neighbours(main), main))))
+    return Colouring(main if plain else "", tuple(dict.fromkeys((*shown, *_NEAR[main], main))))
 
 
 def named(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -60,14 +60,10 @@ def named(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     return out
 
 
+# Other names for a shade that is not the best of its kind.
 _NEAR = {
     "red": ("orange", "pink", "brown"), "orange": ("red", "yellow", "brown"), "yellow": ("orange", "white", "green"),
     "green": ("yellow", "blue"), "blue": ("purple", "green", "gray"), "purple": ("blue", "pink"),
     "pink": ("red", "purple", "white"), "brown": ("orange", "red", "black", "gray"),
     "black": ("gray", "brown", "blue"), "white": ("gray", "yellow", "pink"), "gray": ("white", "black", "blue"),
 }  # fmt: skip
-
-
-def _neighbours(colour: str) -> tuple[str, ...]:
-    """Other names for a shade that is not the best of its kind."""
-    return _NEAR[colour]
