@@ -109,6 +109,9 @@ class ProposalConfig:
     request_depth: int = 2  # first layers of the language model that a request passes on its way to that reader
     focus_layers: int = 4  # of the focus, which compares them with a request's words
     pointer_layers: int = 2  # of the pointer, which compares them with an answer's [SEG]
+    # A recogniser of common things (`villa.modeling.objects.recogniser`) looks at so many frames of a clip, and finds
+    # and describes things beside the finder; 0: there is none.
+    recognised_frames: int = 0
 
 
 @dataclass(frozen=True)

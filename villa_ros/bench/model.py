@@ -243,8 +243,9 @@ class _Run:
 
         language = self.model.language
         if not language.needs_pixels:
-            took, _ = self.timed(lambda: language.see((), features[0], times[:1]))
-            return took, language.see((), joined(features[: self.frames]), times)
+            first, some = ([self.images[at] for at in language.glances(count)] for count in (1, len(times)))
+            took, _ = self.timed(lambda: language.see(first, features[0], times[:1]))
+            return took, language.see(some, joined(features[: self.frames]), times)
         took, one = self.timed(lambda: language.see((self.images[0],), None, times[:1]))
         return took, Visual.joined([one] * self.frames)
 

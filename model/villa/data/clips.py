@@ -87,10 +87,15 @@ class ClipFacts:
     objects: tuple[ObjectFacts, ...]
     frames: tuple[tuple[View, ...], ...]
     events: tuple[EventFacts, ...]
+    # Kinds that are known wherever they are in view, where not everything in view is known; empty: all of it is.
+    labelled: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Compact JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        data = asdict(self)
+        if not self.labelled:  # clips without it stay as they were, to the byte
+            del data["labelled"]
+        return json.dumps(data, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ClipFacts:

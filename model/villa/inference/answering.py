@@ -15,8 +15,10 @@ from transformers import DynamicCache
 from villa.interface import ClipFrame, Rgb, SlowStep, Stage
 from villa.modeling import key_segment_sampler
 from villa.modeling.language import answer_text
+from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import Inputs, Visual, next_position
 from villa.modeling.language.tokenizer import Prompt
+from villa.modeling.objects.recogniser import Recognised
 from villa.modeling.objects.referring_head import Sighting, chosen, tokens_of
 from villa.modeling.segmenters.interface import Pyramid, joined
 from villa.modeling.villa import ViLLaModel, clip_times
@@ -104,16 +106,17 @@ def encode_clip(
         raise ValueError("the clip holds no frame: wanted at least one")
     chosen, images = yield from choose(model, text, clip, frames, newest=newest)
     features: list[Pyramid] = []
+    looked_at = model.language.glances(len(chosen))
     for done, index in enumerate(chosen):
         ready = clip[index].features
-        if index not in images and (ready is None or model.language.needs_pixels):
+        if index not in images and (ready is None or done in looked_at):
             images[index] = clip[index].rgb()
         features.append(model.encode(images[index]) if ready is None else ready)
         yield SlowStep(Stage.BUFFERING, (done + 1) / len(chosen))
     stamps = [clip[index].stamp_s for index in chosen]
     pyramid = joined(features)
     times = torch.tensor(clip_times(stamps), dtype=torch.float32, device=model.device)
-    visual = yield from see(model, [images[i] for i in chosen if i in images], pyramid, times)
+    visual = yield from see(model, [images[chosen[at]] for at in looked_at], pyramid, times)
     return EncodedClip(tuple(chosen), tuple(stamps), features, pyramid, times, visual)
 
 
@@ -151,10 +154,15 @@ def choose(
 def see(
     model: ViLLaModel, images: Sequence[Rgb], pyramid: Pyramid, times_s: Tensor
 ) -> Generator[SlowStep, None, Visual]:
-    """T frames -> visual tokens, a frame a step where the language model has its own eyes."""
+    """T frames -> visual tokens, a frame a step where images are looked at; those of the frames of `glances(T)`."""
     language = model.language
     if not language.needs_pixels:
-        return language.see((), pyramid, times_s)
+        assert isinstance(language, CausalLLM)
+        seen = []
+        for image, frame in zip(images, language.glances(len(times_s)), strict=True):
+            seen.append(language.recognise(language.pixels((image,)), (frame,)))
+            yield SlowStep(Stage.BUFFERING, 1.0)
+        return language.seen(pyramid, times_s, Recognised.joined(seen) if seen else None)
     height, width = images[-1].shape[:2]  # a camera may have changed its size within the clip
     parts = []
     for index, image in enumerate(images):

@@ -77,7 +77,8 @@ class AnswerLoss:
             pyramid = segmenter.encode(segmenter.preprocess(batch.images))
         eyes_learn = not (self.config.frozen_eyes and language.needs_pixels)
         with torch.set_grad_enabled(torch.is_grad_enabled() and eyes_learn):
-            visual = language.see(batch.images, pyramid, times)
+            images = [batch.images[frame] for frame in language.glances(len(batch.images))]
+            visual = language.see(images, pyramid, times)
         questions = [
             packed_forward.Question(
                 language.prompt(a.text, a.history, visual, times.tolist(), model.config.max_request_tokens),

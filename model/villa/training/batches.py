@@ -202,7 +202,10 @@ class Feed:
             for _ in range(config.looks):
                 checked = check(facts, chosen[-1], rng, config.known) if rng.random() < _CHECKED else None
                 short = checked is not None and self._is_short(checked)
-                asked.append(checked if checked and short else describe(facts, chosen[-1], rng))
+                if checked and short:
+                    asked.append(checked)
+                elif not facts.labelled:  # else who knows what else there is
+                    asked.append(describe(facts, chosen[-1], rng))
             for sample in asked:
                 question, ids = self._question(sample, frame, times.tolist())
                 questions.append(question)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.modeling.objects.detector import Maps, ObjectDetector, Proposals, box_of, cells_within
+from villa.modeling.objects.detector import Maps, ObjectDetector, Proposals, box_of, cells_within, overlap_of
+from villa.modeling.objects.recogniser import Recognised
 from villa.modeling.segmenters.interface import Masks
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.segmenters.light.propagator import MemoryFrame
@@ -81,7 +82,7 @@ class Places:
 
 def overlaps(proposals: Proposals, places: Located) -> Tensor:
     """IoU of each object with each thing [O, N, T]; 0 where the object is not seen."""
-    overlap = box_overlap(proposals.boxes.transpose(0, 1)[None], places.boxes[:, None])
+    overlap = overlap_of(proposals.boxes.transpose(0, 1)[None], places.boxes[:, None])
     return overlap.masked_fill(~places.visible[:, None], 0.0)
 
 
@@ -111,15 +112,6 @@ def point_loss(scores: Tensor, proposals: Proposals, places: Located, there: Ten
     if not bool((wanted != _IGNORE).any()):
         return scores.sum() * 0.0
     return F.cross_entropy(scores.float().flatten(0, 1), wanted.flatten(), ignore_index=_IGNORE)
-
-
-def box_overlap(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes [..., 4] that broadcast."""
-    low = torch.maximum(a[..., :2] - a[..., 2:] / 2, b[..., :2] - b[..., 2:] / 2)
-    high = torch.minimum(a[..., :2] + a[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2)
-    both = (high - low).clamp(min=0).prod(dim=-1)
-    whole = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - both
-    return both / whole.clamp(min=1e-6)
 
 
 def heat_loss(maps: Maps, batch: Located, *, outside: float = 1.0) -> Tensor:
@@ -169,7 +161,7 @@ def sides_loss(maps: Maps, batch: Located) -> Tensor:
         return maps.sides.sum() * 0.0
     told = maps.sides[frame[:, None].expand(-1, 9)[inside], row[inside], column[inside]].float()
     ratio = (told.log() - wanted[inside].clamp(min=0.007).log()).abs().mean()
-    overlap = box_overlap(box_of(middle[inside], told), box[inside])
+    overlap = overlap_of(box_of(middle[inside], told), box[inside])
     return ratio + (1 - overlap).mean()
 
 
@@ -279,7 +271,7 @@ class DetectionLoss:
             prompts = self.finder.prompts(features, boxes)
         return self._drawn(batch, pyramid, prompts, self.outlines)
 
-    def __call__(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch, pyramid: LightPyramid, recognised: Recognised | None = None) -> dict[str, Tensor]:
         """Each already weighted."""
         maps = self.finder.maps(pyramid)
         outside = 1.0 if batch.all_known else OUTSIDE
@@ -287,7 +279,7 @@ class DetectionLoss:
         if not bool(batch.visible.any()):
             return parts
         batch = _some(batch)
-        boxes, features = self._read(maps, batch, pyramid)
+        boxes, features = self._read(maps, batch, pyramid, recognised)
         seen = batch.visible.flatten()
         kinds, colours = (x[:, None].expand_as(batch.visible).flatten()[seen] for x in (batch.kinds, batch.colours))
         told = self.heads(features[seen], kinds, colours)
@@ -307,12 +299,14 @@ class DetectionLoss:
         prompts = prompts.reshape(count, frames, -1)
         return parts | terms.carried(batch.masks, batch.times_s, pyramid, prompts, masks)
 
-    def _read(self, maps: Maps, batch: Batch, pyramid: LightPyramid) -> tuple[Tensor, Tensor]:
+    def _read(
+        self, maps: Maps, batch: Batch, pyramid: LightPyramid, recognised: Recognised | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Boxes [O * T, 4] of the objects, and what is read in them [O * T, F]."""
         boxes = self._read_from(maps, batch)
         frame = torch.arange(boxes.shape[1], device=boxes.device).repeat(len(boxes))
         boxes = boxes.flatten(0, 1)
-        return boxes, self.finder.read(pyramid, boxes, frame)
+        return boxes, self.finder.read(pyramid, boxes, frame, recognised)
 
     def _read_from(self, maps: Maps, batch: Batch) -> Tensor:
         """Boxes to read objects from [O, T, 4]: half of them true with some noise, half as the cells tell."""

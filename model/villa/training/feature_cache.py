@@ -19,31 +19,52 @@ _AT_ONCE = 8  # frames
 class FeatureCache:
     """The things on every frame of each clip that was asked for. 90 kB a clip of 16 frames, in half precision."""
 
-    def __init__(self, see: Callable[[Tensor], Proposals], height: int, width: int) -> None:
-        """`see` turns images [T, 3, height, width] into things; each clip gets one `Augmentation`."""
+    def __init__(self, see: Callable[[Tensor], tuple[Proposals, Proposals | None]], height: int, width: int) -> None:
+        """`see` turns images [T, 3, height, width] into things, without what is recognised on them and with it.
+
+        Each clip gets one `Augmentation`.
+        """
         self._see = see
         self._size = (width, height)
-        self._kept: dict[Path, Proposals] = {}
+        self._kept: dict[Path, tuple[Proposals, Proposals | None]] = {}
 
     @torch.no_grad()
-    def __call__(self, folder: Path, chosen: Sequence[int], device: torch.device) -> Proposals:
-        """The things on the chosen frames of a clip."""
+    def __call__(self, folder: Path, chosen: Sequence[int], glances: Sequence[int], device: torch.device) -> Proposals:
+        """The things on the chosen frames of a clip; `glances` are those of them on which they are recognised."""
         if folder not in self._kept:
             self._kept[folder] = self._looked(folder, device)
-        whole, at = self._kept[folder], list(chosen)
-        return Proposals(*(x[at].float() for x in (whole.features, whole.boxes, whole.scores)))
+        plain, recognised = self._kept[folder]
+        things = _some(plain, chosen)
+        if recognised is not None and glances:
+            better, at = _some(recognised, [chosen[one] for one in glances]), list(glances)
+            for mine, theirs in zip(_values(things), _values(better), strict=True):
+                mine[at] = theirs
+        return things
 
-    def _looked(self, folder: Path, device: torch.device) -> Proposals:
+    def _looked(self, folder: Path, device: torch.device) -> tuple[Proposals, Proposals | None]:
         clip = ClipReader(folder)
         rng = np.random.default_rng(clip.facts.seed)
         augmentation = Augmentation.draw(rng)
-        parts: list[Proposals] = []
+        parts: list[tuple[Proposals, Proposals | None]] = []
         for first in range(0, len(clip), _AT_ONCE):
             frames = range(first, min(first + _AT_ONCE, len(clip)))
             images = scaled([augmentation.apply(clip.rgb(index), rng) for index in frames], self._size)
             parts.append(self._see(images.to(device)))
-        return Proposals(
-            torch.cat([part.features for part in parts]).half(),
-            torch.cat([part.boxes for part in parts]),  # half a pixel counts
-            torch.cat([part.scores for part in parts]).half(),
-        )
+        recognised = [better for _, better in parts if better is not None]
+        return _kept([plain for plain, _ in parts]), _kept(recognised) if recognised else None
+
+
+def _values(things: Proposals) -> tuple[Tensor, Tensor, Tensor]:
+    return things.features, things.boxes, things.scores
+
+
+def _some(things: Proposals, chosen: Sequence[int]) -> Proposals:
+    return Proposals(*(x[list(chosen)].float() for x in _values(things)))
+
+
+def _kept(parts: Sequence[Proposals]) -> Proposals:
+    return Proposals(
+        torch.cat([part.features for part in parts]).half(),
+        torch.cat([part.boxes for part in parts]),  # half a pixel counts
+        torch.cat([part.scores for part in parts]).half(),
+    )

@@ -40,6 +40,7 @@ _PLACES = {
     "language.mllm.model.text_model.embed_tokens": ("language model", "embeddings and head"),
     "language.mllm.lm_head": ("language model", "embeddings and head"),
     "language.finder": ("segmenter", "finder of things"),
+    "language.recogniser": ("segmenter", "recogniser of common things"),
     "language.scene": ("ViLLa", "RelationEncoder"),
     "language.to_token": ("language model", "projector"),
     "language.projector": ("language model", "projector"),

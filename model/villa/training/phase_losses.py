@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from villa.modeling import packed_forward
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import Visual
+from villa.modeling.objects.detector import Proposals
 from villa.modeling.objects.referring_head import TARGET
 from villa.modeling.objects.relation_encoder import EncodedScene, or_none
 from villa.modeling.segmenters.light.encoder import LightPyramid
@@ -20,12 +21,14 @@ from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batch import Batch
 from villa.training.detection_loss import DetectionLoss, MaskTerms, Places, matched, point_loss
 from villa.training.feature_cache import FeatureCache
+from villa.training.glances import glanced
 from villa.training.precision import mixed
 from villa.training.referring_loss import SegTargets, focus_loss, hits_of
 from villa.training.token_alignment_loss import Reading
 
 # Weights of the sum; text is 1.
 POINT, FOCUS, SPOKEN, LINK, READING, HAPPENED, KEY = 0.5, 5.0, 2.0, 0.3, 0.5, 1.0, 0.1
+_LOOKED = 0.8  # of the clips that teach things are looked at by the recogniser, too
 
 
 def summed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -52,7 +55,7 @@ class ClipLoss:
         self.reading = Reading(model)
         self.masks = MaskTerms(self.segmenter)
         size = self.segmenter.config.encoder
-        self.cache = FeatureCache(lambda images: self.language.finder(self._pyramid(images)), size.height, size.width)
+        self.cache = FeatureCache(self._found, size.height, size.width)
         self.of_things = DetectionLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "things": self.from_things,
@@ -74,10 +77,19 @@ class ClipLoss:
                 levels = encoder.backbone(images)
             return encoder.pyramid(levels, images)
 
+    def _found(self, images: Tensor) -> tuple[Proposals, Proposals | None]:
+        """Things on images, without what is recognised on them and with it."""
+        pyramid, finder = self._pyramid(images), self.language.finder
+        recognised = glanced(self.language, images, range(len(images)))
+        return finder(pyramid), None if recognised is None else finder(pyramid, recognised)
+
     def from_things(self, batch: Batch) -> dict[str, Tensor]:
         """Teach encoder, finder, mask decoder and propagator; no language."""
         with mixed(batch.images.device.type):
-            return summed(self.of_things(batch, self._pyramid(batch.images)))
+            # Now and then without it, so that what is found and described does not lean on it alone.
+            looked = torch.rand(()) < _LOOKED
+            recognised = glanced(self.language, batch.images, range(len(batch.images))) if looked else None
+            return summed(self.of_things(batch, self._pyramid(batch.images), recognised))
 
     def from_masks(self, batch: Batch) -> dict[str, Tensor]:
         """Teach mask decoder and propagator alone: what was found and read, and so what words mean, stays as it is."""
@@ -87,7 +99,8 @@ class ClipLoss:
     def from_aims(self, batch: Batch) -> dict[str, Tensor]:
         """Teach to find what requests are about; nothing is answered, and the pictures of the batch are not used."""
         with mixed(batch.images.device.type):
-            proposals = self.cache(batch.folder, batch.chosen, batch.times_s.device)
+            glances = self.language.glances(len(batch.chosen))
+            proposals = self.cache(batch.folder, batch.chosen, glances, batch.times_s.device)
             no_picture = proposals.features.new_zeros(len(batch.chosen), 0, self.language.width)
             visual = self.language.told(proposals, no_picture, batch.times_s)
             scene = visual.scene
@@ -106,7 +119,7 @@ class ClipLoss:
         """What is seen, by eyes that do not learn."""
         with torch.no_grad():
             pyramid = self._pyramid(batch.images)
-            proposals = self.language.finder(pyramid)
+            proposals = self.language.finder(pyramid, glanced(self.language, batch.images))
         visual = self.language.told(proposals, self.language.projector(pyramid, batch.times_s), batch.times_s)
         assert visual.scene is not None
         return pyramid, visual, visual.scene
@@ -115,8 +128,9 @@ class ClipLoss:
         """Teach everything at once."""
         with mixed(batch.images.device.type):
             pyramid = self._pyramid(batch.images)
-            parts = self.of_things(batch, pyramid)
-            visual = self.language.see((), pyramid, batch.times_s)
+            recognised = glanced(self.language, batch.images)
+            parts = self.of_things(batch, pyramid, recognised)
+            visual = self.language.seen(pyramid, batch.times_s, recognised)
             said, prompts = self._said(batch, pyramid, visual)
             parts.update({f"w_{name}" if name in parts else name: value for name, value in said.items()})
             there = batch.targets >= 0

@@ -15,6 +15,7 @@ from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.villa import ViLLaModel
 from villa.training.batch import Outlined, outlined
 from villa.training.detection_loss import Places, matched
+from villa.training.glances import glanced
 from villa.training.losses import soft_iou
 from villa.training.precision import mixed
 
@@ -52,7 +53,8 @@ class PhotoValidation:
                     continue
                 masks, places = torch.from_numpy(truth.masks)[:, 0], _places(truth)
                 drawn[picture.source] += self._drawn(model, language.finder, pyramid, masks, places)
-                hit = matched(language.finder(pyramid), places)[0]
+                recognised = glanced(language, model.segmenter.preprocess([image]))
+                hit = matched(language.finder(pyramid, recognised), places)[0]
                 found[picture.source] += [float(bool((hit == row).any())) for row in range(len(masks))]
         out = {f"drawn, {name}": float(np.mean(values)) for name, values in drawn.items()}
         out |= {f"found, {name}": float(np.mean(values)) for name, values in found.items()}

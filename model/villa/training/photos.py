@@ -10,14 +10,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from villa.data.coco_folder import CocoFolder, Instance, Picture
-from villa.data.language.vocabulary import KIND
-from villa.interface import Rgb
+from villa.data.language.vocabulary import KINDS, kind_named
+from villa.data.photo_views import camera_path, ids_seen, labels_of, seen
 from villa.training.augmentation import Augmentation, scaled
 from villa.training.auxiliary_heads import LESSONS
 from villa.training.batch import UNCLEAR, Batch, outlined
@@ -26,8 +24,6 @@ _FPS = 5.0
 _CLOSE_TO_ONE = 0.7  # of the views: they show one thing, at a size drawn for it
 _SHARES = (0.02, 0.5)  # of the view, that this thing's box covers
 _ASPECTS = (0.65, 1.9)  # width to height of what is squeezed into the input, as cameras of all shapes are
-_KINDS = tuple(KIND)
-_KIND_OF = {noun: name for name, kind in reversed(KIND.items()) for noun in kind.nouns}
 _MOST_OBJECTS = 250  # of one picture
 
 
@@ -69,7 +65,7 @@ class PhotoFeed:
     def _batch(self, picture: Picture, rng: np.random.Generator) -> Batch | None:
         config = self.config
         things = [one for one in picture.instances if not one.crowd][:_MOST_OBJECTS]
-        image, labels = self._data.rgb(picture), self._labels(picture, things)
+        image, labels = self._data.rgb(picture), labels_of(self._data, picture, things)
         views = camera_path((picture.width, picture.height), self._aim(picture, things, rng), config.frames, rng)
         # Seen at half of the input's size again: what a mask's cell holds is then an area, not a point.
         size = (config.width, config.height)
@@ -101,14 +97,6 @@ class PhotoFeed:
             all_known=picture.source in config.exhaustive,
         )
 
-    def _labels(self, picture: Picture, things: list[Instance]) -> NDArray[np.uint8]:
-        """Ids [H, W], 0: none; of two over each other the smaller one is in front."""
-        outlines = [self._data.mask(picture, thing) for thing in things]
-        labels = np.zeros((picture.height, picture.width), np.uint8)
-        for index in sorted(range(len(things)), key=lambda i: -int(outlines[i].sum())):
-            labels[outlines[index]] = index + 1
-        return labels
-
     def _aim(self, picture: Picture, things: list[Instance], rng: np.random.Generator) -> tuple[float, ...]:
         """Left, top, width and height in px of what is seen."""
         width, height = float(picture.width), float(picture.height)
@@ -128,65 +116,6 @@ class PhotoFeed:
         return (float(np.clip(left, 0, width - wide)), float(np.clip(top, 0, height - tall)), wide, tall)
 
 
-def camera_path(
-    picture: tuple[int, int], aim: tuple[float, ...], frames: int, rng: np.random.Generator
-) -> list[NDArray[np.float64]]:
-    """How a camera that moves sees a flat picture: for each frame a homography [3, 3] from px to shares of the view.
-
-    `aim`: left, top, width, height px of what is seen in the middle of the path. Half of the paths are mirrored.
-    """
-    left, top, wide, tall = aim
-    still = rng.random() < 0.15
-    amount = 0.0 if still else float(rng.choice([0.4, 1.0, 2.0]))
-    turn, zoom = rng.normal(0, 0.05, 2) * amount
-    shift = rng.normal(0, 0.06, 2) * amount
-    tilt = rng.normal(0, 0.04, 2) * amount
-    shake = rng.normal(0, 0.008, (frames, 2)) * amount
-    roll = float(rng.normal(0, 0.08))
-    mirrored = rng.random() < 0.5
-    to_view = np.array([[1 / wide, 0, -left / wide], [0, 1 / tall, -top / tall], [0, 0, 1]])
-    if mirrored:
-        to_view = np.array([[-1.0, 0, 1], [0, 1, 0], [0, 0, 1]]) @ to_view
-    aspect = wide / tall
-    views = []
-    for t in range(frames):
-        at = (t - (frames - 1) / 2) / max(1, frames - 1) * 2  # -1..1
-        angle, scale = roll + turn * at, float(np.exp(zoom * at))
-        c, s = np.cos(angle) * scale, np.sin(angle) * scale
-        x, y = shift * at + shake[t]
-        middle = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]])
-        turned = np.array([[c, -s / aspect, x], [s * aspect, c, y], [tilt[0] * at, tilt[1] * at, 1]])
-        views.append(np.linalg.inv(middle) @ turned @ middle @ to_view)
-    return views
-
-
-def seen(image: Rgb, view: NDArray[np.float64], size: tuple[int, int]) -> Rgb:
-    """A picture through a view of `camera_path` at `size` (w, h); its edge goes on beyond it."""
-    whole = np.diag([size[0], size[1], 1.0]) @ view
-    small = _shrunk(image, whole)
-    if small is not image:
-        factor = (small.shape[1] / image.shape[1], small.shape[0] / image.shape[0])
-        whole = whole @ np.diag([1 / factor[0], 1 / factor[1], 1.0])
-    return np.asarray(
-        cv2.warpPerspective(small, whole, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8
-    )
-
-
-def ids_seen(labels: NDArray[np.uint8], view: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Ids [H, W] through the same view; beyond the edge there is nothing that is known."""
-    whole = np.diag([size[0], size[1], 1.0]) @ view
-    return np.asarray(cv2.warpPerspective(labels, whole, size, flags=cv2.INTER_NEAREST), np.uint8)
-
-
-def _shrunk(image: Rgb, whole: NDArray[np.float64]) -> Rgb:
-    """The picture as small as it is seen, by areas: a warp alone would let fine patterns flicker."""
-    scale = float(np.sqrt(abs(np.linalg.det(whole[:2, :2] / whole[2, 2]))))
-    if scale > 0.7:
-        return image
-    width, height = max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale))
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _kind(name: str) -> int:
-    kind = _KIND_OF.get(name.lower())
-    return UNCLEAR if kind is None else _KINDS.index(kind)
+    kind = kind_named(name)
+    return UNCLEAR if kind is None else KINDS.index(kind)

@@ -25,10 +25,12 @@ from torch import Tensor, nn
 
 from villa.checkpoints.build import small
 from villa.checkpoints.checkpoint import channels_last, load, save
+from villa.checkpoints.convert.nanodet import load_nanodet
 from villa.config import CausalConfig, ProposalConfig, ViLLaConfig
 from villa.data.coco_folder import CocoFolder
 from villa.data.language.vocabulary import KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED
+from villa.modeling.language.causal import CausalLLM
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
@@ -44,6 +46,8 @@ from villa.training.validation import Validation
 PHASES = ("things", "masks", "focus", "answers", "joint")
 _ANSWERING = ("answers", "joint")
 _WORDLESS = ("things", "masks")
+_NEVER_TRAINED = "language.recogniser."
+_RECOGNISED_FRAMES = 3  # of a clip, where a model gets a recogniser
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
     "things": ("segmenter.", "language.finder.", "head."),
@@ -104,6 +108,8 @@ class TrainConfig:
     photo_share: float = 0.6  # of the clips, that are views of photos
     # Sources of those photos whose pictures have a label on everything that stands out; on others there may be more.
     exhaustive: tuple[str, ...] = ()
+    # Folder of the network that becomes the model's recogniser (`villa.checkpoints.convert.nanodet`); None: as it was.
+    recogniser: Path | None = None
     loaders: int = 0  # of each process: processes that make its batches; 0: a thread
     save_every_s: float = 180.0
     validate: Path | None = None  # a folder of clips to see how far a run has come; nothing is learnt from them
@@ -197,7 +203,8 @@ def parameter_groups(model: ViLLaModel, head: nn.Module, config: TrainConfig) ->
             kind = "mask"
         else:
             kind = "new"
-        if not name.startswith(_TRAINED[config.phase]) or rates[kind] == 0:
+        frozen = not name.startswith(_TRAINED[config.phase]) or name.startswith(_NEVER_TRAINED)
+        if frozen or rates[kind] == 0:
             parameter.requires_grad_(False)
             continue
         groups.setdefault((kind, parameter.ndim > 1), []).append(parameter)
@@ -277,10 +284,28 @@ class _Run:
             init = self.config.init or self.config.out / "villa.safetensors"
             if init.exists():
                 given = load(init)
-                return start_from(given, model_config or given.config, self.console)
+                wanted = self._recognising(model_config or given.config)
+                return self._with_recogniser(start_from(given, wanted, self.console))
         from villa.training.pretrained import build
 
-        return build(model_config or ViLLaConfig(), self.config.seed)
+        return self._with_recogniser(build(self._recognising(model_config or ViLLaConfig()), self.config.seed))
+
+    def _recognising(self, wanted: ViLLaConfig) -> ViLLaConfig:
+        """The same shape, with a recogniser where the run is given one."""
+        language = wanted.language
+        if self.config.recogniser is None or not isinstance(language, CausalConfig) or language.things is None:
+            return wanted
+        if language.things.recognised_frames:
+            return wanted
+        things = replace(language.things, recognised_frames=_RECOGNISED_FRAMES)
+        return replace(wanted, language=replace(language, things=things))
+
+    def _with_recogniser(self, model: ViLLaModel) -> ViLLaModel:
+        if self.config.recogniser is not None and _things(model).recognised_frames and not self.state_path.exists():
+            language = model.language
+            assert isinstance(language, CausalLLM)
+            language.recogniser.load_state_dict(load_nanodet(self.config.recogniser))
+        return model
 
     def _resume(self) -> None:
         if not self.state_path.exists():

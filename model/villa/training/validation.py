@@ -10,6 +10,7 @@ from torch import Tensor
 
 from villa.data.clips import ClipReader, list_clips
 from villa.modeling import packed_forward
+from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import Visual
 from villa.modeling.objects.referring_head import TARGET, chosen, in_order, marks, tokens_of
 from villa.modeling.objects.relation_encoder import EncodedScene
@@ -19,6 +20,7 @@ from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
 from villa.training.batch import Aims, Batch
 from villa.training.batches import Feed, FeedConfig
 from villa.training.detection_loss import matched
+from villa.training.glances import glanced
 from villa.training.losses import soft_iou
 from villa.training.precision import mixed
 
@@ -48,7 +50,9 @@ class Validation:
             with mixed(batch.images.device.type):
                 pyramid = model.segmenter.encode(batch.images)
                 assert isinstance(pyramid, LightPyramid)
-                visual = model.language.see((), pyramid, batch.times_s)
+                language = model.language
+                assert isinstance(language, CausalLLM)
+                visual = language.seen(pyramid, batch.times_s, glanced(language, batch.images))
                 assert visual.scene is not None
                 which = matched(visual.scene.proposals, batch)
                 _look(model, teacher, batch, pyramid, visual.scene, which, seen)

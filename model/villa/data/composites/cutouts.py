@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.coco_folder import CocoFolder, Instance, Picture
-from villa.data.language.plurals import plural
-from villa.data.language.vocabulary import KIND
+from villa.data.language.vocabulary import KIND, kind_named
 
 Rgba = NDArray[np.uint8]  # [h, w, 4], red first; alpha 255 inside
 
@@ -23,7 +22,6 @@ _EDGE_PX = 3  # what lies so close to a picture's edge is cut off by it
 LARGEST_M = 0.55  # what may be larger stands on no table
 _NO_THINGS = frozenset({"people", "animal", "furniture", "vehicle"})
 _SUFFIXES = (".webp", ".png")
-_KIND_OF = {word: kind.name for kind in reversed(KIND.values()) for noun in kind.nouns for word in (noun, plural(noun))}
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ def of_photos(folder: CocoFolder, partly: Sequence[str] = ()) -> Iterator[Cutout
         for number, instance in enumerate(wanted):
             mask = folder.mask(picture, instance)
             if _is_whole(mask) and not _is_covered(mask, instance, picture, folder):
-                kind = _KIND_OF[instance.name.lower()]
+                kind = kind_named(instance.name)
+                assert kind is not None
                 key = f"{picture.source or 'photo'}/{picture.path.stem}-{number}"
                 yield Cutout(key, kind, _cut(image, mask), picture.source or "photo")
 
@@ -87,16 +86,16 @@ def kind_of_name(name: str) -> str | None:
     words = re.findall(r"[a-z]+", name.lower())
     for count in (3, 2, 1):
         found = [" ".join(words[at : at + count]) for at in range(len(words) - count + 1)]
-        nouns = [noun for noun in found if noun in _KIND_OF]
-        if nouns:
-            first = _KIND_OF[nouns[0]]
-            alike = [noun for noun in nouns if _KIND_OF[noun] in (first, *KIND[first].near)]
-            return _KIND_OF[max(alike, key=len)]
+        kinds = {noun: kind for noun in found if (kind := kind_named(noun)) is not None}
+        if kinds:
+            first = next(iter(kinds.values()))
+            alike = [noun for noun, kind in kinds.items() if kind in (first, *KIND[first].near)]
+            return kinds[max(alike, key=len)]
     return None
 
 
 def _may_stand(one: Instance, picture: Picture) -> bool:
-    kind = KIND.get(_KIND_OF.get(one.name.lower(), ""))
+    kind = KIND.get(kind_named(one.name) or "")
     if one.crowd or kind is None or kind.size_m is None or kind.size_m[1] > LARGEST_M or _NO_THINGS & set(kind.groups):
         return False
     x, y, w, h = one.bbox

@@ -45,9 +45,10 @@ def check(
     facts: ClipFacts, frame_index: int, rng: np.random.Generator, known: Sequence[str] = TABLETOP
 ) -> RequestSample | None:
     """Some nouns, each with the colour of the one thing it means or with its absence; None where all are unclear."""
+    known = facts.labelled or known
     frame = FrameWords(facts, frame_index)
     here = [thing.facts.kind for thing in frame.things]
-    nouns = {KIND[kind].nouns[0] for kind in (*here, *rng.choice(list(known), 4, replace=False))}
+    nouns = {KIND[kind].nouns[0] for kind in (*here, *rng.choice(list(known), min(4, len(known)), replace=False))}
     said = []
     for noun in rng.permutation(sorted(nouns)):
         targets, clear = frame.said(str(noun))

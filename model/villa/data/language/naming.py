@@ -82,7 +82,7 @@ class FrameWords:
 
     def _said(self, noun: str) -> tuple[list[Thing], bool]:
         if noun in THINGS:
-            return list(self.things), not self.blocking
+            return list(self.things), not self.blocking and not self.facts.labelled
         targets = [thing for thing in self._named if noun in thing.facts.names]
         kinds = {thing.facts.kind for thing in targets} | {k.name for k in KIND.values() if noun in k.nouns}
         near = {other for kind in kinds for other in KIND[kind].near}

@@ -59,6 +59,8 @@ _MAKERS: dict[str, tuple[Maker, float]] = {
     "follow-up": (requests_in_view.follow_up, 0.05),
 }
 REQUEST_KINDS = tuple(_MAKERS)
+# What can be asked where not everything in view is known: what rests on the names of things alone, and what is absent.
+_OF_LABELS = ("name", "several", "ambiguous", "absent", "superlative", "size")
 _TRIES = 24
 
 
@@ -87,8 +89,13 @@ def sample_requests(
         since: First frame that was seen: what happened is asked about from there on.
         also_on: Further frames on which a request has to mean the same things.
         wording: Sentences to draw from.
-        known: Kinds that may be asked for though they are not there.
+        known: Kinds that may be asked for though they are not there; of a clip that does not know everything, only
+            those that it knows are.
     """
+    if facts.labelled:
+        kinds, known = [kind for kind in kinds if kind in _OF_LABELS], facts.labelled
+        if not kinds:
+            return []
     speaker = Speaker(rng, wording, known)
     frame = FrameWords(facts, frame_index, since)
     others = [FrameWords(facts, index, since) for index in also_on]

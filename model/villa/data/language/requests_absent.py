@@ -14,6 +14,8 @@ from villa.data.language.vocabulary import COLOURS, KIND
 
 def absent(frame: FrameWords, speaker: Speaker) -> Draft | None:
     """A request that nothing in view fits."""
+    if frame.facts.labelled:
+        return _kind(frame, speaker)
     form = speaker.rng.random()
     if form < 0.32:
         return _colour(frame, speaker)

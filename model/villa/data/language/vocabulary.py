@@ -119,10 +119,16 @@ def _kind(name: str, entry: dict[str, Any]) -> Kind:
 _SECTIONS = read_kinds((resources.files(__package__) / "kinds.yaml").read_text("utf-8"))
 KIND = {name: kind for kinds in _SECTIONS.values() for name, kind in kinds.items()}
 KINDS = tuple(KIND)
+_KIND_OF = {word: kind.name for kind in reversed(KIND.values()) for noun in kind.nouns for word in (noun, plural(noun))}
 # No things: "every object" does not mean them, and what they do happens to others.
 PEOPLE = frozenset(kind.name for kind in KIND.values() if "people" in kind.groups) | {"robot arm"}
 # The kinds of the table-top benchmark, and of the scenes that are rendered for it: its requests name no others.
 TABLETOP = tuple(_SECTIONS[_TABLETOP])
+
+
+def kind_named(noun: str) -> str | None:
+    """The kind that a label calls so, in any case, one or several of it; None where it is none of them."""
+    return _KIND_OF.get(noun.lower())
 
 
 @dataclass(frozen=True)

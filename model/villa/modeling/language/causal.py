@@ -10,10 +10,12 @@ from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from villa.config import CausalConfig, EncoderConfig
 from villa.interface import Rgb
+from villa.modeling.key_segment_sampler import even
 from villa.modeling.language.interface import Inputs, MultimodalLLM, Visual, bias_of
 from villa.modeling.language.tokenizer import TextCodec
 from villa.modeling.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Mlp, grid_positions, sinusoid
 from villa.modeling.objects.detector import ObjectDetector, Proposals
+from villa.modeling.objects.recogniser import Recognised, Recogniser, pixels
 from villa.modeling.objects.relation_encoder import EncodedScene, RelationEncoder
 from villa.modeling.segmenters.interface import Pyramid
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
@@ -74,11 +76,14 @@ class CausalLLM(MultimodalLLM):
         self.config = config
         self.codec = codec
         self.width = config.width
+        self.eyes = (encoder.width, encoder.height)  # px of the recogniser's images
         self.projector = Projector(encoder, config)
         if config.things is not None:
             self.finder = ObjectDetector(encoder, config.things)
             self.scene = RelationEncoder(config.things)
             self.to_token = ProposalProjector(config.things.width, config.width)
+            if config.things.recognised_frames:
+                self.recogniser = Recogniser().requires_grad_(False)
         self.llama = LlamaModel(
             LlamaConfig(
                 vocab_size=config.vocabulary + 2,
@@ -95,14 +100,32 @@ class CausalLLM(MultimodalLLM):
             )
         )
 
+    def glances(self, frames: int) -> list[int]:
+        """Which of so many frames the recogniser looks at, ascending, the newest among them."""
+        wanted = self.config.things.recognised_frames if self.config.things else 0
+        return even(frames, min(wanted, frames)) if wanted else []
+
+    def recognise(self, images: Tensor, frames: Sequence[int]) -> Recognised:
+        """Images [N, 3, H, W], 0..255, of these frames of a clip -> what stands on them."""
+        return self.recogniser(images, frames)  # type: ignore[no-any-return]
+
+    def pixels(self, images: Sequence[Rgb]) -> Tensor:
+        """Images [H, W, 3] uint8 of any size -> what `recognise` takes."""
+        return pixels(images, *self.eyes).to(self.device)
+
     def see(self, images: Sequence[Rgb], pyramid: Pyramid | None, times_s: Tensor) -> Visual:
-        """The segmenter's features of T frames -> visual tokens; images are not looked at."""
+        """The segmenter's features of T frames, and the images of those of `glances(T)` -> visual tokens."""
+        frames = self.glances(len(times_s))
+        return self.seen(pyramid, times_s, self.recognise(self.pixels(images), frames) if frames else None)
+
+    def seen(self, pyramid: Pyramid | None, times_s: Tensor, recognised: Recognised | None) -> Visual:
+        """The same with what was recognised already."""
         if not isinstance(pyramid, LightPyramid):
             raise TypeError(f"wanted the light segmenter's features, saw {type(pyramid).__name__}")
         picture = self.projector(pyramid, times_s)
         if self.config.things is None:
             return Visual(picture, self.projector.shape)
-        return self.told(self.finder(pyramid), picture, times_s)
+        return self.told(self.finder(pyramid, recognised), picture, times_s)
 
     def told(self, proposals: Proposals, picture: Tensor, times_s: Tensor) -> Visual:
         """Things of T frames and visual tokens of the whole pictures -> what the model sees."""

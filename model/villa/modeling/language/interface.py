@@ -77,7 +77,14 @@ class MultimodalLLM(nn.Module, ABC):
 
     @abstractmethod
     def see(self, images: Sequence[Rgb], pyramid: Pyramid | None, times_s: Tensor) -> Visual:
-        """T frames, as images or as the segmenter's features, and seconds before the newest [T] -> visual tokens."""
+        """T frames, as images or as the segmenter's features, and seconds before the newest [T] -> visual tokens.
+
+        `images` are those of the frames that `glances(T)` names.
+        """
+
+    def glances(self, frames: int) -> list[int]:
+        """Which of so many frames are seen as images, ascending: all where `needs_pixels`, else a few or none."""
+        return list(range(frames)) if self.needs_pixels else []
 
     @abstractmethod
     def embed(self, ids: Tensor) -> Tensor:

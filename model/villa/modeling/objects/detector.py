@@ -15,13 +15,20 @@ from torch.nn import functional as F
 
 from villa.config import EncoderConfig, ProposalConfig
 from villa.modeling.layers import Mlp, point_positions, sinusoid
+from villa.modeling.objects.recogniser import CHANNELS, NAMES, Recognised
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
 
 _LIKELY = 0.0  # logit from which something that was found keeps what is its own
 _FINE_POINTS, _COLOUR_POINTS = 3, 4  # in each direction of a box
 _SIZE_CODE = 32
+_NOTHING = -24.0  # logit of a place that holds no thing
 _SMALLEST = 1 / 128  # of the image: no side of a box is shorter
 _RARE = -4.0  # log-odds at the start: few cells are the middle of something
+_LEVEL_POINTS = (2, 2, 1)  # in each direction of a box, of the recogniser's levels
+_LEAST_RECOGNISED = 0.25  # probability from which what is recognised is a thing
+_MOST_RECOGNISED = 64  # cells of a frame that are looked at, best first
+_SAME_BOX = 0.55  # IoU from which two boxes are of one thing
+_OWN_BOX = 0.5  # IoU from which what a cell says is about a box
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,19 @@ class ObjectDetector(nn.Module):
         seen = channels * (_FINE_POINTS**2 + 1) + BACKBONE_CHANNELS + 3 * _COLOUR_POINTS**2
         self.describe = Mlp(seen, 2 * config.width, config.width)
         self.norm = nn.LayerNorm(config.width)
+        if config.recognised_frames:
+            told = CHANNELS * sum(points**2 for points in _LEVEL_POINTS) + len(NAMES)
+            self.recognition = Mlp(told, 2 * config.width, config.width)
+            for parameter in self.recognition.layers[-1].parameters():
+                nn.init.zeros_(parameter)  # a finder that could do without goes on as it was
         self.prompt_look = nn.Linear(config.width, channels)
         self.prompt_place = nn.Linear(channels, channels)
         self.prompt_size = nn.Linear(2 * _SIZE_CODE, channels)
         self.prompt_mix = Mlp(channels, 2 * channels, channels)
         self.prompt_norm = nn.LayerNorm(channels)
 
-    def forward(self, pyramid: LightPyramid) -> Proposals:
-        """Features of T frames -> the `count` likeliest things on each."""
+    def forward(self, pyramid: LightPyramid, recognised: Recognised | None = None) -> Proposals:
+        """Features of T frames, and what was recognised on some -> the `count` likeliest things on each."""
         maps = self.maps(pyramid)
         rows, columns = maps.heat.shape[1:]
         heat = maps.heat.float()
@@ -83,8 +95,10 @@ class ObjectDetector(nn.Module):
         sides = maps.sides.flatten(1, 2).gather(1, cells[..., None].expand(-1, -1, 4))
         middle = torch.stack(((cells % columns + 0.5) / columns, (cells // columns + 0.5) / rows), dim=-1)
         boxes = box_of(middle, sides.float())
+        if recognised is not None:
+            scores, boxes = _with_recognised(scores, boxes, recognised)
         frame = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
-        features = self.read(pyramid, boxes.flatten(0, 1), frame).reshape(len(cells), count, -1)
+        features = self.read(pyramid, boxes.flatten(0, 1), frame, recognised).reshape(len(cells), count, -1)
         return self._padded(Proposals(features, boxes, scores))
 
     def maps(self, pyramid: LightPyramid) -> Maps:
@@ -93,7 +107,7 @@ class ObjectDetector(nn.Module):
         sides = self.sides(x).permute(0, 2, 3, 1).clamp(-5.0, 0.5).exp()
         return Maps(self.heat(x)[:, 0], sides)
 
-    def read(self, pyramid: LightPyramid, boxes: Tensor, frame: Tensor) -> Tensor:
+    def read(self, pyramid: LightPyramid, boxes: Tensor, frame: Tensor, recognised: Recognised | None = None) -> Tensor:
         """What lies in boxes [N, 4] of frames [N] -> [N, F]."""
         parts = [
             _sampled(pyramid.s8, boxes, frame, _FINE_POINTS),
@@ -101,8 +115,20 @@ class ObjectDetector(nn.Module):
             _sampled(pyramid.s32, boxes, frame, 1),
             _sampled(pyramid.rgb, boxes, frame, _COLOUR_POINTS),
         ]
-        seen: Tensor = self.norm(self.describe(torch.cat(parts, dim=1)))
+        look = self.describe(torch.cat(parts, dim=1))
+        if recognised is not None:
+            look = look + self._told(boxes, frame, recognised).to(look.dtype)
+        seen: Tensor = self.norm(look)
         return seen
+
+    def _told(self, boxes: Tensor, frame: Tensor, recognised: Recognised) -> Tensor:
+        """What the recogniser adds to the looks of things [N, F]; 0 on frames that it did not look at."""
+        row = _row_of(recognised, frame)
+        known = row >= 0
+        at, row = boxes[known], row[known]
+        levels = [_sampled(x, at, row, points) for x, points in zip(recognised.levels, _LEVEL_POINTS, strict=True)]
+        told: Tensor = self.recognition(torch.cat((*levels, names_in(at, row, recognised).to(levels[0].dtype)), dim=1))
+        return told.new_zeros(len(boxes), told.shape[-1]).masked_scatter(known[:, None], told)
 
     def prompts(self, features: Tensor, boxes: Tensor) -> Tensor:
         """What things look like [..., F] and where they are [..., 4] -> prompts of the mask decoder [..., C]."""
@@ -121,7 +147,7 @@ class ObjectDetector(nn.Module):
         return Proposals(
             F.pad(proposals.features, (0, 0, 0, lacking)),
             F.pad(proposals.boxes, (0, 0, 0, lacking)),
-            F.pad(proposals.scores, (0, lacking), value=-24.0),
+            F.pad(proposals.scores, (0, lacking), value=_NOTHING),
         )
 
 
@@ -130,6 +156,56 @@ def box_of(middle: Tensor, sides: Tensor) -> Tensor:
     low = (middle - sides[..., :2]).clamp(0, 1)
     high = (middle + sides[..., 2:]).clamp(0, 1)
     return torch.cat(((low + high) / 2, (high - low).clamp(min=_SMALLEST)), dim=-1)
+
+
+def overlap_of(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes [..., 4] that broadcast."""
+    low = torch.maximum(a[..., :2] - a[..., 2:] / 2, b[..., :2] - b[..., 2:] / 2)
+    high = torch.minimum(a[..., :2] + a[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2)
+    both = (high - low).clamp(min=0).prod(dim=-1)
+    whole = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - both
+    return both / whole.clamp(min=1e-6)
+
+
+def names_in(boxes: Tensor, row: Tensor, recognised: Recognised) -> Tensor:
+    """How likely each name is of what lies in boxes [N, 4] of recognised frames [N] -> [N, 80], roots of probabilities.
+
+    The best of the cells whose boxes are about the same; the root lets what is doubtful be told from what is not seen.
+    """
+    out = recognised.scores.new_zeros(len(boxes), recognised.scores.shape[-1])
+    for index in range(len(recognised.frames)):
+        mine = (row == index).nonzero().flatten()
+        about = overlap_of(boxes[mine][:, None].float(), recognised.boxes[index][None]) >= _OWN_BOX
+        for one, cells in zip(mine.tolist(), about, strict=True):
+            if bool(cells.any()):
+                out[one] = recognised.scores[index][cells].amax(dim=0)
+    return out.sqrt()
+
+
+def _row_of(recognised: Recognised, frame: Tensor) -> Tensor:
+    """Frames [N] -> the row of each in what is recognised, -1 for none."""
+    same = frame[:, None] == recognised.frames[None]
+    return torch.where(same.any(dim=1), same.int().argmax(dim=1), -1)
+
+
+def _with_recognised(scores: Tensor, boxes: Tensor, recognised: Recognised) -> tuple[Tensor, Tensor]:
+    """Logits [T, N] and boxes [T, N, 4] of what was found, and what was recognised -> the N likeliest of both."""
+    scores, boxes = scores.clone(), boxes.clone()
+    for index, frame in enumerate(recognised.frames.tolist()):
+        chance, cells = recognised.scores[index].amax(dim=-1).topk(min(_MOST_RECOGNISED, recognised.scores.shape[1]))
+        sure = chance >= _LEAST_RECOGNISED
+        both = torch.cat((scores[frame].float(), chance[sure].logit(eps=1e-4)))
+        places = torch.cat((boxes[frame], recognised.boxes[index][cells[sure]]))
+        order = both.argsort(descending=True, stable=True)
+        same = overlap_of(places[order][:, None], places[order][None]) > _SAME_BOX
+        kept: list[int] = []
+        twice: list[int] = []
+        for at in range(len(order)):
+            (twice if bool(same[at, kept].any()) else kept).append(at)
+        both[order[twice]] = _NOTHING
+        chosen = order[[*kept, *twice]][: scores.shape[1]]
+        scores[frame], boxes[frame] = both[chosen], places[chosen]
+    return scores, boxes
 
 
 def cells_within(boxes: Tensor, rows: int, columns: int) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import tiny_config, tiny_model
 
-from villa.modeling.objects.detector import ObjectDetector, Proposals, box_of
+from villa.modeling.objects.detector import ObjectDetector, Proposals, box_of, overlap_of
 from villa.modeling.objects.relation_encoder import (
     EncodedScene,
     RelationEncoder,
@@ -23,7 +23,7 @@ from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.temporal_synchronizer import Prompts
 from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
 from villa.training.batch import Batch
-from villa.training.detection_loss import Places, box_overlap, heat_loss, matched, point_loss, sides_loss
+from villa.training.detection_loss import Places, heat_loss, matched, point_loss, sides_loss
 
 ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
 CELLS = [[(1, 2), (5, 9)], [(6, 3), (2, 7)]]
@@ -177,7 +177,7 @@ def test_overlap_of_boxes():
         ([0.9, 0.5, 0.2, 0.2], 0.0),
         ([0.5, 0.5, 0.0, 0.0], 0.0),
     ):
-        assert float(box_overlap(a, torch.tensor(b))) == pytest.approx(wanted, abs=1e-5)
+        assert float(overlap_of(a, torch.tensor(b))) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_maps_that_are_right_cost_least(finder):

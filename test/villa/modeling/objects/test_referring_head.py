@@ -371,22 +371,29 @@ def test_the_focus_phase_learns_and_leaves_eyes_and_language_model_alone(data, t
 def test_frozen_eyes_look_at_a_clip_once_and_remember_each_frame(data):
     asked: list[torch.Tensor] = []
 
-    def see(images: torch.Tensor) -> Proposals:
+    def see(images: torch.Tensor) -> tuple[Proposals, Proposals]:
         asked.append(images)
         means = images.mean(dim=(1, 2, 3))
-        return Proposals(
+        plain = Proposals(
             means[:, None, None].expand(-1, 4, 8), torch.full((len(images), 4, 4), 0.5), means[:, None].expand(-1, 4)
         )
+        return plain, Proposals(plain.features + 1, plain.boxes / 2, plain.scores + 2)
 
     sights = FeatureCache(see, 64, 96)
     folder, other = data / "0000000", data / "0000001"
-    whole = sights(folder, range(6), torch.device("cpu"))
+    whole = sights(folder, range(6), (), torch.device("cpu"))
     assert whole.features.shape == (6, 4, 8)
-    some = sights(folder, (1, 4), torch.device("cpu"))
+    some = sights(folder, (1, 4), (), torch.device("cpu"))
     torch.testing.assert_close(some.features, whole.features[[1, 4]])
+    # Of the second of them more is known: it was recognised.
+    better = sights(folder, (1, 4), (1,), torch.device("cpu"))
+    more = torch.tensor([0.0, 1.0])[:, None, None]
+    torch.testing.assert_close(better.features, whole.features[[1, 4]] + more, atol=2e-3, rtol=0)
+    torch.testing.assert_close(better.boxes[:, 0, 0], torch.tensor([0.5, 0.25]))
+    torch.testing.assert_close(better.scores[1], whole.scores[4] + 2, atol=2e-3, rtol=0)
     assert sum(map(len, asked)) == 6
     assert asked[0].shape[1:] == (3, 64, 96)
-    assert not torch.allclose(sights(other, (1, 4), torch.device("cpu")).features, some.features)
+    assert not torch.allclose(sights(other, (1, 4), (), torch.device("cpu")).features, some.features)
 
 
 def test_each_process_has_its_own_clips_and_none_twice(data):

@@ -31,6 +31,7 @@ _STAGES = (
     (6, 320, 1, 1, 3),
 )
 BACKBONE_CHANNELS = 320  # of stride 32
+_MIDDLE, _RANGE = 127.0, 128.0  # of pixel values
 _TAPS = {2: 24, 4: 40, 10: 112, 15: BACKBONE_CHANNELS}  # last block of strides 4, 8, 16, 32 -> channels
 
 
@@ -153,4 +154,9 @@ class ImageEncoder(nn.Module):
 
 def normalize(images: Tensor) -> Tensor:
     """Images [N, H, W, 3] uint8 -> [N, 3, H, W] float32 in the range that the backbone was trained on."""
-    return (images.permute(0, 3, 1, 2).to(torch.float32) - 127.0) / 128.0
+    return (images.permute(0, 3, 1, 2).to(torch.float32) - _MIDDLE) / _RANGE
+
+
+def denormalize(images: Tensor) -> Tensor:
+    """Images [N, 3, H, W] in that range -> 0..255."""
+    return images * _RANGE + _MIDDLE

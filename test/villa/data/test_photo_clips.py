@@ -1,0 +1,163 @@
+"""Photos as clips: things keep their outlines and names, and only what a source labels can be asked for in vain."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from tiny import tiny_model
+
+from villa.data.clips import ClipFacts, ClipReader, list_clips
+from villa.data.language.describe import check
+from villa.data.language.naming import FrameWords
+from villa.data.language.requests import REQUEST_KINDS, sample_requests
+from villa.data.language.vocabulary import KINDS, kind_named
+from villa.data.photo_clips import PhotoClipReport, build
+from villa.training.batches import Feed, FeedConfig
+
+WIDTH, HEIGHT = 200, 150
+NAMES = ("cup", "spoon", "cell phone", "gizmo")
+COLOURS = ((210, 40, 40), (40, 190, 60), (60, 70, 220), (200, 200, 60))
+BOXES = ((20, 40, 50, 60), (90, 50, 40, 70), (140, 30, 40, 40), (30, 110, 60, 30))
+
+
+def _photos(folder, pictures: list[tuple[str, tuple[int, ...], bool]]):
+    """Pictures of (source, things by number, with a crowd)."""
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for number, (source, things, crowd) in enumerate(pictures):
+        image = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+        for thing in things:
+            x, y, w, h = BOXES[thing]
+            image[y : y + h, x : x + w] = COLOURS[thing][::-1]
+            outline = [x, y, x + w, y, x + w, y + h, x, y + h]
+            entry = {"image_id": number, "category_id": thing, "segmentation": [outline], "bbox": [x, y, w, h]}
+            annotations.append(entry | ({"iscrowd": 1} if crowd else {}))
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+        images.append(
+            {
+                "id": number,
+                "file_name": f"{number}.png",
+                "source": source,
+                "split": "train",
+                "width": WIDTH,
+                "height": HEIGHT,
+            }
+        )
+    categories = [{"id": number, "name": name} for number, name in enumerate(NAMES)]
+    (folder / "instances.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A desk with a cup and a spoon, a desk with a phone, a bench with a spoon; a crowd and something unheard of."""
+    folder = tmp_path_factory.mktemp("photos")
+    root = _photos(
+        folder / "data",
+        [
+            ("desk", (0, 1), False),
+            ("desk", (2,), False),
+            ("bench", (1,), False),
+            ("desk", (0,), True),
+            ("desk", (3,), False),
+        ],
+    )
+    return root, build(folder / "clips", root, views=2, quiet=True), folder / "clips"
+
+
+def _clips(made) -> list[ClipReader]:
+    return [ClipReader(path) for path in list_clips(made[2] / "train")]
+
+
+def test_every_photo_that_can_be_one_becomes_clips_once(made):
+    root, report, folder = made
+    assert report == PhotoClipReport(folder / "train", made=6, kept=0, passed_over=2)
+    again = build(folder, root, views=2, quiet=True)
+    assert (again.made, again.kept) == (0, 6)
+    assert len(list_clips(folder / "train")) == 6
+
+
+def test_things_keep_their_outlines_names_and_number_through_the_clip(made):
+    rgb = {"cup": 0, "spoon": 1, "cell phone": 2}
+    shares = []
+    for clip in _clips(made):
+        for index in range(len(clip)):
+            image, mask = clip.rgb(index).astype(int), clip.mask(index)
+            for thing, view in zip(clip.facts.objects, clip.facts.frames[index], strict=True):
+                inside = cv2.erode((mask == thing.id).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+                assert view.visible_px == int((mask == thing.id).sum())
+                if inside.sum() > 50:
+                    own = image[inside][:, rgb[thing.kind]]
+                    shares.append(
+                        float((own > np.delete(image[inside], rgb[thing.kind], axis=1).max(axis=1) + 40).mean())
+                    )
+    assert len(shares) > 20
+    assert np.mean(shares) > 0.97
+
+
+def test_the_same_seed_films_the_same_and_another_another(made, tmp_path):
+    root, _, folder = made
+    build(tmp_path, root, views=1, quiet=True)
+    one, other = ClipReader(tmp_path / "train" / "0000000"), ClipReader(folder / "train" / "0000000")
+    assert one.facts == other.facts
+    assert np.array_equal(one.rgb(0), other.rgb(0))
+    assert not np.array_equal(one.rgb(0), ClipReader(folder / "train" / "0000001").rgb(0))
+
+
+def test_only_what_a_source_has_names_for_is_asked_for_in_vain(made):
+    rng = np.random.default_rng(0)
+    denied: dict[str, set[str]] = {"desk": set(), "bench": set()}
+    kinds = set()
+    for clip in _clips(made):
+        source = "bench" if clip.facts.labelled == ("spoon",) else "desk"
+        asked = sample_requests(clip.facts, 3, rng, 40, known=KINDS)
+        kinds |= {one.kind for one in asked}
+        denied[source] |= {_denied(one.answer) for one in asked if one.kind == "absent"}
+        for one in asked:
+            assert (one.kind == "absent") == (not one.targets)
+    assert denied == {"desk": {"cup", "spoon", "cell phone"}, "bench": set()}
+    assert kinds <= {"name", "several", "ambiguous", "absent", "superlative", "size"}
+    assert {"name", "several", "absent"} <= kinds
+
+
+def _denied(answer: str) -> str | None:
+    """The kind of which an answer says that there is none, in whatever words and colour."""
+    words = answer.removeprefix("There is no ").removesuffix(".").split()
+    return next((kind for at in range(len(words)) if (kind := kind_named(" ".join(words[at:])))), None)
+
+
+def test_no_request_speaks_of_things_in_general_or_of_what_cannot_be_known(made):
+    rng = np.random.default_rng(1)
+    for clip in _clips(made):
+        assert FrameWords(clip.facts, 3).said("thing")[1] is False
+        assert sample_requests(clip.facts, 3, rng, 5, ("relation", "time", "colour", "material", "use")) == []
+        checked = check(clip.facts, 3, rng, KINDS)
+        assert checked is None or "is not here" in checked.answer
+        assert checked is None or not {"screwdriver", "apple", "robot arm"} & set(checked.plain.split())
+
+
+def test_a_label_does_not_mean_every_word_for_its_kind(made):
+    (cup,) = (thing for thing in _clips(made)[0].facts.objects if thing.kind == "cup")
+    assert cup.names == ("cup",)  # what is labelled a cup may be a mug, and is no tumbler for certain
+
+
+def test_clips_that_know_everything_are_written_as_before(made):
+    facts = _clips(made)[0].facts
+    assert '"labelled":["cup","spoon","cell phone"]' in facts.to_json()
+    assert ClipFacts.from_json(facts.to_json()) == facts
+    known = ClipFacts(**{**vars(facts), "labelled": ()})
+    assert "labelled" not in known.to_json()
+    assert ClipFacts.from_json(known.to_json()) == known
+
+
+def test_training_asks_about_them(made):
+    config = FeedConfig(made[2] / "train", 3, 6, 0, 64, 96, absent=2, aims=8, known=KINDS)
+    for _, batch in zip(range(8), Feed(config, tiny_model().codec).endless(), strict=False):
+        assert {question.kind for question in batch.questions} <= {*REQUEST_KINDS, "check"}
+        assert "describe" not in {question.kind for question in batch.questions}
+        assert len(batch.aims.tails) > 0
