@@ -35,9 +35,11 @@ class SplitName(str, Enum):
     train = "train"
     val = "val"
     val_unseen_phrase = "val-unseen-phrase"
+    val_other_hand = "val-other-hand"
     test_seen = "test-seen"
     test_unseen_object = "test-unseen-object"
     test_unseen_phrase = "test-unseen-phrase"
+    test_other_hand = "test-other-hand"
     test_occlusion = "test-occlusion"
     test_long = "test-long"
 
@@ -238,7 +240,7 @@ def photo_clips(
         report = run(folder, photos, views, split or None, workers)
     out.print(
         f"{report.folder}: {report.made} clips made, {report.kept} kept, {report.passed_over} photos passed over "
-        "(crowds, no names or too many things)",
+        "(crowds, nothing labelled, or too many things)",
         highlight=False,
         soft_wrap=True,
     )

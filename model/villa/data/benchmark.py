@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.language.naming import FrameWords, plain_name
-from villa.data.language.requests import REQUEST_KINDS, RequestSample, sample_requests
+from villa.data.language.requests import ALL_KINDS, REQUEST_KINDS, RequestSample, sample_requests
 from villa.data.splits import Split, is_unseen
 
 META, MASKS, FRAMES = "meta_expressions.json", "mask_dict.json", "JPEGImages"
@@ -30,6 +30,7 @@ REQUESTS = 3  # raise it when the same facts would give another file
 _DRAW = 1  # of the seed that requests are drawn with
 # Each kind once a round, and twice what fails in the most ways.
 _ROUND = (*REQUEST_KINDS, "absent", "time")
+_WIDE_ROUND = (*ALL_KINDS, "absent", "time")
 _ROUNDS = 4
 _CHOICES = 4
 _HIDDEN_FRAMES = 4  # of a cover after which a track has to find its object again
@@ -153,7 +154,7 @@ def _requests(facts: ClipFacts, split: Split, rng: np.random.Generator) -> list[
     rest: list[_Asked] = []
     said: set[str] = set()
     for _ in range(_ROUNDS):
-        for kind in rng.permutation(_ROUND):
+        for kind in rng.permutation(_WIDE_ROUND if split.wide else _ROUND):
             for sample in sample_requests(facts, at, rng, 1, (str(kind),), also_on=also, wording=split.wording):
                 if sample.text in said or len(chosen) >= split.requests:
                     continue

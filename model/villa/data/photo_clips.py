@@ -16,11 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.data.benchmark import annotate
 from villa.data.clip_making import each, view_of, write_whole
 from villa.data.clips import SCHEMA, ClipFacts, ObjectFacts
 from villa.data.coco_folder import CocoFolder, Instance, Picture
-from villa.data.language.vocabulary import COLOURS, KIND, KINDS, TABLETOP, kind_named
+from villa.data.language.vocabulary import COLOURS, TABLETOP, kind_named, kind_of
 from villa.data.photo_views import camera_path, ids_seen, labels_of, seen
+from villa.data.splits import split_of
 
 GENERATOR = 2_001  # apart from the other makers' numbers; raise it when the same seed would give another picture
 SPLIT = "train"
@@ -36,7 +38,7 @@ class PhotoClipReport:
     folder: Path
     made: int
     kept: int  # clips that were there before
-    passed_over: int  # photos with crowds, with too many things or with nothing that has a name here
+    passed_over: int  # photos with crowds, with too many things or with none
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def build(
     out: Path, photos: Path, views: int, split: str | None = "train", workers: int = 1, *, quiet: bool = False
 ) -> PhotoClipReport:
     """Make `views` clips of every photo that can be one in `out/train`, leaving finished ones as they are.
+
+    Requests about them are written beside them, in the format that `villa tune` and `villa eval` read.
 
     Raises:
         CocoError: the photos are not in the format.
@@ -70,6 +74,7 @@ def build(
     ]
     for _ in track(each(_run, jobs, workers), "filming photos", len(jobs), disable=quiet):
         pass
+    annotate(folder, split_of(SPLIT), workers)
     return PhotoClipReport(folder, len(jobs), len(every) - len(jobs), len(data.pictures) - len(fit))
 
 
@@ -119,7 +124,7 @@ def film(
 
 
 def _facts(identity: int, thing: Instance, picture: Picture) -> ObjectFacts:
-    kind = KIND[kind_named(thing.name) or ""]
+    kind = kind_of(_kind(thing))
     # A label tells less than the words for a kind of the table-top: what is labelled a cup may be a mug.
     nouns = (thing.name.lower(),) if kind.name in TABLETOP else kind.nouns
     return ObjectFacts(
@@ -146,10 +151,14 @@ def _aim(picture: Picture, rng: np.random.Generator) -> tuple[float, ...]:
     return (float(rng.uniform(0, width - wide)), float(rng.uniform(0, height - tall)), wide, tall)
 
 
+def _kind(thing: Instance) -> str:
+    """What a label calls it, in the words of the vocabulary where that knows it."""
+    return kind_named(thing.name) or thing.name.lower()
+
+
 def _fits(picture: Picture) -> bool:
     things = picture.instances
-    named = all(kind_named(one.name) is not None for one in things)
-    return 0 < len(things) <= _MOST_THINGS and named and not any(one.crowd for one in things)
+    return 0 < len(things) <= _MOST_THINGS and not any(one.crowd for one in things)
 
 
 @cache
@@ -158,8 +167,8 @@ def _loaded(root: str, split: str | None) -> tuple[CocoFolder, dict[str, tuple[s
     data = CocoFolder(root, split)
     kinds: dict[str, set[str]] = defaultdict(set)
     for picture in data.pictures:
-        kinds[picture.source] |= {kind for thing in picture.instances if (kind := kind_named(thing.name)) is not None}
-    return data, {source: tuple(kind for kind in KINDS if kind in own) for source, own in kinds.items()}
+        kinds[picture.source] |= {_kind(thing) for thing in picture.instances}
+    return data, {source: tuple(sorted(own)) for source, own in kinds.items()}
 
 
 def _run(job: _Job) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from villa.data.language.wordings import HELD_OUT, TRAINED, VALIDATED, Wording
+from villa.data.language.wordings import HELD_OUT, OTHER_HAND, OTHER_HAND_VALIDATED, TRAINED, VALIDATED, Wording
 
 if TYPE_CHECKING:
     from villa.data.clips import ObjectFacts
@@ -51,6 +51,7 @@ class Split:
     frames: int = 16
     unseen_objects: bool = False  # half of the things are unseen objects, and only these are asked for
     wording: Wording = TRAINED
+    wide: bool = False  # requests of all kinds, also those that the first splits do not have
     story: str = "any"  # of villa.data.scenes.scene.SceneConfig
     # Live, the request comes at this frame and masks are carried on to the end; None: about the whole video.
     asked_at: int | None = None
@@ -65,9 +66,11 @@ _SPLITS = (
     Split("train", 0, 3000, 10),
     Split("val", 1_000_000, 60, 10),
     Split("val-unseen-phrase", 1_500_000, 60, 10, wording=VALIDATED),
+    Split("val-other-hand", 1_600_000, 60, 12, wording=OTHER_HAND_VALIDATED, wide=True),
     Split("test-seen", 2_000_000, 60, 10),
     Split("test-unseen-object", 3_000_000, 60, 8, unseen_objects=True),
     Split("test-unseen-phrase", 4_000_000, 60, 10, wording=HELD_OUT),
+    Split("test-other-hand", 7_000_000, 60, 12, wording=OTHER_HAND, wide=True),
     Split("test-occlusion", 5_000_000, 40, 8, frames=48, story="hidden", asked_at=5),
     Split("test-long", 6_000_000, 40, 8, frames=210, asked_at=15),
 )

@@ -27,8 +27,8 @@ from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.language.describe import check, describe
 from villa.data.language.motion_events import first_and_last, happenings
 from villa.data.language.naming import MANY_COLOURED, FrameWords
-from villa.data.language.requests import REQUEST_KINDS, RequestSample, sample_requests
-from villa.data.language.vocabulary import COLOURS, KINDS, PEOPLE, TABLETOP
+from villa.data.language.requests import MOST_TARGETS, REQUEST_KINDS, RequestSample, sample_requests
+from villa.data.language.vocabulary import COLOURS, KIND, KINDS, PEOPLE, TABLETOP
 from villa.data.language.wordings import TRAINED, Wording
 from villa.data.language.wordings.widened import WIDENED
 from villa.interface import Rgb
@@ -81,7 +81,9 @@ class FeedConfig:
     misled: float = _MISLED  # share of the answers with one thing that name another one
     aims: int = 0  # requests for the focus alone, which are not answered
     pictures: bool = True  # False: only what is on them is told
-    wording: Wording = WIDENED  # sentences of the requests
+    wordings: tuple[Wording, ...] = (WIDENED,)  # sentences of the requests: of one of them at a time
+    kinds: tuple[str, ...] = REQUEST_KINDS  # of requests
+    most: int = MOST_TARGETS  # things that a request may mean
     known: tuple[str, ...] = TABLETOP  # kinds that are asked for though they are not there
     usual: float = 0.0  # share of them that is asked in the usual sentences, which are few among all
     part: tuple[int, int] = (0, 1)  # of so many processes the one whose clips these are
@@ -227,7 +229,7 @@ class Feed:
             masks=on_device(drawn.masks, torch.float32),
             boxes=on_device(drawn.boxes, torch.float32),
             middles=on_device(drawn.middles, torch.float32),
-            kinds=on_device([KINDS.index(thing.kind) for thing in facts.objects], torch.long),
+            kinds=on_device([_kind(thing) for thing in facts.objects], torch.long),
             colours=on_device(colours, torch.long),
             targets=on_device([numbers.get(identity, -1) for identity in targets], torch.long),
             happened=on_device(lessons(facts, chosen), torch.long),
@@ -240,15 +242,24 @@ class Feed:
         chosen: list[int],
         rng: np.random.Generator,
         count: int,
-        kinds: Sequence[str] = REQUEST_KINDS,
+        kinds: Sequence[str] | None = None,
     ) -> list[RequestSample]:
         """Requests about the newest chosen frame and what happened since the first; in usual sentences all or none."""
         config = self.config
         # Without a share nothing is drawn for it: validation goes on asking what it asked of earlier runs.
         usual = config.usual > 0 and rng.random() < config.usual
-        wording = TRAINED if usual else config.wording
+        several = len(config.wordings) > 1
+        wording = config.wordings[int(rng.integers(len(config.wordings))) if several else 0]
         samples = sample_requests(
-            facts, chosen[-1], rng, count, kinds, since=chosen[0], wording=wording, known=config.known
+            facts,
+            chosen[-1],
+            rng,
+            count,
+            config.kinds if kinds is None else kinds,
+            since=chosen[0],
+            wording=TRAINED if usual else wording,
+            known=config.known,
+            most=config.most,
         )
         return [sample for sample in samples if self._is_short(sample)]
 
@@ -342,6 +353,10 @@ def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:
 
 def _colour(thing: ObjectFacts) -> int:
     return UNCLEAR if thing.kind in MANY_COLOURED or not thing.colour else COLOURS.index(thing.colour)
+
+
+def _kind(thing: ObjectFacts) -> int:
+    return KINDS.index(thing.kind) if thing.kind in KIND else UNCLEAR
 
 
 def mistaken(sample: RequestSample, frame: FrameWords, rng: np.random.Generator) -> str:

@@ -28,8 +28,11 @@ from villa.checkpoints.checkpoint import channels_last, load, save
 from villa.checkpoints.convert.nanodet import load_nanodet
 from villa.config import CausalConfig, ProposalConfig, ViLLaConfig
 from villa.data.coco_folder import CocoFolder
+from villa.data.language.requests import ALL_KINDS, MOST_TARGETS, REQUEST_KINDS
 from villa.data.language.vocabulary import KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED
+from villa.data.language.wordings.everyday import EVERYDAY
+from villa.data.language.wordings.widened import WIDENED
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
@@ -41,12 +44,13 @@ from villa.training.phase_losses import ClipLoss
 from villa.training.photo_validation import PhotoValidation
 from villa.training.photos import PhotoConfig
 from villa.training.schedule import set_rates
+from villa.training.tune import FROZEN
 from villa.training.validation import Validation
 
 PHASES = ("things", "masks", "focus", "answers", "joint")
 _ANSWERING = ("answers", "joint")
 _WORDLESS = ("things", "masks")
-_NEVER_TRAINED = "language.recogniser."
+_MOST_MEANT = 10  # things of a request
 _RECOGNISED_FRAMES = 3  # of a clip, where a model gets a recogniser
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
@@ -203,7 +207,7 @@ def parameter_groups(model: ViLLaModel, head: nn.Module, config: TrainConfig) ->
             kind = "mask"
         else:
             kind = "new"
-        frozen = not name.startswith(_TRAINED[config.phase]) or name.startswith(_NEVER_TRAINED)
+        frozen = not name.startswith(_TRAINED[config.phase]) or name.startswith(FROZEN)
         if frozen or rates[kind] == 0:
             parameter.requires_grad_(False)
             continue
@@ -363,6 +367,9 @@ class _Run:
             aims=0 if config.phase in _WORDLESS else config.aims,
             usual=config.usual,
             known=KINDS,
+            wordings=(WIDENED, EVERYDAY),
+            kinds=ALL_KINDS,
+            most=_MOST_MEANT,
             looks=2 if config.phase == "answers" else 1,
             seed=config.seed + 1_000_003 * self.step + 500_009 * self.workers.rank,
             height=self.segmenter.config.encoder.height,
@@ -441,7 +448,9 @@ class _Run:
             fewest_frames=None,
             misled=1.0,
             pictures=True,
-            wording=TRAINED,  # as the splits ask: runs stay comparable
+            wordings=(TRAINED,),  # as the splits ask: runs stay comparable
+            kinds=REQUEST_KINDS,
+            most=MOST_TARGETS,
             usual=0.0,
             known=TABLETOP,
             part=(0, 1),

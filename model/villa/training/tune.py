@@ -49,7 +49,8 @@ LARGE = (
     "track_",
     "segmenter.own_decoder.",
 )
-SMALL = ("",)  # the light family: everything
+SMALL = ("",)  # the light family: everything but
+FROZEN = "language.recogniser."
 
 
 class TuneError(RuntimeError):
@@ -179,6 +180,8 @@ def prepared(config: TuneConfig) -> ViLLaModel:
 def learns(name: str, config: ViLLaConfig) -> bool:
     """Is the parameter of this name trained where nothing else is asked for?"""
     parts = SMALL if isinstance(config.language, CausalConfig) else LARGE
+    if name.startswith(FROZEN):
+        return False
     return any(name.startswith(part) or (part == MARK and MARK in name) for part in parts)
 
 

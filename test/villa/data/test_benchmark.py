@@ -16,7 +16,7 @@ from tables import film, thing
 from villa.data import benchmark
 from villa.data.benchmark import OPENING, annotate
 from villa.data.clips import ClipReader, EventFacts
-from villa.data.language.wordings import HELD_OUT, VALIDATED
+from villa.data.language.wordings import HELD_OUT, OTHER_HAND, OTHER_HAND_VALIDATED, VALIDATED
 from villa.data.referring_videos import Expressions, ExpressionsError
 from villa.data.splits import SPLITS, split_of
 
@@ -129,14 +129,14 @@ def test_seeds_of_splits_do_not_meet() -> None:
 
 def test_each_test_split_asks_enough_about_enough_clips() -> None:
     tests = [split for split in SPLITS.values() if split.is_test]
-    assert len(tests) == 5
+    assert len(tests) == 6
     for split in tests:
         assert split.clips >= 40
         assert split.clips * split.requests >= 300
 
 
 def test_an_unknown_split_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="split 'testing': wanted one of train, val, val-unseen-phrase, test-seen"):
+    with pytest.raises(ValueError, match="split 'testing': wanted one of train, val, val-unseen-phrase, val-"):
         split_of("testing")
 
 
@@ -170,3 +170,6 @@ def test_words_kept_for_tests_are_used_where_they_are_kept_for() -> None:
     assert all(split.wording is not HELD_OUT for split in SPLITS.values() if split.name != "test-unseen-phrase")
     assert SPLITS["val-unseen-phrase"].wording is VALIDATED
     assert not SPLITS["val-unseen-phrase"].is_test
+    assert SPLITS["test-other-hand"].wording is OTHER_HAND
+    assert SPLITS["val-other-hand"].wording is OTHER_HAND_VALIDATED
+    assert {split.name for split in SPLITS.values() if split.wide} == {"test-other-hand", "val-other-hand"}

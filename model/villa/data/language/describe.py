@@ -14,7 +14,7 @@ from villa.data.clips import ClipFacts
 from villa.data.language.naming import FrameWords
 from villa.data.language.phrases import article, as_spoken, joined, sentence
 from villa.data.language.requests import RequestSample
-from villa.data.language.vocabulary import KIND, TABLETOP
+from villa.data.language.vocabulary import TABLETOP, kind_of
 
 _REQUESTS = (
     "what do you see",
@@ -48,7 +48,7 @@ def check(
     known = facts.labelled or known
     frame = FrameWords(facts, frame_index)
     here = [thing.facts.kind for thing in frame.things]
-    nouns = {KIND[kind].nouns[0] for kind in (*here, *rng.choice(list(known), min(4, len(known)), replace=False))}
+    nouns = {kind_of(kind).nouns[0] for kind in (*here, *rng.choice(list(known), min(4, len(known)), replace=False))}
     said = []
     for noun in rng.permutation(sorted(nouns)):
         targets, clear = frame.said(str(noun))

@@ -10,7 +10,7 @@ from villa.data.clips import ClipFacts, ObjectFacts, View
 from villa.data.language.affordances import USES
 from villa.data.language.motion_events import Happenings, happenings
 from villa.data.language.phrases import THINGS
-from villa.data.language.vocabulary import COLOURS, KIND, MATERIALS, PEOPLE, TABLETOP
+from villa.data.language.vocabulary import COLOURS, KIND, MATERIALS, PEOPLE, TABLETOP, kind_of
 
 SMALLEST_TARGET_PX = 40  # at 320x240; scaled with the image
 _CUT_OFF = 0.8  # an object of which more than this is covered is too hard to name
@@ -85,7 +85,7 @@ class FrameWords:
             return list(self.things), not self.blocking and not self.facts.labelled
         targets = [thing for thing in self._named if noun in thing.facts.names]
         kinds = {thing.facts.kind for thing in targets} | {k.name for k in KIND.values() if noun in k.nouns}
-        near = {other for kind in kinds for other in KIND[kind].near}
+        near = {other for kind in kinds for other in kind_of(kind).near}
         near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
         # A noun of one particular object ("juice") may be given to every other of its kind.
         doubtful = [thing for thing in self._named if thing not in targets and thing.facts.kind in kinds | near]
@@ -101,7 +101,7 @@ class FrameWords:
         else:
             kinds = {k.name for k in KIND.values() if noun in k.nouns}
             kinds |= {thing.facts.kind for thing in self.all if noun in thing.facts.names}
-            near = {other for kind in kinds for other in KIND[kind].near}
+            near = {other for kind in kinds for other in kind_of(kind).near}
             near |= {kind.name for kind in KIND.values() if kinds & set(kind.near)}
             candidates = [thing for thing in self.all if thing.facts.kind in kinds | near]
             coloured = [thing for thing in candidates if thing.colour == colour]
@@ -116,7 +116,9 @@ class FrameWords:
         targets = [thing for thing in self.all if use in thing.facts.uses]
         maybe, groups = USES[use].maybe, set(USES[use].groups)
         others = [thing for thing in self.all if thing not in targets]
-        doubtful = [t for t in others if t.facts.kind in maybe or (groups and groups & set(KIND[t.facts.kind].groups))]
+        doubtful = [
+            t for t in others if t.facts.kind in maybe or (groups and groups & set(kind_of(t.facts.kind).groups))
+        ]
         visible = [thing for thing in self.things if thing in targets]
         return visible, not doubtful and len(visible) == len(targets)
 
@@ -153,4 +155,4 @@ def _parted(things: Sequence[Thing]) -> tuple[list[Thing], list[Thing]]:
 
 def plain_name(thing: Thing) -> str:
     """Colour and noun; the noun alone where the colour is a matter of opinion."""
-    return KIND[thing.facts.kind].nouns[0] if thing.colour is None else thing.facts.name
+    return kind_of(thing.facts.kind).nouns[0] if thing.colour is None else thing.facts.name

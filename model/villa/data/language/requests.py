@@ -12,14 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from villa.data.clips import ClipFacts
-from villa.data.language import requests_absent, requests_in_view, requests_of_time
+from villa.data.language import (
+    requests_absent,
+    requests_corrected,
+    requests_in_view,
+    requests_of_sets,
+    requests_of_time,
+)
 from villa.data.language.drafts import Draft, Earlier, Maker
 from villa.data.language.naming import FrameWords
 from villa.data.language.phrases import Speaker, as_spoken
 from villa.data.language.vocabulary import COLOURS, KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED, Wording
 
-__all__ = ["COLOURS", "KINDS", "REQUEST_KINDS", "RequestSample", "sample_requests"]
+__all__ = ["ALL_KINDS", "COLOURS", "KINDS", "REQUEST_KINDS", "RequestSample", "sample_requests"]
 
 MOST_TARGETS = 5
 
@@ -59,6 +65,14 @@ _MAKERS: dict[str, tuple[Maker, float]] = {
     "follow-up": (requests_in_view.follow_up, 0.05),
 }
 REQUEST_KINDS = tuple(_MAKERS)
+# What people say besides; the splits of the benchmark that were there before ask for none of it.
+_MORE_MAKERS: dict[str, tuple[Maker, float]] = {
+    "group": (requests_of_sets.by_group, 0.06),
+    "exclusion": (requests_of_sets.all_but, 0.04),
+    "corrected": (requests_corrected.broken_off, 0.07),
+    "appeared": (requests_corrected.came_into_view, 0.02),
+}
+ALL_KINDS = (*REQUEST_KINDS, *_MORE_MAKERS)
 # What can be asked where not everything in view is known: what rests on the names of things alone, and what is absent.
 _OF_LABELS = ("name", "several", "ambiguous", "absent", "superlative", "size")
 _TRIES = 24
@@ -75,6 +89,7 @@ def sample_requests(
     also_on: Sequence[int] = (),
     wording: Wording = TRAINED,
     known: Sequence[str] = TABLETOP,
+    most: int = MOST_TARGETS,
 ) -> list[RequestSample]:
     """Up to `count` requests about one frame; fewer only where the frame offers nothing of these kinds.
 
@@ -85,12 +100,13 @@ def sample_requests(
         frame_index: Frame that the requests are about, the newest one that was seen.
         rng: All randomness comes from here.
         count: How many.
-        kinds: Which of `REQUEST_KINDS` to draw from, at their usual shares.
+        kinds: Which of `ALL_KINDS` to draw from, at their usual shares.
         since: First frame that was seen: what happened is asked about from there on.
         also_on: Further frames on which a request has to mean the same things.
         wording: Sentences to draw from.
         known: Kinds that may be asked for though they are not there; of a clip that does not know everything, only
             those that it knows are.
+        most: Things that a request may mean.
     """
     if facts.labelled:
         kinds, known = [kind for kind in kinds if kind in _OF_LABELS], facts.labelled
@@ -99,17 +115,18 @@ def sample_requests(
     speaker = Speaker(rng, wording, known)
     frame = FrameWords(facts, frame_index, since)
     others = [FrameWords(facts, index, since) for index in also_on]
-    weights = np.array([_MAKERS[kind][1] for kind in kinds])
+    makers = _MAKERS | _MORE_MAKERS
+    weights = np.array([makers[kind][1] for kind in kinds])
     weights = weights / weights.sum()
     samples: list[RequestSample] = []
     seen: set[str] = set()
     for _ in range(count * 4):
         if len(samples) == count:
             break
-        maker = _MAKERS[str(rng.choice(list(kinds), p=weights))][0]
+        maker = makers[str(rng.choice(list(kinds), p=weights))][0]
         for _ in range(_TRIES):
             draft = maker(frame, speaker)
-            if draft is None or len(draft.targets) > MOST_TARGETS or draft.text in seen:
+            if draft is None or len(draft.targets) > most or draft.text in seen:
                 continue
             if all(draft.holds_on(other) for other in others):
                 seen.add(draft.text)

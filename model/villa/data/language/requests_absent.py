@@ -9,7 +9,7 @@ from villa.data.language.phrases import THINGS, Speaker, plural
 from villa.data.language.requests_in_view import again_related, related
 from villa.data.language.requests_of_time import nothing_happened
 from villa.data.language.spatial_relations import RELATIONS
-from villa.data.language.vocabulary import COLOURS, KIND
+from villa.data.language.vocabulary import COLOURS, kind_of
 
 
 def absent(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -43,7 +43,7 @@ def _plural(words: str, speaker: Speaker) -> str:
 
 
 def _kind(frame: FrameWords, speaker: Speaker) -> Draft | None:
-    kind = KIND[speaker.pick(speaker.known)]
+    kind = kind_of(speaker.pick(speaker.known))
     noun = kind.nouns[0] if speaker.chance(0.6) else speaker.pick(kind.nouns)
     targets, clear = frame.said(noun)
     if targets or not clear:

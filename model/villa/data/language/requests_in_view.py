@@ -224,16 +224,8 @@ def _extreme(
 
     def most(other: FrameWords) -> list[Thing] | None:
         candidates, clear = other.said(noun)
-        if not clear or len(candidates) < 2:
-            return None
-        measure, ratio, difference = measures[name]
-        if kind == "size" and any(item.view.occluded > 0.25 for item in candidates):
-            return None
-        ranked = sorted(candidates, key=lambda item: -measure(item.view))
-        best, second = measure(ranked[0].view), measure(ranked[1].view)
-        if best - second < difference or (ratio and best < ratio * second):
-            return None
-        return ranked[:1]
+        best = most_by(name, candidates) if clear else None
+        return None if best is None else [best]
 
     targets = most(frame)
     if targets is None:
@@ -241,6 +233,20 @@ def _extreme(
     words = speaker.pick(speaker.wording.extremes[name]).format(n=noun)
     candidates, _ = frame.said(noun)
     return Draft(kind, speaker.one(words), targets, found(frame, targets), again=most, candidates=candidates)
+
+
+def most_by(name: str, candidates: Sequence[Thing]) -> Thing | None:
+    """Of some things the one at an end of a row or of sizes ("leftmost", "biggest"); None where that is not plain."""
+    if len(candidates) < 2:
+        return None
+    measure, ratio, difference = (_PLACES | _SIZES)[name]
+    if name in _SIZES and any(item.view.occluded > 0.25 for item in candidates):
+        return None
+    ranked = sorted(candidates, key=lambda item: -measure(item.view))
+    best, second = measure(ranked[0].view), measure(ranked[1].view)
+    if best - second < difference or (ratio and best < ratio * second):
+        return None
+    return ranked[0]
 
 
 # -- uses, several, none but ------------------------------------------------------------------------------------------

@@ -131,6 +131,11 @@ def kind_named(noun: str) -> str | None:
     return _KIND_OF.get(noun.lower())
 
 
+def kind_of(name: str) -> Kind:
+    """The kind of a name; of what labels of one's own call something, nothing but the name is known."""
+    return KIND.get(name) or Kind(name, (name,), plural(name))
+
+
 @dataclass(frozen=True)
 class Material:
     """A material that a kind of object has for every viewer; `maybe` are kinds that may be of it as well."""

@@ -30,6 +30,8 @@ DIGESTS = {
     "WIDENED": "09884e6818bfb22ff69f52c9ecc3f54b68d0a98ca46d45a93645b43e151ee11d",
 }
 
+LATER = {"groups", "all_but", "all_but_one", "broken"}  # came after the digests
+
 
 def in_order(value: object) -> object:
     return [[key, in_order(item)] for key, item in value.items()] if isinstance(value, Mapping) else value
@@ -40,7 +42,8 @@ def in_order(value: object) -> object:
     [("TRAINED", TRAINED), ("HELD_OUT", HELD_OUT), ("VALIDATED", VALIDATED), ("WIDENED", WIDENED)],
 )
 def test_the_sentences_and_their_order_are_those_that_the_splits_were_built_with(name: str, wording: Wording) -> None:
-    said = json.dumps([[item.name, in_order(getattr(wording, item.name))] for item in fields(Wording)])
+    every = [[item.name, in_order(getattr(wording, item.name))] for item in fields(Wording)]
+    said = json.dumps([one for one in every if one[0] not in LATER or one[1]])
     assert hashlib.sha256(said.encode()).hexdigest() == DIGESTS[name]
 
 

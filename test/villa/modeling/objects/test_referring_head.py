@@ -311,7 +311,7 @@ def test_so_many_requests_come_in_usual_sentences_as_asked_for(data):
     def rare_ones(usual: float) -> int:
         config = FeedConfig(
             root=data, frames=3, requests=6, seed=0, height=64, width=96, visual_tokens=12, aims=40, augment=False,
-            wording=rare, usual=usual,
+            wordings=(rare,), usual=usual,
         )  # fmt: skip
         feed, rng = Feed(config, codec), np.random.default_rng(0)
         batches = [feed.make(clip, rng) for _ in range(8)]

@@ -13,6 +13,7 @@ Groups: TypeAlias = Mapping[str, "Groups | Sentences"]  # as the files have them
 Forms: TypeAlias = Mapping[str, "Forms | Sentences"]
 
 _ROW_ENDS = ("leftmost", "rightmost", "closest", "farthest", "biggest", "smallest")
+_ROW_ENDS_SAID = ("biggest", "smallest", "leftmost", "rightmost")  # behind a noun that was said before
 _RELATIONS = ("left of", "right of", "behind", "in front of", "next to")  # of villa.data.language.spatial_relations
 _HAPPENINGS = ("fell", "moved", "first", "last", "still", "lifted", "arm", "hidden")
 
@@ -33,14 +34,19 @@ FORMS: Forms = {
     "every": ("ns", "n"),
     "some_of": ("ns", "ns number"),
     "both": ("ns",),
-    "happened": {**dict.fromkeys(_HAPPENINGS, ("n",)), "behind": ("a n",)},
-    "what_happened": {**{name: ("",) for name in _HAPPENINGS if name != "still"}, "behind": ("a",)},
+    "happened": {**dict.fromkeys(_HAPPENINGS, ("n",)), "behind": ("a n",), "appeared": ("n",)},
+    "what_happened": {**{name: ("",) for name in _HAPPENINGS if name != "still"}, "behind": ("a",), "appeared": ("",)},
     "further": {"relation": ("r",), "other": ("", "n"), "colour": ("c", "c n"), "thing": ("np",)},
     "uses": {use: {"requests": ("",), "phrases": ("",)} for use in USES},
     "before": ("",),
     "after": ("",),
+    "groups": ("g",),
+    "all_but": ("ns",),
+    "all_but_one": ("n",),
+    "broken": {"colour": ("c n",), **dict.fromkeys(_ROW_ENDS_SAID, ("n",)), "relation": ("a n r",)},
 }
-MAY_LACK = frozenset({"before", "after"})  # groups that a whole wording need not have
+# Groups and keys that a whole wording need not have: the table-top benchmark asks for none of it.
+MAY_LACK = frozenset({"before", "after", "groups", "all_but", "all_but_one", "broken", "appeared"})
 
 
 class UseWords(NamedTuple):
@@ -55,7 +61,8 @@ class Wording:
     """Everything that is said around nouns and colours.
 
     Sentences hold the slots `{np}` (a noun phrase with its article), `{verb}`, `{n}` (a noun), `{ns}` (its plural),
-    `{number}`, `{c}` (a colour), `{m}` (a material), `{a}` and `{b}` (other things) or `{r}` (a relation).
+    `{number}`, `{c}` (a colour), `{m}` (a material), `{a}` and `{b}` (other things), `{r}` (a relation) or `{g}` (a
+    word for many kinds, in the plural).
     """
 
     verbs: Sentences
@@ -80,6 +87,10 @@ class Wording:
     bare: bool = True  # may a thing be named without a sentence around it?
     before: Sentences = ()  # what some people say before a request,
     after: Sentences = ()  # and behind it
+    groups: Sentences = ()  # all that a word for many kinds means
+    all_but: Sentences = ()  # everything but what a {ns} means
+    all_but_one: Sentences = ()  # and but a {n}
+    broken: Mapping[str, Sentences] = field(default_factory=dict)  # orders that are finished afterwards
 
     @classmethod
     def of(cls, groups: Groups, *, bare: bool = True) -> Wording:
