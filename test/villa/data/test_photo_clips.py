@@ -174,3 +174,24 @@ def test_what_the_vocabulary_does_not_know_is_of_no_kind_to_training(made):
     config = FeedConfig(clip.folder.parent, 2, 0, 0, 64, 96, known=KINDS)
     batch = Feed(config, tiny_model().codec).make(clip, np.random.default_rng(0))
     assert batch.kinds.tolist() == [UNCLEAR]
+
+
+def test_of_more_than_ten_of_a_kind_all_can_be_meant(tmp_path):
+    root = _photos(tmp_path / "data", [("desk", (0,), False)])
+    data = json.loads((root / "instances.json").read_text())
+    boxes = [(20 + 30 * (n % 6), 20 + 30 * (n // 6), 20, 20) for n in range(24)]
+    data["annotations"] = [
+        {"image_id": 0, "category_id": 0, "bbox": box, "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+        for box in boxes
+        for x, y, w, h in (box,)
+    ]
+    (root / "instances.json").write_text(json.dumps(data))
+    build(tmp_path, root, views=1, quiet=True)
+    (facts,) = (ClipReader(path).facts for path in list_clips(tmp_path / "train"))
+    asked = [
+        sample
+        for seed in range(20)
+        for sample in sample_requests(facts, 3, np.random.default_rng(seed), 6, ("several", "ambiguous"), most=24)
+    ]
+    assert max(len(sample.targets) for sample in asked) > 10
+    assert any(f"There are {len(sample.targets)} cups" in sample.answer for sample in asked)

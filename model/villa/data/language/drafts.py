@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from villa.data.language.naming import FrameWords, Thing
-from villa.data.language.phrases import NUMBERS, THINGS, Speaker, joined, plural, sentence
+from villa.data.language.phrases import THINGS, Speaker, joined, number, plural, sentence
 
 Again = Callable[[FrameWords], "Sequence[Thing] | None"]
 
@@ -58,7 +58,7 @@ def found(frame: FrameWords, things: Sequence[Thing]) -> str:
 
 def counted(frame: FrameWords, things: Sequence[Thing], noun: str) -> str:
     """The answer to a request for one of several."""
-    return f"There are {NUMBERS[len(things)]} {plural(noun)}: {listing(frame.names(things))}."
+    return f"There are {number(len(things))} {plural(noun)}: {listing(frame.names(things))}."
 
 
 def any_thing(frame: FrameWords, speaker: Speaker) -> Thing | None:

@@ -17,6 +17,11 @@ _BEFORE, _AFTER = 0.2, 0.15
 THINGS = ("thing", "object", "item")
 
 
+def number(count: int) -> str:
+    """In words up to ten, beyond that in digits."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
 def joined(parts: Sequence[str]) -> str:
     """One or more phrases as a list in a sentence: "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

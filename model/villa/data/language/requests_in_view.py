@@ -19,7 +19,7 @@ from villa.data.language.drafts import (
     reference,
 )
 from villa.data.language.naming import FrameWords, Thing
-from villa.data.language.phrases import NUMBERS, THINGS, Speaker, plural
+from villa.data.language.phrases import THINGS, Speaker, number, plural
 from villa.data.language.spatial_relations import RELATIONS, Holds, between, distance_m
 from villa.data.language.vocabulary import MATERIALS
 
@@ -290,7 +290,7 @@ def several(frame: FrameWords, speaker: Speaker) -> Draft | None:
         forms += speaker.wording.some_of
     if len(targets) == 2:
         forms += speaker.wording.both
-    phrase = speaker.pick(forms).format(ns=words, n=single, number=NUMBERS[len(targets)])
+    phrase = speaker.pick(forms).format(ns=words, n=single, number=number(len(targets)))
     return Draft("several", speaker.these(phrase), targets, found(frame, targets))
 
 
