@@ -21,11 +21,13 @@ from villa.training.losses import dice_loss, edge_entropy, mask_losses, owner_en
 
 # Weights of the sum.
 HEAT, SIDES, TEACHER, MASK_ENTROPY, MASK_DICE, PRESENT, IOU = 1.0, 1.0, 0.5, 4.0, 1.0, 0.5, 0.1
+REACH = 0.5
 OUTSIDE = 0.2  # of heat where there may be something that is not known
 EDGE_ENTROPY, OWN = 1.0, 0.5  # where outlines alone are taught
 _MOST_DRAWN = 10  # objects of a clip; finding learns from all
 _ROLLOUT_OBJECTS, _OUTLINED_OBJECTS = 3, 6
 _SEED_LOGIT = 6.0  # a ground-truth mask as logits
+_POINTS = 256  # of a clip, of each of which it is learnt what lies there
 _JITTER = 0.08  # of boxes that things are read from
 _LEAST_OVERLAP = 0.4  # IoU of boxes, for a found thing to be an object
 _IGNORE = -100
@@ -165,6 +167,25 @@ def sides_loss(maps: Maps, batch: Located) -> Tensor:
     return ratio + (1 - overlap).mean()
 
 
+def reach_loss(maps: Maps, batch: Batch) -> Tensor:
+    """How far the boxes are off that cells anywhere inside of objects tell: ratio of sides, and 1 - IoU."""
+    assert maps.reach is not None
+    shares = F.avg_pool2d(batch.masks.flatten(0, 1)[:, None], 2)
+    inside = shares.reshape(*batch.visible.shape, *shares.shape[2:]) > 0.5
+    at = (inside & batch.visible[..., None, None]).nonzero()
+    if not len(at):
+        return maps.reach.sum() * 0.0
+    which, frame, row, column = at[torch.randperm(len(at), device=at.device)[:_POINTS]].T
+    rows, columns = maps.reach.shape[1:3]
+    middle = torch.stack(((column + 0.5) / columns, (row + 0.5) / rows), dim=-1)
+    box = batch.boxes[which, frame]
+    low, high = box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2
+    wanted = torch.cat((middle - low, high - middle), dim=-1)
+    told = maps.reach[frame, row, column].float()
+    ratio = (told.log() - wanted.clamp(min=0.007).log()).abs().mean()
+    return ratio + (1 - overlap_of(box_of(middle, told), box)).mean()
+
+
 def _cells(batch: Located, rows: int, columns: int) -> Tensor:
     """The cell that holds each object's middle [O, T]."""
     column = (batch.middles[..., 0] * columns).long().clamp(0, columns - 1)
@@ -276,6 +297,8 @@ class DetectionLoss:
         maps = self.finder.maps(pyramid)
         outside = 1.0 if batch.all_known else OUTSIDE
         parts = {"heat": HEAT * heat_loss(maps, batch, outside=outside), "sides": SIDES * sides_loss(maps, batch)}
+        if maps.reach is not None:
+            parts["reach"] = REACH * reach_loss(maps, batch)
         if not bool(batch.visible.any()):
             return parts
         batch = _some(batch)
@@ -309,7 +332,10 @@ class DetectionLoss:
         return boxes, self.finder.read(pyramid, boxes, frame, recognised)
 
     def _read_from(self, maps: Maps, batch: Batch) -> Tensor:
-        """Boxes to read objects from [O, T, 4]: half of them true with some noise, half as the cells tell."""
+        """Boxes to read objects from [O, T, 4]: half of them true with some noise, half as the cells tell.
+
+        Of those half as a point inside tells, where the finder knows of points.
+        """
         rows, columns = maps.heat.shape[1:]
         cells = _cells(batch, rows, columns)
         frame = torch.arange(len(maps.heat), device=cells.device)
@@ -318,9 +344,20 @@ class DetectionLoss:
         noise = 1 + _JITTER * torch.randn(batch.boxes.shape, device=cells.device)
         shift = _JITTER * torch.randn(batch.middles.shape, device=cells.device) * batch.boxes[..., 2:]
         true = torch.cat((batch.boxes[..., :2] + shift, batch.boxes[..., 2:] * noise[..., 2:]), dim=-1)
-        told = torch.rand(batch.visible.shape, device=cells.device) < 0.5
-        boxes = torch.where(told[..., None], box_of(middle, sides), true)
+        chance = torch.rand(batch.visible.shape, device=cells.device)
+        boxes = torch.where((chance < 0.5)[..., None], box_of(middle, sides), true)
+        if maps.reach is not None:
+            boxes = torch.where((chance < 0.25)[..., None], self.finder.at(maps, _inside(batch), frame).detach(), boxes)
         return torch.where(batch.visible[..., None], boxes, 0.5)
+
+
+def _inside(batch: Batch) -> Tensor:
+    """A random point inside of each object on each frame [O, T, 2]; anything where it is not seen."""
+    rows, columns = batch.masks.shape[2:]
+    weights = (batch.masks > 0.5).flatten(2).float()
+    weights = torch.where(weights.sum(dim=-1, keepdim=True) > 0, weights, 1.0)
+    cells = torch.multinomial(weights.flatten(0, 1), 1).reshape(batch.visible.shape)
+    return torch.stack(((cells % columns + 0.5) / columns, (cells // columns + 0.5) / rows), dim=-1)
 
 
 def _some(batch: Batch) -> Batch:

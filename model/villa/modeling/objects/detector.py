@@ -54,6 +54,8 @@ class Maps:
 
     heat: Tensor  # [T, H/8, W/8] logit of "the middle of something is here"
     sides: Tensor  # [T, H/8, W/8, 4] from the middle of the cell to left, top, right, bottom, as shares of the image
+    # [T, H/8, W/8, 4] the same of whatever lies in the cell, not only of what has its middle there; where it is known
+    reach: Tensor | None = None
 
 
 class ObjectDetector(nn.Module):
@@ -62,12 +64,16 @@ class ObjectDetector(nn.Module):
     def __init__(self, encoder: EncoderConfig, config: ProposalConfig) -> None:
         super().__init__()
         channels = encoder.channels
+        self.config = config
         self.count = config.count
         self.spread = nn.Conv2d(channels, channels, 3, padding=1)
         self.heat = nn.Conv2d(channels, 1, 1)
         self.sides = nn.Conv2d(channels, 4, 1)
         nn.init.constant_(self.heat.bias, _RARE)  # type: ignore[arg-type]
         nn.init.constant_(self.sides.bias, -2.5)  # type: ignore[arg-type]  # a side is a twelfth of the image
+        if config.points:
+            self.reach = nn.Conv2d(channels, 4, 1)
+            nn.init.constant_(self.reach.bias, -2.5)  # type: ignore[arg-type]
         seen = channels * (_FINE_POINTS**2 + 1) + BACKBONE_CHANNELS + 3 * _COLOUR_POINTS**2
         self.describe = Mlp(seen, 2 * config.width, config.width)
         self.norm = nn.LayerNorm(config.width)
@@ -104,8 +110,22 @@ class ObjectDetector(nn.Module):
     def maps(self, pyramid: LightPyramid) -> Maps:
         """Features of T frames -> what each cell says."""
         x = F.relu(self.spread(pyramid.s8))
-        sides = self.sides(x).permute(0, 2, 3, 1).clamp(-5.0, 0.5).exp()
-        return Maps(self.heat(x)[:, 0], sides)
+        reach = _lengths(self.reach(x)) if self.config.points else None
+        return Maps(self.heat(x)[:, 0], _lengths(self.sides(x)), reach)
+
+    def at(self, maps: Maps, points: Tensor, frame: Tensor) -> Tensor:
+        """Points [N, 2], as shares of the image, on frames [N] -> the box [N, 4] of what lies at each.
+
+        Raises:
+            ValueError: the model was not trained for points.
+        """
+        if maps.reach is None:
+            raise ValueError("the model knows nothing of points: wanted one whose language.things.points is true")
+        rows, columns = maps.reach.shape[1:3]
+        column = (points[..., 0] * columns).long().clamp(0, columns - 1)
+        row = (points[..., 1] * rows).long().clamp(0, rows - 1)
+        middle = torch.stack(((column + 0.5) / columns, (row + 0.5) / rows), dim=-1)
+        return box_of(middle, maps.reach[frame, row, column].float())
 
     def read(self, pyramid: LightPyramid, boxes: Tensor, frame: Tensor, recognised: Recognised | None = None) -> Tensor:
         """What lies in boxes [N, 4] of frames [N] -> [N, F]."""
@@ -149,6 +169,11 @@ class ObjectDetector(nn.Module):
             F.pad(proposals.boxes, (0, 0, 0, lacking)),
             F.pad(proposals.scores, (0, lacking), value=_NOTHING),
         )
+
+
+def _lengths(said: Tensor) -> Tensor:
+    """What cells say [T, 4, h, w], in logarithms -> lengths of sides [T, h, w, 4]."""
+    return said.permute(0, 2, 3, 1).clamp(-5.0, 0.5).exp()
 
 
 def box_of(middle: Tensor, sides: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.temporal_synchronizer import Prompts
 from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
 from villa.training.batch import Batch
-from villa.training.detection_loss import Places, heat_loss, matched, point_loss, sides_loss
+from villa.training.detection_loss import DetectionLoss, Places, heat_loss, matched, point_loss, reach_loss, sides_loss
 
 ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
 CELLS = [[(1, 2), (5, 9)], [(6, 3), (2, 7)]]
@@ -201,6 +201,70 @@ def test_cells_that_tell_the_box_cost_least(finder):
     assert float(sides_loss(replace(maps, sides=true * 1.5), batch)) > 0.3
     nothing = sides_loss(maps, _batch([[[0.0] * 4, [0.0] * 4]]))
     assert float(nothing) == 0.0
+
+
+@pytest.fixture
+def pointed():
+    """A model whose finder knows of points, and a picture of a red and a green box that overlap."""
+    config = tiny_config()
+    things = replace(config.language.things, points=True)
+    model = tiny_model(config=replace(config, language=replace(config.language, things=things)))
+    masks = torch.zeros(2, 1, 16, 24)
+    masks[0, 0, 4:12, 2:14], masks[1, 0, 8:15, 10:22] = 1.0, 1.0
+    masks[0][masks[1] > 0] = 0.0
+    images = torch.zeros(1, 3, 64, 96)
+    for row in range(2):
+        images[0, row] += torch.nn.functional.interpolate(masks[row][None], scale_factor=4)[0, 0] * 2
+    boxes = torch.tensor([[[8 / 24, 8 / 16, 12 / 24, 8 / 16]], [[16 / 24, 11.5 / 16, 12 / 24, 7 / 16]]])
+    batch = replace(_batch(boxes.tolist()), images=images, masks=masks, boxes=boxes, middles=boxes[..., :2])
+    return model, batch
+
+
+def test_cells_that_tell_the_box_of_what_lies_in_them_cost_least(pointed):
+    model, batch = pointed
+    maps = model.language.finder.maps(model.segmenter.encode(batch.images))
+    x, y = (torch.arange(12) + 0.5) / 12, (torch.arange(8) + 0.5) / 8
+    middle = torch.stack((x.expand(8, -1), y[:, None].expand(-1, 12)), dim=-1)
+    owner = torch.nn.functional.avg_pool2d(batch.masks[1], 2)[0] > 0.5
+    box = torch.where(owner[..., None], batch.boxes[1, 0], batch.boxes[0, 0])
+    low, high = box[..., :2] - box[..., 2:] / 2, box[..., :2] + box[..., 2:] / 2
+    true = torch.cat((middle - low, high - middle), dim=-1).clamp(min=0.007)[None]
+    assert float(reach_loss(replace(maps, reach=true), batch)) < 0.02
+    assert float(reach_loss(replace(maps, reach=true * 2), batch)) > 0.5
+    points, frame = torch.tensor([[6 / 24, 6 / 16], [20 / 24, 12 / 16]]), torch.tensor([0, 0])
+    found = model.language.finder.at(replace(maps, reach=true), points, frame)
+    torch.testing.assert_close(found, batch.boxes[:, 0], atol=0.01, rtol=0)
+    unseen = replace(batch, boxes=batch.boxes * 0, masks=batch.masks * 0)
+    assert float(reach_loss(maps, unseen)) == 0.0
+
+
+def test_what_a_point_means_can_be_learnt(pointed):
+    model, batch = pointed
+    torch.manual_seed(0)
+    model.train().requires_grad_(True)
+    losses = DetectionLoss(model.segmenter, model.language.finder, AuxiliaryHeads(24))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    told = []
+    for _ in range(120):
+        parts = losses(batch, model.segmenter.encode(batch.images))
+        optimizer.zero_grad()
+        sum(parts.values()).backward()
+        optimizer.step()
+        told.append(float(parts["reach"].detach()))
+    assert told[-1] < 0.5 * told[0]
+    with torch.no_grad():
+        maps = model.language.finder.maps(model.segmenter.encode(batch.images))
+        boxes = model.language.finder.at(
+            maps, torch.tensor([[6 / 24, 6 / 16], [20 / 24, 12 / 16]]), torch.tensor([0, 0])
+        )
+    assert float(overlap_of(boxes, batch.boxes[:, 0]).min()) > 0.6
+
+
+def test_a_finder_that_knows_nothing_of_points_says_so(finder):
+    maps = finder.maps(_pyramid())
+    assert maps.reach is None
+    with pytest.raises(ValueError, match=r"wanted one whose language\.things\.points is true"):
+        finder.at(maps, torch.tensor([[0.5, 0.5]]), torch.tensor([0]))
 
 
 @pytest.fixture
