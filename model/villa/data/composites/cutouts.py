@@ -23,7 +23,11 @@ _EDGE_PX = 3  # what lies so close to a picture's edge is cut off by it
 LARGEST_M = 0.55  # what may be larger stands on no table
 _NO_THINGS = frozenset({"people", "animal", "furniture", "vehicle"})
 _SUFFIXES = (".webp", ".png")
-_KIND_OF = {word: kind.name for kind in reversed(KIND.values()) for noun in kind.nouns for word in (noun, plural(noun))}
+VIEW_MARK = "@"  # in a file's name, before what tells views of one thing apart
+_NOUNS = [(noun, kind.name) for kind in reversed(KIND.values()) for noun in kind.nouns]
+# File names have no hyphens left when they are read; "glasses" are spectacles rather than several of glass.
+_KIND_OF = {plural(noun): kind for noun, kind in _NOUNS} | {noun.replace("-", " "): kind for noun, kind in _NOUNS}
+_KIND_OF |= dict(_NOUNS)
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,16 @@ def of_photos(folder: CocoFolder, partly: Sequence[str] = ()) -> Iterator[Cutout
 def of_files(folder: Path) -> Iterator[Cutout]:
     """Files with an alpha channel; a thing's kind is read from the words of its file name ("red_mug_2.png").
 
-    Files whose name holds no kind are left out.
+    Files of one folder whose names differ after an @ alone ("mug@1.png") are views of one thing. Files whose name
+    holds no kind are left out.
     """
     for path in sorted(one for suffix in _SUFFIXES for one in folder.rglob(f"*{suffix}")):
-        kind = kind_of_name(path.stem)
+        name = path.stem.partition(VIEW_MARK)[0]
+        kind = kind_of_name(name)
         rgba = None if kind is None else read_rgba(path)
         if kind is not None and rgba is not None:
-            yield Cutout(f"{folder.name}/{path.stem}", kind, rgba, folder.name)
+            key = (Path(folder.name) / path.relative_to(folder).with_name(name)).as_posix()
+            yield Cutout(key, kind, rgba, folder.name)
 
 
 def read_rgba(path: Path) -> Rgba | None:
