@@ -74,6 +74,7 @@ setup(
         "villa.data": ["*.json"],
         "villa.data.language": ["*.yaml"],
         "villa.data.language.wordings": ["*.yaml"],
+        "villa.data.scans": ["*.yaml"],
         PACKAGE: ["speech/*.safetensors", "evaluation/report/*", "viewers/web/page/*"],
     },
     data_files=data_files(),

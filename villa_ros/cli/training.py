@@ -246,6 +246,35 @@ def photo_clips(
     )
 
 
+@data_app.command("cutouts")
+def cutouts(
+    scans: Annotated[
+        Path,
+        typer.Option(exists=True, file_okay=False, help="A folder for each thing: a mesh (.obj, .obj.gz), a texture."),
+    ],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the pictures, for villa data composites.")],
+    views: Annotated[int, typer.Option(min=1, help="Pictures of each scan.")] = 24,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Longer side of a picture, px.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of poses, views and light.")] = 0,
+) -> None:
+    """Take pictures with alpha of scans of real things from many sides; an interrupted build is resumed."""
+    with _rendering():
+        from villa.data.scans.cutouts import build as run
+
+        with progress_bar() as bar:
+            task = bar.add_task("scans", total=None)
+            report = run(
+                scans, folder, views, size, seed, lambda done, count: bar.update(task, completed=done, total=count)
+            )
+    for name, why in report.skipped.items():
+        out.print(f"skipped {name}: {why}", highlight=False, soft_wrap=True)
+    out.print(
+        f"{report.folder}: {report.made} pictures of {report.scans} scans made, {report.kept} kept",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 @data_app.command("sample")
 def sample(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the bag.")] = Path("out/sample"),

@@ -22,6 +22,7 @@ _EDGE_PX = 3  # what lies so close to a picture's edge is cut off by it
 LARGEST_M = 0.55  # what may be larger stands on no table
 _NO_THINGS = frozenset({"people", "animal", "furniture", "vehicle"})
 _SUFFIXES = (".webp", ".png")
+VIEW_MARK = "@"  # in a file's name, before what tells views of one thing apart
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,16 @@ def of_photos(folder: CocoFolder, partly: Sequence[str] = ()) -> Iterator[Cutout
 def of_files(folder: Path) -> Iterator[Cutout]:
     """Files with an alpha channel; a thing's kind is read from the words of its file name ("red_mug_2.png").
 
-    Files whose name holds no kind are left out.
+    Files of one folder whose names differ after an @ alone ("mug@1.png") are views of one thing. Files whose name
+    holds no kind are left out.
     """
     for path in sorted(one for suffix in _SUFFIXES for one in folder.rglob(f"*{suffix}")):
-        kind = kind_of_name(path.stem)
+        name = path.stem.partition(VIEW_MARK)[0]
+        kind = kind_of_name(name)
         rgba = None if kind is None else read_rgba(path)
         if kind is not None and rgba is not None:
-            yield Cutout(f"{folder.name}/{path.stem}", kind, rgba, folder.name)
+            key = (Path(folder.name) / path.relative_to(folder).with_name(name)).as_posix()
+            yield Cutout(key, kind, rgba, folder.name)
 
 
 def read_rgba(path: Path) -> Rgba | None:

@@ -119,7 +119,10 @@ def _kind(name: str, entry: dict[str, Any]) -> Kind:
 _SECTIONS = read_kinds((resources.files(__package__) / "kinds.yaml").read_text("utf-8"))
 KIND = {name: kind for kinds in _SECTIONS.values() for name, kind in kinds.items()}
 KINDS = tuple(KIND)
-_KIND_OF = {word: kind.name for kind in reversed(KIND.values()) for noun in kind.nouns for word in (noun, plural(noun))}
+_NOUNS = [(noun, kind.name) for kind in reversed(KIND.values()) for noun in kind.nouns]
+# File names have no hyphens left when they are read; "glasses" are spectacles rather than several of glass.
+_KIND_OF = {plural(noun): kind for noun, kind in _NOUNS} | {noun.replace("-", " "): kind for noun, kind in _NOUNS}
+_KIND_OF |= dict(_NOUNS)
 # No things: "every object" does not mean them, and what they do happens to others.
 PEOPLE = frozenset(kind.name for kind in KIND.values() if "people" in kind.groups) | {"robot arm"}
 # The kinds of the table-top benchmark, and of the scenes that are rendered for it: its requests name no others.

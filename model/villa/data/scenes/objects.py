@@ -40,7 +40,7 @@ class Surface:
     vertices: NDArray[np.float32]
     faces: NDArray[np.int32]
     uv: NDArray[np.float32] | None = None
-    texture: NDArray[np.uint8] | None = None  # [h, w, 3], row 0 at v = 1
+    texture: NDArray[np.uint8] | None = None  # [h, w, 3], row 0 at v = 0, as MuJoCo has it
     rgba: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     specular: float = 0.2
     shininess: float = 0.3
