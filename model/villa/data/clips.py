@@ -34,8 +34,8 @@ class ObjectFacts:
     kind: str
     name: str  # "red mug"
     names: tuple[str, ...]  # every noun that means it, without its colour
-    colour: str
-    colours: tuple[str, ...]  # other colours that it shows
+    colour: str  # the main one for every viewer; empty: there is none
+    colours: tuple[str, ...]  # other colours that it shows; all of them where it has no main one
     material: str
     uses: tuple[str, ...]
     source: str
