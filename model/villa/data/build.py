@@ -137,7 +137,7 @@ def make_clip(
         frames=tuple(seen),
         events=_events(scene, seen),
     )
-    return facts, frames, masks, depths
+    return facts.without_unseen(), frames, masks, depths
 
 
 def _run(job: _Job) -> int:
