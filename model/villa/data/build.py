@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from villa.data.benchmark import MASKS, META, REQUESTS, annotate
 from villa.data.clip_making import SMALLEST_SEEN_PX, covered, each, view_of, write_whole
 from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View
+from villa.data.language.naming import MANY_COLOURED
 from villa.data.language.vocabulary import KIND
 from villa.data.scenes.camera_effects import CameraEffects
+from villa.data.scenes.colour_shares import LOOKS, ColourShares
 from villa.data.scenes.objects import ObjectModel
 from villa.data.scenes.render import RenderedFrame, render
 from villa.data.scenes.scene import Scene, SceneConfig, compose
 from villa.data.scenes.selection import choose_objects
 from villa.data.splits import Split, allowed, split_of
 
-GENERATOR = 6  # raise it when the same seed would give another picture
+GENERATOR = 7  # raise it when the same seed would give another clip
+DRAWS = 6  # generator from which on clips are drawn alike: what a newer one does not mend stays as it was
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,17 @@ class _Job:
     depth: bool
 
 
-def object_facts(identity: int, item: ObjectModel) -> ObjectFacts:
-    """The facts of one object of a scene; `identity` is its mask id."""
+def object_facts(identity: int, item: ObjectModel, clear: bool = True) -> ObjectFacts:
+    """The facts of one object of a scene; `identity` is its mask id, `clear`: is it plain what colour it has?"""
+    plain = clear and item.kind not in MANY_COLOURED
     return ObjectFacts(
         id=identity,
         key=item.key,
         kind=item.kind,
-        name=item.name,
+        name=item.name if plain else KIND[item.kind].nouns[0],
         names=(*KIND[item.kind].nouns, *item.nouns),
-        colour=item.colour,
-        colours=item.colours,
+        colour=item.colour if plain else "",
+        colours=item.colours if plain else (item.colour, *item.colours),
         material=item.material,
         uses=item.uses,
         source=item.source,
@@ -99,17 +103,21 @@ def make_clip(
     depth: bool,
 ) -> tuple[ClipFacts, list[NDArray[np.uint8]], list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
     """Everything about the clip of one seed: facts, frames, masks and, when asked for, depths."""
-    rng = np.random.default_rng([GENERATOR, seed])
+    rng = np.random.default_rng([DRAWS, seed])
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
     chosen = choose_objects(count, rng, models, all_finished=split.unseen_objects)
     scene = compose(chosen, config, rng, textures)
     effects = CameraEffects.sample(rng)
     frames, masks, depths, seen = [], [], [], []
-    for index, frame in enumerate(render(scene, config, depth)):
+    colours = ColourShares(scene.objects)
+    looks = {int(index) for index in np.linspace(0, config.frames - 1, LOOKS)}
+    for index, frame in enumerate(render(scene, config, depth, looks)):
         effects = effects.metered(frame.rgb) if index == 0 else effects
         frames.append(effects.apply(frame.rgb, rng))
         masks.append(frame.instance)
         seen.append(views(scene, frame, index))
+        if frame.unlit is not None:
+            colours.count(frame.unlit, frame.instance)
         if frame.depth is not None:
             depths.append(frame.depth)
     focal = scene.camera.focal_px
@@ -125,11 +133,11 @@ def make_clip(
         camera_position_m=tuple(tuple(row) for row in scene.camera.position.round(5).tolist()),
         camera_rotation=tuple(tuple(row) for row in scene.camera.rotation.reshape(-1, 9).round(6).tolist()),
         table=scene.table,
-        objects=tuple(object_facts(i + 1, item) for i, item in enumerate(scene.objects)),
+        objects=tuple(object_facts(i + 1, item, colours.is_clear(i)) for i, item in enumerate(scene.objects)),
         frames=tuple(seen),
         events=_events(scene, seen),
     )
-    return facts, frames, masks, depths
+    return facts.without_unseen(), frames, masks, depths
 
 
 def _run(job: _Job) -> int:

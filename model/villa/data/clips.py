@@ -1,14 +1,15 @@
 """A clip on disk: its facts, how it is written once and how it is read.
 
 One folder a clip: `frames/0000.jpg`, `masks/0000.png` (uint8 instance id, 0 background), `depth/0000.png` (uint16
-mm, on demand) and `clip.json`. Object i in the facts has mask id `objects[i].id`.
+mm, on demand) and `clip.json`. Object i in the facts has mask id `objects[i].id`; what no frame shows is not
+among them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ class ObjectFacts:
     kind: str
     name: str  # "red mug"
     names: tuple[str, ...]  # every noun that means it, without its colour
-    colour: str
-    colours: tuple[str, ...]  # other colours that it shows
+    colour: str  # the main one for every viewer; empty: there is none
+    colours: tuple[str, ...]  # other colours that it shows; all of them where it has no main one
     material: str
     uses: tuple[str, ...]
     source: str
@@ -89,6 +90,21 @@ class ClipFacts:
     events: tuple[EventFacts, ...]
     # Kinds that are known wherever they are in view, where not everything in view is known; empty: all of it is.
     labelled: tuple[str, ...] = ()
+
+    def without_unseen(self) -> ClipFacts:
+        """The same without the objects of which no frame shows a pixel, and without what happened to them.
+
+        To who watches the clip they are not there. The others keep their mask ids, which then have gaps.
+        """
+        seen = {view.id for frame in self.frames for view in frame if view.visible_px}
+        if len(seen) == len(self.objects):
+            return self
+        return replace(
+            self,
+            objects=tuple(thing for thing in self.objects if thing.id in seen),
+            frames=tuple(tuple(view for view in frame if view.id in seen) for frame in self.frames),
+            events=tuple(event for event in self.events if event.object_id in seen or not event.object_id),
+        )
 
     def to_json(self) -> str:
         """Compact JSON."""
@@ -150,7 +166,7 @@ def _write(path: Path, image: NDArray[Any], options: list[int]) -> None:
 
 
 class ClipReader:
-    """A clip folder, opened: facts at once, pictures when asked for.
+    """A clip folder, opened: facts at once, of what any frame shows; pictures when asked for.
 
     Raises:
         ClipError: no clip.json there, or not one of ours.
@@ -161,7 +177,8 @@ class ClipReader:
         path = self.folder / "clip.json"
         if not path.is_file():
             raise ClipError(f"{self.folder} holds no clip.json: give the folder of one finished clip")
-        self.facts = ClipFacts.from_json(path.read_text(encoding="utf-8"))
+        # Clips that were made before version 7 of the generator tell of things that nobody sees.
+        self.facts = ClipFacts.from_json(path.read_text(encoding="utf-8")).without_unseen()
 
     def __len__(self) -> int:
         return len(self.facts.frames)

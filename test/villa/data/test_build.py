@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from rendering import SMALL, needs_rendering
 from villa.data import build as builder
 from villa.data import clip_making
 from villa.data.build import build, clip_hash, make_clip
-from villa.data.clips import ClipError, ClipFacts, ClipReader, list_clips
+from villa.data.clips import ClipError, ClipFacts, ClipReader, EventFacts, list_clips
 from villa.data.scenes.scene import SceneConfig
 from villa.data.scenes.sources import AssetError, resolve_sources
 from villa.data.splits import SPLITS
@@ -49,7 +50,8 @@ def test_another_seed_gives_another_clip(clips: list[ClipReader]) -> None:
 def test_masks_hold_exactly_what_the_facts_say(clips: list[ClipReader]) -> None:
     for clip in clips:
         ids = [item.id for item in clip.facts.objects]
-        assert ids == list(range(1, len(ids) + 1))
+        assert ids == sorted(set(ids))
+        assert set(ids) == {value for t in range(len(clip)) for value in np.unique(clip.mask(t))} - {0}
         for index, views in enumerate(clip.facts.frames):
             mask = clip.mask(index)
             assert set(np.unique(mask)) <= {0, *ids}
@@ -108,6 +110,37 @@ def test_facts_survive_the_way_to_disk_and_back(clips: list[ClipReader]) -> None
         assert len(clip) == SMALL.frames
         assert clip.rgb(0).shape == (SMALL.height, SMALL.width, 3)
         assert clip.rgb(0).std() > 5
+
+
+def test_what_no_frame_shows_is_not_there(clips: list[ClipReader], tmp_path: Path) -> None:
+    facts = clips[0].facts
+    gone = facts.objects[1].id
+    hidden = replace(
+        facts,
+        frames=tuple(
+            tuple(replace(view, visible_px=0) if view.id == gone else view for view in frame) for frame in facts.frames
+        ),
+        events=(EventFacts("dropped", gone, 1, 2), EventFacts("camera_orbit", 0, 0, 3)),
+    )
+    (tmp_path / "clip.json").write_text(hidden.to_json())  # as an older generator wrote it
+    read = ClipReader(tmp_path).facts
+    assert [item.id for item in read.objects] == [item.id for item in facts.objects if item.id != gone]
+    for views in read.frames:
+        assert [view.id for view in views] == [item.id for item in read.objects]
+    assert read.events == (EventFacts("camera_orbit", 0, 0, 3),)
+    assert facts.without_unseen() is facts
+
+
+def test_what_lies_out_of_the_picture_is_in_no_fact() -> None:
+    needs_rendering()
+    hidden = 0
+    for seed in (8, 38, 42):
+        facts, _, masks, _ = make_clip(SPLITS["train"], seed, SMALL, (), (), False)
+        shown = {int(value) for mask in masks for value in np.unique(mask)} - {0}
+        assert {item.id for item in facts.objects} == shown
+        assert {event.object_id for event in facts.events} <= shown | {0}
+        hidden += max(shown) > len(shown)
+    assert hidden == 3
 
 
 def test_a_finished_clip_is_left_alone_and_a_broken_one_rendered_again(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ class Thing:
 
     def may_show(self, colour: str) -> bool:
         """Whether the colour is one of several on it."""
-        return self.facts.kind in MANY_COLOURED or colour in self.facts.colours
+        if self.facts.kind in MANY_COLOURED:  # without colours: those of its parts were not known when it was rendered
+            return not self.facts.colours or colour in (self.facts.colour, *self.facts.colours)
+        return colour in self.facts.colours
 
 
 class FrameWords:

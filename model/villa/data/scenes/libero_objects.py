@@ -196,6 +196,20 @@ _ENTRIES = (
     _Entry(_MODELLED, "yellow_desk_caddy", "caddy", "yellow", ("black",), material="wood", scale=0.5),
     _Entry("scenes", "yellow_book", "book", "yellow", ("white",), _LAY, material="paper", scale=0.6),
 )
+# Halves, lids and pictures as large as the rest: some viewers would name another of their colours first.
+_NO_MAIN_COLOUR = frozenset(
+    (
+        "chocolate_pudding",
+        "cookies",
+        "cream_cheese",
+        "red_basket",
+        "white_yellow_mug",
+        "red_alphabet_soup",
+        "butter",
+        "green_bbq_sauce",
+        "red_salad_dressing",
+    )
+)
 _ROUND = frozenset({"can", "bottle", "bowl", "plate", "pan", "mug", "moka pot"})
 
 
@@ -233,6 +247,7 @@ def _load(entry: _Entry, root: Path) -> ObjectModel:
         nouns=entry.nouns,
         extra_uses=entry.uses,
         colours=entry.others,
+        clear=entry.name not in _NO_MAIN_COLOUR,
     )
 
 

@@ -62,6 +62,7 @@ class ObjectModel:
 
     `attach(spec, name, rng)` adds one body `name` with a free joint at the world origin and returns it;
     every mesh, texture and material it adds is prefixed with `name`. `radius` encloses the footprint.
+    `painted(rng)`, where there is one, gives the same object a surface of its own: only that one's colours are known.
     """
 
     key: str
@@ -75,6 +76,9 @@ class ObjectModel:
     nouns: tuple[str, ...] = ()  # further nouns for this very object ("milk carton"), beside its kind's
     extra_uses: tuple[str, ...] = ()  # beside its kind's
     colours: tuple[str, ...] = ()  # other colours it shows: neither asked for nor denied
+    rivals: tuple[str, ...] = ()  # of these: large enough to be taken for its main colour from some side
+    clear: bool = True  # False: some would call it by another colour, whatever the side
+    painted: Callable[[np.random.Generator], ObjectModel] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KIND:

@@ -11,7 +11,7 @@ import importlib.util
 import itertools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from villa.data.language.vocabulary import COLOURS
 from villa.data.scenes.objects import Attach, ObjectModel, Solid, Surface, attach_surfaces
-from villa.data.scenes.palette import PATTERNS, Pattern, companion, paint
+from villa.data.scenes.palette import ONE_COLOURED, PATTERNS, Pattern, companion, paint
 from villa.data.scenes.shapes import Mesh
 
 _ROBOSUITE = "robosuite/models/assets/objects/meshes"
@@ -308,8 +308,8 @@ SHAPES: dict[str, Callable[[], Shape]] = {
 }
 
 
-def _painted(shape: Shape, colour: str, rng: np.random.Generator) -> tuple[Surface, ...]:
-    """A new surface in a named colour for each call."""
+def _painted(shape: Shape, colour: str, rng: np.random.Generator) -> tuple[tuple[Surface, ...], tuple[str, ...]]:
+    """A new surface in a named colour for each call, and the other colours on it."""
     natural = bool(shape.colours)
     pattern: Pattern = "mottled" if natural else PATTERNS[int(rng.integers(len(PATTERNS)))]
     second = companion(colour, rng)
@@ -318,7 +318,7 @@ def _painted(shape: Shape, colour: str, rng: np.random.Generator) -> tuple[Surfa
         True: paint(second, second, "plain", rng),
     }
     specular, shininess = float(rng.uniform(0.05, 0.5)), float(rng.uniform(0.1, 0.7))
-    return tuple(
+    surfaces = tuple(
         Surface(
             part.mesh.vertices,
             part.mesh.faces,
@@ -329,6 +329,8 @@ def _painted(shape: Shape, colour: str, rng: np.random.Generator) -> tuple[Surfa
         )
         for part in shape.parts
     )
+    shows_second = pattern not in ONE_COLOURED or any(part.accent for part in shape.parts)
+    return surfaces, (second,) if shows_second else ()
 
 
 def model(shape: Shape, colour: str, key: str, attach: Attach, colours: tuple[str, ...] = ()) -> ObjectModel:
@@ -346,14 +348,21 @@ def model(shape: Shape, colour: str, key: str, attach: Attach, colours: tuple[st
         nouns=shape.nouns,
         extra_uses=shape.extra_uses,
         colours=colours,
+        rivals=colours,
     )
 
 
 def _training_model(shape: Shape, colour: str) -> ObjectModel:
-    def attach(spec: Any, name: str, rng: np.random.Generator) -> Any:
-        return attach_surfaces(_painted(shape, colour, rng), shape.solids, shape.mass)(spec, name, rng)
+    key = f"{shape.key}/{colour}"
 
-    return model(shape, colour, f"{shape.key}/{colour}", attach)
+    def painted(rng: np.random.Generator) -> ObjectModel:
+        surfaces, others = _painted(shape, colour, rng)
+        return model(shape, colour, key, attach_surfaces(surfaces, shape.solids, shape.mass), others)
+
+    def attach(spec: Any, name: str, rng: np.random.Generator) -> Any:
+        return painted(rng).attach(spec, name, rng)
+
+    return replace(model(shape, colour, key, attach), painted=painted)
 
 
 def training_models() -> tuple[ObjectModel, ...]:

@@ -14,6 +14,7 @@ from villa.data.language.vocabulary import COLOURS
 Rgb = NDArray[np.uint8]  # [3] or [h, w, 3]
 Pattern = Literal["plain", "bands", "bars", "checks", "dots", "mottled", "label", "weave", "print"]
 PATTERNS: tuple[Pattern, ...] = ("plain", "bands", "bars", "checks", "dots", "mottled", "label")
+ONE_COLOURED: tuple[Pattern, ...] = ("plain", "mottled", "weave")  # patterns without a second colour
 
 # Hue in degrees, saturation and value: ranges inside which no viewer would give another name.
 _RANGES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
@@ -35,6 +36,12 @@ def shade(colour: str, rng: np.random.Generator) -> Rgb:
     """A random shade [3] uint8 of a named colour."""
     hue, saturation, value = (rng.uniform(low, high) for low, high in _RANGES[colour])
     return np.round(255.0 * np.array(colorsys.hsv_to_rgb(hue / 360.0 % 1.0, saturation, value))).astype(np.uint8)
+
+
+def typical(colour: str) -> NDArray[np.float64]:
+    """The middle of a colour's shades [3], 0..255."""
+    hue, saturation, value = ((low + high) / 2 for low, high in _RANGES[colour])
+    return 255.0 * np.array(colorsys.hsv_to_rgb(hue / 360.0 % 1.0, saturation, value))
 
 
 def companion(colour: str, rng: np.random.Generator) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from villa.data.language.vocabulary import COLOURS
 from villa.data.scenes import food_forms, forms
 from villa.data.scenes.objects import ObjectModel, Surface, attach_surfaces
-from villa.data.scenes.palette import companion, paint, shade
+from villa.data.scenes.palette import ONE_COLOURED, companion, paint, shade
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class _Recipe:
     form: Callable[[np.random.Generator], forms.Form]
     colours: tuple[str, ...] = COLOURS
     second: str | None = None  # a fixed second colour
-    second_counts: bool = True  # whether the second colour is large enough to be seen as one of its colours
+    second_counts: bool = True  # False: nobody calls it by the colour of its lid, handle or pages
     material: str = "plastic"
     specular: tuple[float, float] = (0.05, 0.6)
 
@@ -57,6 +57,9 @@ _RECIPES: dict[str, _Recipe] = {
     "bread": _Recipe(food_forms.bread, ("brown",), "brown", False, "bread", (0.0, 0.05)),
 }
 
+# What the darker strands of a weave may be called.
+_IN_SHADE = {"white": "gray", "gray": "black"}
+
 PROCEDURAL_KINDS = tuple(_RECIPES)
 
 
@@ -91,10 +94,15 @@ def make(kind: str, rng: np.random.Generator, colour: str | None = None) -> Obje
         surfaces.append(
             Surface(form.second.vertices, form.second.faces, rgba=rgba, specular=specular, shininess=shininess)
         )
-    shown = {printed} if pattern not in ("plain", "mottled", "weave") else set()
+    shown = {printed} if pattern not in ONE_COLOURED else set()
+    rivals = set(shown)
     if form.second is not None:
         shown.add(other)
+        rivals |= {other} if recipe.second_counts else set()
+    if pattern == "weave" and main in _IN_SHADE:
+        shown.add(_IN_SHADE[main])
     shown.discard(main)
+    rivals.discard(main)
     return ObjectModel(
         key=f"procedural/{kind}/{int(rng.integers(1 << 31)):08x}",
         kind=kind,
@@ -105,4 +113,5 @@ def make(kind: str, rng: np.random.Generator, colour: str | None = None) -> Obje
         height=max(float(surface.vertices[:, 2].max()) for surface in surfaces),
         attach=attach_surfaces(tuple(surfaces), form.solids, form.mass),
         colours=tuple(sorted(shown)),
+        rivals=tuple(sorted(rivals)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ _FAR_AWAY = np.array([0.0, 0.0, -500.0])
 class RenderedFrame:
     """One frame: rgb [H, W, 3], instance [H, W] (0 background, object i is i + 1), depth [H, W] m or None.
 
+    `unlit` [H, W, 3] is the same without light and shade, where that was asked for.
     `amodal_px[i]` counts the pixels that object i would cover with nothing in front of it.
     """
 
@@ -30,6 +31,7 @@ class RenderedFrame:
     depth: NDArray[np.float32] | None
     amodal_px: tuple[int, ...]
     position: NDArray[np.float64]  # [objects, 3] m in the world, the middle of each object
+    unlit: NDArray[np.uint8] | None = None
 
 
 def open_renderer(model: Any, height: int, width: int) -> Any:
@@ -71,8 +73,10 @@ def _owners(scene: Scene) -> NDArray[np.uint8]:
     return np.array([body_of_object.get(int(body), 0) for body in model.geom_bodyid], np.uint8)
 
 
-def render(scene: Scene, config: SceneConfig, depth: bool = False) -> Iterator[RenderedFrame]:
-    """Simulate the clip and draw each frame.
+def render(
+    scene: Scene, config: SceneConfig, depth: bool = False, unlit: Collection[int] = ()
+) -> Iterator[RenderedFrame]:
+    """Simulate the clip and draw each frame; frames `unlit` also without light.
 
     Raises:
         RenderError: see `open_renderer`.
@@ -99,14 +103,29 @@ def render(scene: Scene, config: SceneConfig, depth: bool = False) -> Iterator[R
                 renderer.enable_depth_rendering()
                 distance = renderer.render().copy()
                 renderer.disable_depth_rendering()
+            plain = _without_light(renderer, model, data, option) if frame in unlit else None
             position = _middles(scene, data)
             groups = _apart(scene, frame, position)
             instance, amodal = _instances(renderer, owners, len(scene.objects), groups)
-            yield RenderedFrame(rgb, instance, distance, amodal, position)
+            yield RenderedFrame(rgb, instance, distance, amodal, position, plain)
             if frame + 1 < config.frames:
                 mover.advance(data, frame)
     finally:
         renderer.close()
+
+
+def _without_light(renderer: Any, model: Any, data: Any, option: Any) -> NDArray[np.uint8]:
+    """The frame in the colours of its surfaces alone [H, W, 3]: every lamp is off, and what is left is everywhere."""
+    head, lamps = model.vis.headlight, model.light_active.copy()
+    kept = head.ambient.copy(), head.diffuse.copy(), head.specular.copy()
+    head.ambient[:], head.diffuse[:], head.specular[:] = 1.0, 0.0, 0.0
+    model.light_active[:] = 0
+    try:
+        renderer.update_scene(data, "camera", option)
+        return np.array(renderer.render(), np.uint8)
+    finally:
+        head.ambient[:], head.diffuse[:], head.specular[:] = kept
+        model.light_active[:] = lamps
 
 
 def _apart(scene: Scene, frame: int, middle: NDArray[np.float64]) -> list[list[int]]:

@@ -210,7 +210,10 @@ def compose(
     shadows = _add_lights(spec, rng)
     spread = float(rng.uniform(0.75, 1.1))
     kept, places = _footprints(objects, (0.34 * spread, 0.24 * spread), rng)
-    for index, (item, place) in enumerate(zip(kept, places, strict=True)):
+    for index, place in enumerate(places):
+        if (painted := kept[index].painted) is not None:
+            kept[index] = painted(rng)
+        item = kept[index]
         body = item.attach(spec, f"object{index}", rng)
         quaternion, z = _tilt(item, rng)
         body.pos = [*place, z]

@@ -100,6 +100,26 @@ def test_an_object_of_several_colours_is_not_asked_for_by_one_of_them() -> None:
         assert sample.answer != "There is no white mug."
 
 
+def test_where_no_colour_is_the_main_one_none_is_asked_for_and_none_of_them_denied() -> None:
+    jar = replace(thing(1, "jar", "red"), colour="", colours=("red", "white"), name="jar")
+    hammer = replace(thing(2, "hammer", "blue"), colour="", colours=("blue", "black"), name="hammer")
+    facts = table((jar, hammer), (view(1, 60, 120, 0.9), view(2, 160, 60, 1.1)))
+    samples = [sample for kind in REQUEST_KINDS for sample in many(facts, kind, 100)]
+    denied = {sample.answer for sample in samples if sample.kind == "absent"}
+    assert {"There is no green jar.", "There is no red hammer."} <= denied
+    for wrong in ("red jar", "white jar", "blue hammer", "black hammer", "red thing", "black object"):
+        assert not any(wrong in sample.plain for sample in samples if sample.targets)
+        assert f"There is no {wrong}." not in denied
+    assert {sample.answer for sample in samples if sample.targets == (2,)} == {"The hammer [SEG]."}
+
+
+def test_a_hammer_of_unknown_colours_may_have_any() -> None:
+    facts = table((thing(1, "hammer", "blue"), thing(2, "book", "red")), (view(1, 60, 120, 0.9), view(2, 160, 60, 1.1)))
+    denied = {sample.answer for sample in many(facts, "absent", 300)}
+    assert "There is no green book." in denied
+    assert not denied & {f"There is no {colour} hammer." for colour in COLOURS}
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_targets_are_visible_and_named_from_left_to_right(seed: int) -> None:
     facts = random_table(seed)

@@ -12,9 +12,10 @@ pytest.importorskip("villa.data.scenes.physics", exc_type=RuntimeError)  # its R
 from villa.data.language import phrases
 from villa.data.language.affordances import USES
 from villa.data.language.vocabulary import COLOURS, KIND, KINDS
+from villa.data.scenes.colour_shares import ColourShares
 from villa.data.scenes.libero_objects import lighter
 from villa.data.scenes.objects import COLLISION_GROUP, VISIBLE_GROUP, ObjectModel, ObjectModelError, attach_surfaces
-from villa.data.scenes.palette import PATTERNS, companion, paint, shade
+from villa.data.scenes.palette import PATTERNS, companion, paint, shade, typical
 from villa.data.scenes.physics import mujoco
 from villa.data.scenes.procedural import PROCEDURAL_KINDS, make, palette_of
 from villa.data.scenes.selection import choose_objects
@@ -97,6 +98,43 @@ def test_a_model_must_use_the_vocabulary() -> None:
 def test_a_fruit_named_like_its_colour_is_named_once() -> None:
     assert make("orange", np.random.default_rng(0)).name == "orange"
     assert make("mug", np.random.default_rng(0), "red").name == "red mug"
+
+
+def test_lids_handles_and_pages_are_shown_but_nobody_names_the_whole_by_them() -> None:
+    rng = np.random.default_rng(2)
+    for kind, part in (("can", "gray"), ("pan", "black"), ("book", "white")):
+        for _ in range(10):
+            item = make(kind, rng, "red")
+            assert part in item.colours
+            assert set(item.rivals) <= set(item.colours)
+            assert part not in item.rivals or len(item.rivals) == 1  # printed in it besides
+    assert any("white" in make("jar", rng, "red").rivals for _ in range(20))
+    assert make("basket", rng, "white").colours == ("gray",)  # its strands in shade
+
+
+def test_a_colour_is_clear_where_it_fills_clearly_more_of_what_is_seen_than_any_other() -> None:
+    attach = attach_surfaces((), (), 0.1)
+
+    def shares(rivals: tuple[str, ...], second_rows: int, **more: bool) -> bool:
+        item = ObjectModel("x", "jar", "red", "", "test", 0.1, 0.1, attach, (), (), rivals, rivals, **more)
+        unlit = np.zeros((20, 20, 3), np.uint8)
+        unlit[:] = typical("green")  # what is around it counts for nothing
+        unlit[5:15] = typical("red")
+        unlit[5 : 5 + second_rows] = typical("white")
+        instance = np.zeros((20, 20), np.uint8)
+        instance[5:15] = 1
+        counted = ColourShares([item])
+        counted.count(unlit, instance)
+        return counted.is_clear(0)
+
+    assert shares(("white",), 2)
+    assert shares(("blue", "white"), 3)
+    assert not shares(("white",), 5)
+    assert not shares(("white",), 10)
+    assert shares((), 5)  # a lid, whose colour counts for nothing
+    assert not shares((), 0, clear=False)
+    unseen = ColourShares([ObjectModel("x", "jar", "red", "", "test", 0.1, 0.1, attach, rivals=("white",))])
+    assert not unseen.is_clear(0)
 
 
 def test_tables_are_often_hard() -> None:

@@ -162,6 +162,26 @@ def test_a_training_object_is_painted_anew_each_time_and_the_same_for_the_same_s
 
 
 @needs_meshes
+def test_the_colours_of_a_new_surface_are_known_and_it_is_the_surface_that_is_attached() -> None:
+    models = {item.key: item for item in training_models()}
+    shown: dict[str, set[tuple[str, ...]]] = {}
+    for key in ("robosuite/can/blue", "metaworld/ball/pink", "metaworld/hammer/red", "robosuite/lemon/yellow"):
+        item = models[key]
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            painted = item.painted(rng)
+            assert (painted.key, painted.colour, painted.radius) == (item.key, item.colour, item.radius)
+            spec = mujoco.MjSpec()
+            painted.attach(spec, "object0", rng)
+            assert textures(spec.compile()) == textures(compiled(item, seed))
+            shown.setdefault(key, set()).add(painted.colours)
+    assert () in shown["robosuite/can/blue"]  # plain or mottled
+    assert len(shown["robosuite/can/blue"]) > 2
+    assert all(len(colours) == 1 for colours in shown["metaworld/hammer/red"] | shown["metaworld/ball/pink"])
+    assert shown["robosuite/lemon/yellow"] == {()}
+
+
+@needs_meshes
 def test_the_surfaces_of_the_sample_never_occur_in_training() -> None:
     sample = sample_models()
     training = training_models()
