@@ -11,6 +11,7 @@ from villa.evaluation.benchmarks.coco_names import CocoNames
 from villa.evaluation.benchmarks.interface import Benchmark, BenchmarkError, Prediction, Predictions
 from villa.evaluation.benchmarks.mevis import MeViS, MeViSv2
 from villa.evaluation.benchmarks.own import Tabletop, VideoReasonSeg
+from villa.evaluation.benchmarks.real_clips import RealClips
 from villa.evaluation.benchmarks.reason_vos import ReasonVOS
 from villa.evaluation.benchmarks.ref_davis17 import RefDAVIS17
 from villa.evaluation.benchmarks.ref_youtube_vos import RefYouTubeVOS
@@ -18,7 +19,18 @@ from villa.evaluation.benchmarks.revos import ReVOS
 
 BENCHMARKS: dict[str, type[Benchmark]] = {
     kind.name: kind
-    for kind in (ReVOS, MeViS, MeViSv2, RefDAVIS17, RefYouTubeVOS, ReasonVOS, VideoReasonSeg, Tabletop, CocoNames)
+    for kind in (
+        ReVOS,
+        MeViS,
+        MeViSv2,
+        RefDAVIS17,
+        RefYouTubeVOS,
+        ReasonVOS,
+        VideoReasonSeg,
+        Tabletop,
+        CocoNames,
+        RealClips,
+    )
 }
 
 __all__ = ["BENCHMARKS", "Benchmark", "BenchmarkError", "Prediction", "Predictions", "open_benchmark"]

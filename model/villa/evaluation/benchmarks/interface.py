@@ -84,6 +84,11 @@ class Benchmark(ABC):
             BenchmarkError: a mask is missing, damaged or of another size.
         """
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the scores has to know of this copy of the set, a sentence each."""
+        return ()
+
     def foreground(self, video: Video, frame: int, shape: tuple[int, int]) -> Mask | None:
         """Mask [H, W] of all objects on a frame; None where the set has none of its own."""
         return None
