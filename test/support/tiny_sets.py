@@ -207,6 +207,19 @@ def make_tabletop(root: Path) -> Path:
     return root
 
 
+def make_real_clips(root: Path) -> Path:
+    """A half of which one clip could not be had."""
+    mevis.draw(root / "held", FRAMES, answers=False)
+
+    def ask(data: dict[str, Any]) -> None:
+        data |= {"split": "held", "missing": {"cups": "no network"}}
+        for key, value in data["videos"]["video0"]["expressions"].items():
+            value["kind"] = "absent" if key == "3" else "name"
+
+    edit(root / "held/meta_expressions.json", ask)
+    return root
+
+
 def make_coco_names(root: Path) -> Path:
     """Two photos of one source that labels everything, and one of a source that does not."""
     folder = root / "images"
@@ -254,6 +267,7 @@ MAKERS = {
     "video-reason-seg": make_video_reason_seg,
     "tabletop": make_tabletop,
     "coco-names": make_coco_names,
+    "real-clips": make_real_clips,
 }
 
 

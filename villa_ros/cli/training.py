@@ -262,9 +262,9 @@ def real_clips(
     """Get the real clips with outlines drawn by hand, for `villa eval --benchmark real-clips`."""
     with _rendering():
         from villa.data.real_clips.build import build as run
-        from villa.data.real_clips.listing import HALVES
+        from villa.data.real_clips.listing import list_clips
 
-        built = run(cache, folders or (), HALVES if half is None else (half.value,), fetch=fetch)
+        built = run(cache, list_clips(half.value if half else None), folders or (), fetch=fetch)
     for one in built:
         about = f"{one.clip.half} {one.clip.name}"
         if one.reason is None:

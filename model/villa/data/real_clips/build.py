@@ -16,7 +16,7 @@ import numpy as np
 from villa.data.benchmark import FRAMES, MASKS, META, run_lengths
 from villa.data.real_clips.excerpts import cut
 from villa.data.real_clips.fetching import find_video
-from villa.data.real_clips.listing import HALVES, Clip, RealClipError, list_clips
+from villa.data.real_clips.listing import Clip, RealClipError
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,20 @@ class Built:
 
 def build(
     cache: Path,
+    clips: Sequence[Clip],
     folders: Sequence[Path] = (),
-    halves: Sequence[str] = HALVES,
     *,
     fetch: bool = True,
 ) -> tuple[Built, ...]:
-    """Get the videos and write a folder for each half, `cache`/held and `cache`/seen.
+    """Get the videos and write a folder for each half, `cache`/held and `cache`/seen, over what is there.
 
     A clip whose video cannot be had is left out; the half's requests say so under `missing`, by name and with the
     reason, and so does the result.
 
     Args:
         cache: Folder for the halves, and for what was fetched: a second call fetches nothing that is there.
+        clips: What `list_clips` gives.
         folders: With files that somebody has already downloaded.
-        halves: Which.
         fetch: May packages and addresses be asked? Needs a network.
 
     Raises:
@@ -50,8 +50,8 @@ def build(
         OSError: the cache cannot be written.
     """
     built: list[Built] = []
-    for half in halves:
-        of_half = [_built(clip, cache, folders, fetch) for clip in list_clips(half)]
+    for half in dict.fromkeys(clip.half for clip in clips):
+        of_half = [_built(clip, cache, folders, fetch) for clip in clips if clip.half == half]
         if all(one.reason is not None for one in of_half):
             reasons = "\n".join(f"  {one.clip.name}: {one.reason}" for one in of_half)
             raise RealClipError(f"no clip of the half {half} can be had:\n{reasons}")
