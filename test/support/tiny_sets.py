@@ -209,14 +209,14 @@ def make_tabletop(root: Path) -> Path:
 
 def make_real_clips(root: Path) -> Path:
     """A half of which one clip could not be had."""
-    mevis.draw(root / "held", FRAMES, answers=False)
+    mevis.draw(root / "seen", FRAMES, answers=False)
 
     def ask(data: dict[str, Any]) -> None:
-        data |= {"split": "held", "missing": {"cups": "no network"}}
+        data |= {"split": "seen", "missing": {"cup": "no network"}}
         for key, value in data["videos"]["video0"]["expressions"].items():
             value["kind"] = "absent" if key == "3" else "name"
 
-    edit(root / "held/meta_expressions.json", ask)
+    edit(root / "seen/meta_expressions.json", ask)
     return root
 
 
