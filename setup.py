@@ -72,6 +72,7 @@ setup(
     package_dir={"villa": "model/villa"},  # colcon refuses a name mapped to itself
     package_data={
         "villa.data": ["*.json"],
+        "villa.data.real_clips": ["*.json", "held/*.json", "seen/*.json"],
         "villa.data.language": ["*.yaml"],
         "villa.data.language.wordings": ["*.yaml"],
         "villa.data.scans": ["*.yaml"],

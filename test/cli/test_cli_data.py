@@ -17,9 +17,10 @@ from tiny import tiny_model
 from villa import ViLLa
 from villa.checkpoints.checkpoint import save
 from villa.data.benchmark import annotate
+from villa.data.real_clips.listing import HALVES
 from villa.data.splits import SPLITS
 from villa.evaluation.split_evaluation import Score, evaluate_video
-from villa_ros.cli.training import SplitName
+from villa_ros.cli.training import HalfName, SplitName
 
 
 @pytest.fixture
@@ -102,6 +103,19 @@ def test_real_videos_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert code == 1
     assert "cup.mp4" in complained
     assert "opencv-doc" in complained
+
+
+def test_real_clips_that_are_not_there_are_named(tmp_path: Path) -> None:
+    asked = ("data", "real-clips", "--out", tmp_path / "cache", "--from", tmp_path, "--half", "seen", "--no-fetch")
+    code, _, complained = villa(*asked)
+    assert code == 1
+    for name in ("cup", "box", "fruit", "arms", "blocks", "worker"):
+        assert f"{name}: " in complained
+    assert "held" not in complained
+
+
+def test_the_command_knows_both_halves() -> None:
+    assert [name.value for name in HalfName] == list(HALVES)
 
 
 def test_the_command_knows_every_split() -> None:

@@ -207,6 +207,19 @@ def make_tabletop(root: Path) -> Path:
     return root
 
 
+def make_real_clips(root: Path) -> Path:
+    """A half of which one clip could not be had."""
+    mevis.draw(root / "seen", FRAMES, answers=False)
+
+    def ask(data: dict[str, Any]) -> None:
+        data |= {"split": "seen", "missing": {"cup": "no network"}}
+        for key, value in data["videos"]["video0"]["expressions"].items():
+            value["kind"] = "absent" if key == "3" else "name"
+
+    edit(root / "seen/meta_expressions.json", ask)
+    return root
+
+
 def make_coco_names(root: Path) -> Path:
     """Two photos of one source that labels everything, and one of a source that does not."""
     folder = root / "images"
@@ -270,6 +283,7 @@ MAKERS = {
     "tabletop": make_tabletop,
     "coco-names": make_coco_names,
     "davis2016": make_davis2016,
+    "real-clips": make_real_clips,
 }
 
 

@@ -36,7 +36,10 @@ def evaluate(
         str | None, typer.Option(help="Score a public benchmark instead, such as mevis; see docs/benchmark_sets.md.")
     ] = None,
     root: Annotated[Path | None, typer.Option(help="With --benchmark: the folder of the set as published.")] = None,
-    split: Annotated[str | None, typer.Option(help="With --benchmark: the split; default: the one to report.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", "--half", help="With --benchmark: the split; default: the one to report."),
+    ] = None,
     first_mask: Annotated[
         bool,
         typer.Option("--first-mask", help="With --benchmark davis2016: a mask is given, no words."),
@@ -346,6 +349,8 @@ def _benchmark(
     for error in report.errors:
         out.print(f"[red]{escape(str(error['video']))}:[/] {escape(str(error['error']))}", highlight=False)
     out.print(benchmark_table(report))
+    for note in report.notes:
+        out.print(note, highlight=False, soft_wrap=True, markup=False)
     out.print(f"scores: {report.result}", highlight=False, soft_wrap=True)
     if report.submission is not None:
         out.print(f"submission: {report.submission}", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from villa_ros.cli.terminal import expected, fail, out, progress_bar
 
@@ -302,6 +303,39 @@ def real(
 
         path = run(videos, folder)
     out.print(f"requests: {path}", highlight=False, soft_wrap=True)
+
+
+class HalfName(str, Enum):
+    """A half of the real clips; see `villa.data.real_clips`."""
+
+    held = "held"
+    seen = "seen"
+
+
+@data_app.command("real-clips")
+def real_clips(
+    cache: Annotated[Path, typer.Option("--out", help="Folder for the two halves, and for what is fetched.")],
+    folders: Annotated[
+        list[Path] | None,
+        typer.Option("--from", exists=True, file_okay=False, help="Folder with files that you downloaded; repeatable."),
+    ] = None,
+    half: Annotated[HalfName | None, typer.Option(help="Only this half.")] = None,
+    fetch: Annotated[bool, typer.Option(help="May apt-get and the addresses of the list be asked?")] = True,
+) -> None:
+    """Get the real clips with outlines drawn by hand, for `villa eval --benchmark real-clips`."""
+    with _rendering():
+        from villa.data.real_clips.build import build as run
+        from villa.data.real_clips.listing import list_clips
+
+        built = run(cache, list_clips(half.value if half else None), folders or (), fetch=fetch)
+    for one in built:
+        about = f"{one.clip.half} {one.clip.name}"
+        if one.reason is None:
+            out.print(f"{about}: {len(one.clip.requests)} requests, {one.clip.source.licence}", highlight=False)
+        else:
+            out.print(f"[red]{about}: left out:[/] {escape(one.reason)}", highlight=False, soft_wrap=True)
+    made = sum(one.reason is None for one in built)
+    out.print(f"{made} of {len(built)} clips: {cache}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("show")

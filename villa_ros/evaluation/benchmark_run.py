@@ -114,6 +114,7 @@ class BenchmarkReport:
     result: Path
     submission: Path | None  # zip file, or the folder of masks where no server takes them; None: nothing was written
     complete: bool  # every video of the split was run
+    notes: tuple[str, ...] = ()  # what a reader of the scores has to know of this copy of the set
 
 
 def run_benchmark(
@@ -199,6 +200,7 @@ def run_benchmark(
         result=state.path,
         submission=_submission(benchmark, folder) if submit and state.done else None,
         complete=len(state.done) == len(benchmark.videos),
+        notes=benchmark.notes,
     )
 
 

@@ -12,6 +12,7 @@ from villa.evaluation.benchmarks.davis2016 import Davis2016
 from villa.evaluation.benchmarks.interface import Benchmark, BenchmarkError, Prediction, Predictions
 from villa.evaluation.benchmarks.mevis import MeViS, MeViSv2
 from villa.evaluation.benchmarks.own import Tabletop, VideoReasonSeg
+from villa.evaluation.benchmarks.real_clips import RealClips
 from villa.evaluation.benchmarks.reason_vos import ReasonVOS
 from villa.evaluation.benchmarks.ref_davis17 import RefDAVIS17
 from villa.evaluation.benchmarks.ref_youtube_vos import RefYouTubeVOS
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, type[Benchmark]] = {
         Tabletop,
         CocoNames,
         Davis2016,
+        RealClips,
     )
 }
 

@@ -93,6 +93,11 @@ class Benchmark(ABC):
         """
         raise BenchmarkError(f"{self.name} gives no masks: its videos are asked about in words")
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the scores has to know of this copy of the set, a sentence each."""
+        return ()
+
     def foreground(self, video: Video, frame: int, shape: tuple[int, int]) -> Mask | None:
         """Mask [H, W] of all objects on a frame; None where the set has none of its own."""
         return None

@@ -68,6 +68,16 @@ def test_what_is_meant_has_a_mask_on_a_frame_that_counts(made: tuple[str, Path])
             assert any(drawn) == bool(expression.masks)
 
 
+def test_clips_that_could_not_be_had_are_told_beside_the_scores(made: tuple[str, Path]) -> None:
+    name, root = made
+    notes = open_benchmark(name, root).notes
+    assert notes == (("left out, the video could not be had: cup",) if name == "real-clips" else ())
+
+
+def test_the_held_half_is_never_run_because_nobody_named_one() -> None:
+    assert BENCHMARKS["real-clips"].splits == ("seen", "held")
+
+
 def test_mevis_reads_the_split_without_masks_as_well(tmp_path: Path) -> None:
     root = make_mevis(tmp_path)
     hidden = open_benchmark("mevis", root, "valid")
@@ -266,6 +276,11 @@ SPOILT: dict[str, tuple[str, Spoil, str]] = {
         "coco-names",
         lambda r: edit(r / "instances.json", lambda data: data.pop("categories")),
         r"instances\.json: wanted a list 'categories'",
+    ),
+    "real-clips, not made": (
+        "real-clips",
+        lambda r: _remove(r / "seen"),
+        r"seen/meta_expressions\.json is not there: make it with `villa data real-clips --out ",
     ),
     "video-reason-seg, no split": (
         "video-reason-seg",
