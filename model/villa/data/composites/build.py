@@ -19,12 +19,13 @@ from villa.data.clip_making import SMALLEST_SEEN_PX, covered, each, view_of, wri
 from villa.data.clips import SCHEMA, ClipFacts, EventFacts, ObjectFacts, View
 from villa.data.coco_folder import CocoFolder
 from villa.data.composites import stage as drawing
-from villa.data.composites.cutouts import LARGEST_M, Cutout, Rgba, of_files, of_photos, read_rgba
+from villa.data.composites.cutouts import LARGEST_M, Cutout, Rgba, of_files, of_photos
+from villa.data.composites.hands import hand_facts, read_hands
 from villa.data.composites.props import Prop, make
 from villa.data.composites.stage import Drawn, Set
 from villa.data.composites.story import Story, place, plan
 from villa.data.composites.surfaces import Surfaces, room
-from villa.data.language.vocabulary import COLOURS, KIND
+from villa.data.language.vocabulary import KIND
 from villa.data.scenes.camera_effects import CameraEffects
 from villa.data.scenes.view import CameraPath, plan_camera
 
@@ -85,8 +86,7 @@ class Pictures:
                 self.by_kind.setdefault(cutout.kind, []).append(cutout)
         if not self.by_kind:
             raise CompositeError("no cut-outs of a known kind: give photos with outlines, or pictures with alpha")
-        files = [] if sources.hands is None else sorted(sources.hands.iterdir())
-        self.hands: list[Rgba] = [rgba for rgba in map(read_rgba, files) if rgba is not None]
+        self.hands: list[Rgba] = [] if sources.hands is None else read_hands(sources.hands)
         self.surfaces = Surfaces(sources.surfaces)
         self.photos = None if sources.photos is None else CocoFolder(sources.photos, sources.split)
 
@@ -175,11 +175,7 @@ def _thing(identity: int, prop: Prop) -> ObjectFacts:
 
 def _people(story: Story, hand_ids: Sequence[tuple[int, int]]) -> Iterator[ObjectFacts]:
     for reach, identities in zip(story.reaches, hand_ids, strict=True):
-        for name, identity in zip(("hand", "arm"), identities, strict=True):
-            kind = KIND[name]
-            yield ObjectFacts(
-                identity, f"{name}/{reach.hand}", name, name, kind.nouns, "", COLOURS, "", kind.uses, "hands"
-            )
+        yield from hand_facts(reach.hand, identities)
 
 
 def _views(

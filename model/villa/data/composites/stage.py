@@ -9,17 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.data.composites.canvas import F32, LEAST_ALPHA, Canvas, window
 from villa.data.composites.cutouts import Rgba
+from villa.data.composites.hands import HandLook, draw_hand
 from villa.data.composites.props import Prop, lit, shrunk
 from villa.data.composites.story import Panel, Reach, Story
 from villa.data.composites.surfaces import ground
 from villa.data.scenes.view import CameraPath
 from villa.interface import Rgb
 
-F32 = NDArray[np.float32]
 _FAR_M = 2.5  # how far the table goes on
-_LEAST_ALPHA = 127
-_ALL = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -63,21 +62,20 @@ def draw(props: Sequence[Prop], story: Story, stage: Set, frame: int, hand_ids: 
             canvas.reach(reach, hand_ids[number])
     for panel in story.panels:
         canvas.panel(panel)
-    return Drawn(np.clip(canvas.image + 0.5, 0, 255).astype(np.uint8), canvas.ids, canvas.amodal)
+    return Drawn(canvas.rgb, canvas.ids, canvas.amodal)
 
 
-class _Canvas:
+class _Canvas(Canvas):
     def __init__(self, stage: Set, frame: int) -> None:
         self.stage, self.frame = stage, frame
         camera = stage.camera
-        self.size = (camera.width, camera.height)
+        size = (camera.width, camera.height)
         origin = camera.project(np.zeros((1, 3)), frame)[0]
         self.px_per_m = camera.focal_px / max(float(origin[2]), 1e-3)
-        table, inside = ground(stage.table, _plane(camera, frame), self.size, stage.tile_m, _FAR_M)
+        table, inside = ground(stage.table, _plane(camera, frame), size, stage.tile_m, _FAR_M)
         edge = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.0)[..., None]
-        self.image: F32 = (stage.room * (1 - edge) + table * edge * stage.shade).astype(np.float32)
-        self.ids = np.zeros((camera.height, camera.width), np.uint8)
-        self.amodal: dict[int, int] = {}
+        image = (stage.room * (1 - edge) + table * edge * stage.shade).astype(np.float32)
+        super().__init__(image, np.zeros((camera.height, camera.width), np.uint8))
 
     def thing(self, prop: Prop, identity: int) -> None:
         pixels = lit(prop, self.stage.shade)
@@ -85,7 +83,7 @@ class _Canvas:
         if placed is None:
             self.amodal[identity] = 0
             return
-        self._lay(*placed, identity)
+        self.lay(*placed, identity)
 
     def shadow(self, prop: Prop) -> None:
         if not self.stage.shadow:
@@ -103,10 +101,10 @@ class _Canvas:
             to_image = flat @ to_image
         moved = np.array([[1, 0, right], [0, 1, down], [0, 0, 1.0]]) @ to_image
         blur = 2.0 + 0.06 * self.px_per_m * (0.05 + min(lift, 0.5))
-        window = _window(rgba, moved, self.size, int(3 * blur))
-        if window is None:
+        found = window(rgba, moved, self.size, int(3 * blur))
+        if found is None:
             return
-        part, size, shift = window
+        part, size, shift = found
         alpha = cv2.warpPerspective(np.ascontiguousarray(rgba[..., 3]), shift @ moved, size)
         soft = cv2.GaussianBlur(alpha, (0, 0), blur)
         self.image[part] *= (1 - self.stage.shadow / (1 + 6 * lift) * (soft / 255)[..., None]).astype(np.float32)
@@ -118,20 +116,9 @@ class _Canvas:
         column, row, depth = self.stage.camera.project(at[None], self.frame)[0]
         if depth < 0.1:
             return
-        hand = self.stage.hands[reach.hand].astype(np.float32)
-        hand = hand[:, ::-1] if reach.flipped else hand
-        hand[..., :3] *= self.stage.shade.astype(np.float32)
-        height, width = hand.shape[:2]
-        scale = self.stage.camera.focal_px / depth * reach.size_m / height
-        small, scale = shrunk(np.ascontiguousarray(hand), scale)
-        height, width = small.shape[:2]
-        # Fingers are up in the picture of a hand; they point where it goes. The palm is its middle.
-        angle = np.pi / 2 - reach.entry
-        cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-        to_image = np.array([[cos, -sin, column], [sin, cos, row], [0, 0, 1]])
-        to_image = to_image @ np.array([[1, 0, -width / 2], [0, 1, -0.42 * height], [0, 0, 1.0]])
-        self._arm(reach, small, to_image, identities[1])
-        self._lay(small, to_image, identities[0])
+        look = HandLook(self.stage.hands[reach.hand], reach.size_m, reach.sleeve, reach.flipped)
+        per_m = self.stage.camera.focal_px / depth
+        draw_hand(self, look, (column, row), per_m, reach.entry, self.stage.shade, identities)
 
     def panel(self, panel: Panel) -> None:
         width, height = self.size
@@ -147,28 +134,7 @@ class _Canvas:
         rows, columns = self.stage.panel.shape[:2]
         tiled = np.tile(self.stage.panel, (height // rows + 1, width // columns + 1, 1))
         self.image = (self.image * (1 - alpha) + tiled[:height, :width] * self.stage.shade * alpha).astype(np.float32)
-        self.ids[inside > _LEAST_ALPHA] = 0
-
-    def _arm(self, reach: Reach, hand: F32, to_image: NDArray[np.float64], identity: int) -> None:
-        """From the wrist to the picture's edge: a strip of skin, then a sleeve."""
-        height = hand.shape[0]
-        wrist = np.nonzero(hand[-max(2, height // 12) :, :, 3].max(axis=0) > _LEAST_ALPHA)[0]
-        if not wrist.size:
-            return
-        middle, half = (wrist[0] + wrist[-1]) / 2, (wrist[-1] - wrist[0]) / 2
-        far = 40.0 * height
-        strip = [[middle - half, height - 2], [middle + half, height - 2]]
-        strip += [[middle + 1.5 * half, far], [middle - 1.5 * half, far]]
-        cuff = height * 1.25
-        sleeve = [[middle - 1.35 * half, cuff], [middle + 1.35 * half, cuff]]
-        sleeve += [[middle + 2.2 * half, far], [middle - 2.2 * half, far]]
-        skin = hand[-max(2, height // 6) :][hand[-max(2, height // 6) :, :, 3] > 200]
-        tone = skin[:, :3].mean(axis=0) if len(skin) else np.array([200.0, 160, 140])
-        for points, colour in ((strip, tone), (sleeve, np.asarray(reach.sleeve) * self.stage.shade)):
-            corners = to_image @ np.array([[x, y, 1.0] for x, y in points]).T
-            drawn = np.zeros((self.size[1], self.size[0]), np.uint8)
-            cv2.fillPoly(drawn, [np.round(corners[:2].T).astype(np.int32)], 255, cv2.LINE_AA)
-            self._cover(drawn, np.broadcast_to(colour.astype(np.float32), (*drawn.shape, 3)), identity)
+        self.ids[inside > LEAST_ALPHA] = 0
 
     def _placed(self, prop: Prop, pixels: F32) -> tuple[F32, NDArray[np.float64]] | None:
         """Its pixels and the homography from them to the image; None where it is not before the camera."""
@@ -193,42 +159,6 @@ class _Canvas:
         pixels, scale = shrunk(pixels, float(scale))
         height, width = pixels.shape[:2]
         return pixels, np.array([[scale, 0, column - scale * width / 2], [0, scale, row - scale * height], [0, 0, 1]])
-
-    def _lay(self, rgba: F32, to_image: NDArray[np.float64], identity: int) -> None:
-        window = _window(rgba, to_image, self.size, 2)
-        if window is None:
-            self.amodal.setdefault(identity, 0)
-            return
-        part, size, moved = window
-        alpha = cv2.warpPerspective(np.ascontiguousarray(rgba[..., 3]), moved @ to_image, size)
-        colour = cv2.warpPerspective(
-            np.ascontiguousarray(rgba[..., :3]), moved @ to_image, size, borderMode=cv2.BORDER_REPLICATE
-        )
-        self._cover(np.asarray(np.clip(alpha, 0, 255), np.uint8), np.asarray(colour, np.float32), identity, part)
-
-    def _cover(self, alpha: NDArray[np.uint8], colour: F32, identity: int, part: tuple[slice, slice] = _ALL) -> None:
-        share = (alpha / np.float32(255))[..., None]
-        self.image[part] = self.image[part] * (1 - share) + colour * share
-        inside = alpha > _LEAST_ALPHA
-        self.ids[part][inside] = identity
-        self.amodal[identity] = self.amodal.get(identity, 0) + int(inside.sum())
-
-
-def _window(
-    rgba: F32, to_image: NDArray[np.float64], size: tuple[int, int], margin: int
-) -> tuple[tuple[slice, slice], tuple[int, int], NDArray[np.float64]] | None:
-    """The part of the image that pixels come to lie in, its size (w, h), and the shift from the image to it."""
-    height, width = rgba.shape[:2]
-    corners = to_image @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1.0]])
-    if float(corners[2].min()) <= 1e-6:
-        return None
-    x, y = corners[0] / corners[2], corners[1] / corners[2]
-    left, right = max(0, int(x.min()) - margin), min(size[0], int(np.ceil(x.max())) + margin)
-    top, bottom = max(0, int(y.min()) - margin), min(size[1], int(np.ceil(y.max())) + margin)
-    if left >= right or top >= bottom:
-        return None
-    shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
-    return (slice(top, bottom), slice(left, right)), (right - left, bottom - top), shift
 
 
 def _plane(camera: CameraPath, frame: int) -> NDArray[np.float64]:

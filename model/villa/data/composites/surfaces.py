@@ -20,14 +20,14 @@ class Surfaces:
     """Pictures of surfaces in a folder, or contact sheets of tiles on white; without a folder painted ones alone."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._files = [] if folder is None else sorted(folder.glob("*.webp")) + sorted(folder.glob("*.png"))
+        self.files = [] if folder is None else sorted(folder.glob("*.webp")) + sorted(folder.glob("*.png"))
         self._sheets: dict[Path, list[Rgb]] = {}
 
     def draw(self, rng: np.random.Generator) -> Rgb:
         """A texture [h, w, 3] that repeats without a seam that would stand out."""
-        if not self._files or rng.random() < 0.15:
+        if not self.files or rng.random() < 0.15:
             return backdrop(rng, 256)[0]
-        tiles = self._tiles(self._files[int(rng.integers(len(self._files)))])
+        tiles = self._tiles(self.files[int(rng.integers(len(self.files)))])
         if not tiles:
             return backdrop(rng, 256)[0]
         tile = tiles[int(rng.integers(len(tiles)))]

@@ -14,7 +14,7 @@ from villa.data.composites.cutouts import kind_of_name
 from villa.data.language.vocabulary import COLOURS, KIND
 from villa.data.scans.reading import ScanError
 
-_FIELDS = {"kind", "colour", "also", "material", "nouns", "skip"}
+_FIELDS = {"kind", "colour", "also", "material", "nouns", "gaps", "skip"}
 _NUMBER = re.compile(r"^\d+[-_]")  # as the YCB set has it before its names
 
 
@@ -31,6 +31,7 @@ class ScanFacts:
     also: tuple[str, ...] | None = None
     material: str = ""
     nouns: tuple[str, ...] = ()
+    gaps: bool = False  # a part in its middle was not scanned: seen from some sides it falls to pieces
     skip: str = ""
 
 
@@ -70,4 +71,6 @@ def _entry(name: str, entry: dict[str, Any]) -> ScanFacts:
     for shade in (colour, *also):
         if shade and shade not in COLOURS:
             raise ScanError(f"scan {name!r} has colour {shade!r}: wanted one of {', '.join(COLOURS)}")
-    return ScanFacts(kind, colour, also, entry.get("material", ""), tuple(entry.get("nouns", ())))
+    return ScanFacts(
+        kind, colour, also, entry.get("material", ""), tuple(entry.get("nouns", ())), bool(entry.get("gaps"))
+    )

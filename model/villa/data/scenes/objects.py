@@ -35,7 +35,10 @@ class ObjectModelError(ValueError):
 
 @dataclass(frozen=True)
 class Surface:
-    """A visible triangle mesh [V, 3] m, [F, 3] with a texture and its coordinates [V, 2], or one colour."""
+    """A visible triangle mesh [V, 3] m, [F, 3] with a texture and its coordinates [T, 2], or one colour.
+
+    Each vertex has the texture coordinate of its own number, unless `uv_faces` [F, 3] gives those of each corner.
+    """
 
     vertices: NDArray[np.float32]
     faces: NDArray[np.int32]
@@ -44,6 +47,7 @@ class Surface:
     rgba: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     specular: float = 0.2
     shininess: float = 0.3
+    uv_faces: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class ObjectModel:
 
     key: str
     kind: str
-    colour: str
+    colour: str  # empty where people would differ
     material: str
     source: str
     radius: float
@@ -83,7 +87,7 @@ class ObjectModel:
     def __post_init__(self) -> None:
         if self.kind not in KIND:
             raise ObjectModelError(f"{self.key}: kind {self.kind!r} is not in villa.data.language.vocabulary.KINDS")
-        if self.colour not in COLOURS:
+        if self.colour and self.colour not in COLOURS:
             raise ObjectModelError(f"{self.key}: colour {self.colour!r} is not in {', '.join(COLOURS)}")
 
     @property
@@ -95,7 +99,7 @@ class ObjectModel:
     def name(self) -> str:
         """Colour and noun as an answer says them; a fruit named like its colour is not named twice."""
         noun = KIND[self.kind].nouns[0]
-        return noun if noun == self.colour else f"{self.colour} {noun}"
+        return noun if self.colour in ("", noun) else f"{self.colour} {noun}"
 
 
 def attach_surfaces(surfaces: tuple[Surface, ...], solids: tuple[Solid, ...], mass: float) -> Attach:
@@ -133,6 +137,8 @@ def _add_surface(spec: Any, body: Any, name: str, surface: Surface) -> None:
     material = spec.add_material(name=name, rgba=surface.rgba, specular=surface.specular, shininess=surface.shininess)
     if surface.texture is not None and surface.uv is not None:
         mesh.usertexcoord = np.ascontiguousarray(surface.uv, np.float32).reshape(-1)
+        if surface.uv_faces is not None:
+            mesh.userfacetexcoord = np.ascontiguousarray(surface.uv_faces, np.int32).reshape(-1)
         add_texture(spec, name, surface.texture)
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
     # MuJoCo moves a mesh to its centre of mass and turns it to its principal axes, and the geom with it.

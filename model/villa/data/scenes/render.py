@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.data.scenes.hand import HAND
 from villa.data.scenes.motion import Mover
 from villa.data.scenes.physics import INSTALL, RenderError, mujoco
 from villa.data.scenes.scene import Scene, SceneConfig, hidden_groups
@@ -32,6 +33,7 @@ class RenderedFrame:
     amodal_px: tuple[int, ...]
     position: NDArray[np.float64]  # [objects, 3] m in the world, the middle of each object
     unlit: NDArray[np.uint8] | None = None
+    palm: NDArray[np.float64] | None = None  # [3] m in the world, of the hand where the scene has one
 
 
 def open_renderer(model: Any, height: int, width: int) -> Any:
@@ -107,7 +109,7 @@ def render(
             position = _middles(scene, data)
             groups = _apart(scene, frame, position)
             instance, amodal = _instances(renderer, owners, len(scene.objects), groups)
-            yield RenderedFrame(rgb, instance, distance, amodal, position, plain)
+            yield RenderedFrame(rgb, instance, distance, amodal, position, plain, _palm(scene, data))
             if frame + 1 < config.frames:
                 mover.advance(data, frame)
     finally:
@@ -173,6 +175,12 @@ def _instances(
             amodal[index - 1] = int(alone[index])
     renderer.disable_segmentation_rendering()
     return together, tuple(amodal)
+
+
+def _palm(scene: Scene, data: Any) -> NDArray[np.float64] | None:
+    if all(motion.body != HAND for motion in scene.motions):
+        return None
+    return np.array(data.mocap_pos[int(scene.model.body(HAND).mocapid[0])], np.float64)
 
 
 def _middles(scene: Scene, data: Any) -> NDArray[np.float64]:

@@ -5,15 +5,15 @@ Everything follows from the seed. World frame: z up, the table's top at z = 0, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.data.scenes.arm import ARM, add_arm
-from villa.data.scenes.hand import add_hand
+from villa.data.scenes.arm import ARM, add_arm, tool_body
+from villa.data.scenes.hand import HAND, add_hand
 from villa.data.scenes.motion import PANEL, Motion, plan_cover, plan_motions
 from villa.data.scenes.objects import COLLISION_GROUP, ObjectModel, add_texture
 from villa.data.scenes.palette import backdrop
@@ -22,6 +22,10 @@ from villa.data.scenes.view import CameraPath, plan_camera
 
 # "hidden": something is fully covered for a while and comes back into view.
 STORIES = ("any", "hidden")
+_BROUGHT_ODDS = 0.8  # that a surface is one of those that a user brings, where there are any
+
+Texture = NDArray[np.uint8]  # [h, w, 3]
+DrawTexture = Callable[[np.random.Generator], Texture]
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,13 @@ def _tilt(item: ObjectModel, rng: np.random.Generator) -> tuple[NDArray[np.float
     return turn, 0.002
 
 
-def _add_room(spec: Any, rng: np.random.Generator, textures: Sequence[NDArray[np.uint8]]) -> str:
+def _add_room(spec: Any, rng: np.random.Generator, textures: Sequence[Texture], brought: DrawTexture | None) -> str:
     """Table, floor and walls; returns a word for the table."""
 
     def surface(name: str, repeat: float) -> str:
-        if len(textures) and rng.random() < 0.4:
+        if brought is not None and rng.random() < _BROUGHT_ODDS:
+            image, word = brought(rng), "photographed"
+        elif len(textures) and rng.random() < 0.4:
             image, word = textures[int(rng.integers(len(textures)))], "photographed"
         else:
             image, word = backdrop(rng)
@@ -188,7 +194,10 @@ def compose(
     objects: Sequence[ObjectModel],
     config: SceneConfig,
     rng: np.random.Generator,
-    textures: Sequence[NDArray[np.uint8]] = (),
+    textures: Sequence[Texture] = (),
+    *,
+    surfaces: DrawTexture | None = None,
+    hands_in_scene: bool = True,
 ) -> Scene:
     """Lay the objects out on a random table and plan camera and motions.
 
@@ -196,7 +205,9 @@ def compose(
         objects: What should be there; one that finds no free place is left out.
         config: Size, length and rate of the clip.
         rng: All randomness comes from here.
-        textures: Images [h, w, 3] for table, floor and walls beside the painted ones.
+        textures: Images for table, floor and walls beside the painted ones.
+        surfaces: Draws further ones, which most of the surfaces then are.
+        hands_in_scene: False: a hand has a place on each frame and no body; pictures of hands are laid over instead.
     """
     spec = mujoco.MjSpec()
     spec.option.timestep = config.timestep_s
@@ -206,7 +217,7 @@ def compose(
     spec.visual.quality.shadowsize = 1024
     spec.visual.map.znear = 0.02
     spec.visual.map.zfar = 12.0
-    table = _add_room(spec, rng, textures)
+    table = _add_room(spec, rng, textures, surfaces)
     shadows = _add_lights(spec, rng)
     spread = float(rng.uniform(0.75, 1.1))
     kept, places = _footprints(objects, (0.34 * spread, 0.24 * spread), rng)
@@ -232,6 +243,8 @@ def compose(
             at = motion.tool[motion.first]
             if motion.body == ARM:
                 add_arm(spec, at, motion.quaternion, rng)
+            elif not hands_in_scene:
+                tool_body(spec, HAND, at, motion.quaternion)
             else:
                 add_hand(spec, at, motion.quaternion, kept[motion.subject], rng)
     fixed = spec.worldbody.add_camera(name="camera", fovy=camera.fovy_deg)

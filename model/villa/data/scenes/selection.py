@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from villa.data.language.vocabulary import KIND
 from villa.data.scenes import procedural
 from villa.data.scenes.objects import ObjectModel
 
@@ -13,6 +14,8 @@ from villa.data.scenes.objects import ObjectModel
 _WEIGHT = {"mug": 2.2, "bowl": 1.6, "bottle": 1.5, "cup": 1.4, "can": 1.3, "plate": 1.3, "box": 1.3, "block": 1.3}
 _TWIN_ODDS = 0.55  # a second object of a kind, most often in another colour
 _SAME_COLOUR_ODDS = 0.4  # another kind in a colour that is already there
+_SCANNED_ODDS = 0.5  # an object is a scan, where there are any
+_LIKE_ODDS = 0.35  # of these, one of a kind that is there or near to it
 _FROM_MODELS = 0.4  # where a source of finished models has the kind, or for any object
 
 
@@ -28,18 +31,44 @@ def _make(kind: str, rng: np.random.Generator, models: Sequence[ObjectModel], co
     return procedural.make(kind, rng, colour)
 
 
+def _scanned(
+    chosen: Sequence[ObjectModel], scans: Sequence[ObjectModel], rng: np.random.Generator
+) -> ObjectModel | None:
+    """A scan that is not there yet: kinds come first, since some have many scans."""
+    there = {item.key for item in chosen}
+    free = [item for item in scans if item.key not in there]
+    alike = {kind for item in chosen for kind in (item.kind, *KIND[item.kind].near)}
+    like = [item for item in free if item.kind in alike] if rng.random() < _LIKE_ODDS else []
+    kinds = sorted({item.kind for item in like or free})
+    if not kinds:
+        return None
+    kind = str(rng.choice(kinds))
+    group = [item for item in free if item.kind == kind]
+    return group[int(rng.integers(len(group)))]
+
+
 def choose_objects(
-    count: int, rng: np.random.Generator, models: Sequence[ObjectModel] = (), *, all_finished: bool = False
+    count: int,
+    rng: np.random.Generator,
+    models: Sequence[ObjectModel] = (),
+    *,
+    all_finished: bool = False,
+    scans: Sequence[ObjectModel] = (),
 ) -> list[ObjectModel]:
     """`count` objects; `models` are finished models, the rest is made from random numbers.
 
-    `all_finished`: half of the objects are finished models, no two the same.
+    `all_finished`: half of the objects are finished models, no two the same. `scans`: finished models that about half
+    of the objects are made of, no two the same.
     """
     chosen: list[ObjectModel] = []
     if all_finished and models:
         picked = rng.permutation(len(models))[: (count + 1) // 2]
         chosen = [models[int(index)] for index in picked]
     while len(chosen) < count:
+        scan = _scanned(chosen, scans, rng) if scans and rng.random() < _SCANNED_ODDS else None
+        if scan is not None:
+            chosen.append(scan)
+            continue
         twins = [
             item
             for item in chosen
@@ -50,7 +79,7 @@ def choose_objects(
         if twins and rng.random() < _TWIN_ODDS / max(1, len(chosen) - 1):
             like = twins[int(rng.integers(len(twins)))]
             others = [c for c in procedural.palette_of(like.kind) if c != like.colour]
-            another = str(rng.choice(others)) if others and rng.random() < 0.85 else like.colour
+            another = str(rng.choice(others)) if others and rng.random() < 0.85 else like.colour or None
             chosen.append(_make(like.kind, rng, models, another))
             continue
         if models and not all_finished and rng.random() < 0.18:
