@@ -96,7 +96,8 @@ def test_hands_have_masks_and_cover_what_is_behind_them(clips) -> None:
         hands = [thing for thing in facts.objects if thing.kind in ("hand", "arm")]
         assert [thing.kind for thing in hands] in ([], ["hand", "arm"])
         ids = [thing.id for thing in facts.objects]
-        assert ids == list(range(1, len(ids) + 1))
+        assert ids == sorted(set(ids))  # with gaps where no frame shows a thing
+        assert ids[0] >= 1
         for views, mask, frame, depth in zip(facts.frames, masks, frames, depths, strict=True):
             assert [view.id for view in views] == ids
             assert depth.shape == mask.shape
