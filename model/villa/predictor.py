@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from villa.checkpoints import checkpoint
 from villa.config import ViLLaConfig
-from villa.inference import given_mask, multiple_choice, video
+from villa.inference import multiple_choice, video
 from villa.inference.stream_session import StreamSession
-from villa.inference.video import Segmentation, Tracklet
+from villa.inference.video import Segmentation
 from villa.interface import Rgb
-from villa.masks import Mask
 from villa.modeling.segmenters.interface import Pyramid
 from villa.modeling.villa import ViLLaModel
 
@@ -69,13 +68,6 @@ class ViLLa:
     def segment(self, frames: Sequence[Rgb], text: str, **options: Any) -> Segmentation:
         """A whole video and a request -> tracklets; options and errors as of `villa.inference.video.segment`."""
         return video.segment(self.network, frames, text, **options)
-
-    def carry(self, frames: Sequence[Rgb], mask: Mask, **options: Any) -> Tracklet:
-        """A whole video and a mask [H, W] of its first frame -> where that is on every frame.
-
-        Options and errors as of `villa.inference.given_mask.carry`.
-        """
-        return given_mask.carry(self.network, frames, mask, **options)
 
     def rank(self, frames: Sequence[Rgb], text: str, names: Sequence[str], **options: Any) -> tuple[float, ...]:
         """A whole video, a request and names -> how likely each is what it means, as log-probabilities.

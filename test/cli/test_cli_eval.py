@@ -83,8 +83,6 @@ def test_options_stand_in_for_what_the_scenario_says(
         ([], "one of the three"),
         (["a.yaml", "--benchmark", "mevis"], "one of the three"),
         (["--benchmark", "mevis"], "needs --root"),
-        (["--benchmark", "mevis", "--root", ".", "--first-mask"], "mevis gives no masks"),
-        (["--benchmark", "davis2016", "--root", "."], "davis2016 asks nothing in words: add --first-mask"),
         (["a.yaml", "--mode", "sometimes"], "wanted one of every-frame, real-time"),
     ],
 )

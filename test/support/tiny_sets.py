@@ -257,21 +257,6 @@ def make_coco_names(root: Path) -> Path:
     return root
 
 
-def make_davis2016(root: Path) -> Path:
-    """One video, its two objects numbered as the parts of one, listed by frames as published."""
-    images(root / "JPEGImages/480p/bear")
-    folder = root / "Annotations/480p/bear"
-    label_images(folder)
-    for path, image in zip(sorted(folder.iterdir()), labels(), strict=True):
-        image[image == 255] = 0  # this set has no void
-        cv2.imwrite(str(path), image)
-    listed = root / "ImageSets/480p/val.txt"
-    listed.parent.mkdir(parents=True)
-    lines = [f"/JPEGImages/480p/bear/{name}.jpg /Annotations/480p/bear/{name}.png " for name in NAMES]
-    listed.write_text("\n".join(lines) + "\n")
-    return root
-
-
 MAKERS = {
     "mevis": make_mevis,
     "mevis-v2": make_mevis_v2,
@@ -282,7 +267,6 @@ MAKERS = {
     "video-reason-seg": make_video_reason_seg,
     "tabletop": make_tabletop,
     "coco-names": make_coco_names,
-    "davis2016": make_davis2016,
     "real-clips": make_real_clips,
 }
 
@@ -307,13 +291,6 @@ class Told:
         tracks = self.answers.get(text, ())
         coded = [tuple(None if mask is None else masks.encode(mask) for mask in own) for own in tracks]
         return Segmentation(f"about {text}", "", "stop", (0,), tuple(Tracklet("it", 1.0, 0, own, ()) for own in coded))
-
-    def carry(self, video, mask, *, fps=10.0) -> Tracklet:
-        """What it is told first, whatever is given."""
-        self.heard.append("")
-        own = next((tracks[0] for tracks in self.answers.values() if tracks), [None] * len(video))
-        coded = tuple(None if mask is None else masks.encode(mask) for mask in own)
-        return Tracklet("it", 1.0, 0, coded, ())
 
 
 class Choosing(Told):

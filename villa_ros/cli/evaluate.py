@@ -40,10 +40,6 @@ def evaluate(
         str | None,
         typer.Option("--split", "--half", help="With --benchmark: the split; default: the one to report."),
     ] = None,
-    first_mask: Annotated[
-        bool,
-        typer.Option("--first-mask", help="With --benchmark davis2016: a mask is given, no words."),
-    ] = False,
     mode: Annotated[str | None, typer.Option(help="every-frame or real-time; default: as in the scenario.")] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Also play the recordings to a node over DDS, and compare with the replay.")
@@ -90,7 +86,6 @@ def evaluate(
         assert benchmark is not None
         if root is None:
             usage("--benchmark needs --root, the folder as published")
-        _fits(benchmark, first_mask)
         _benchmark(benchmark, root, split, limit, where, checkpoint, device or "cpu", threads or 0, workers, ray)
 
 
@@ -295,19 +290,6 @@ def _split(
     out.print(f"scores: {file}", highlight=False, soft_wrap=True)
     if unscored:
         fail(unscored)
-
-
-def _fits(name: str, first_mask: bool) -> None:
-    """Is a mask given where the set has one, and only there?"""
-    from villa.evaluation.benchmarks import BENCHMARKS
-
-    kind = BENCHMARKS.get(name)
-    if kind is not None and kind.first_mask != first_mask:
-        usage(
-            f"{name} asks nothing in words: add --first-mask, its first frame's mask is given"
-            if kind.first_mask
-            else f"{name} gives no masks, its videos are asked about in words: leave out --first-mask"
-        )
 
 
 def _benchmark(

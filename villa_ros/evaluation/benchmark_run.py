@@ -23,9 +23,9 @@ from villa import masks
 from villa.data.referring_videos import Expression, Video
 from villa.evaluation.benchmarks import Benchmark, BenchmarkError, Prediction, open_benchmark
 from villa.evaluation.submission import SUBMISSION, pack
-from villa.inference.video import Segmentation, Tracklet
+from villa.inference.video import Segmentation
 from villa.interface import Rgb
-from villa.masks import Mask, RleMask
+from villa.masks import RleMask
 from villa_ros.parallel.dispatch import Failed
 from villa_ros.parallel.map import parallel_map
 
@@ -77,15 +77,6 @@ class RankingModel(Protocol):
         self, video: Sequence[Rgb], text: str, names: Sequence[str], *, fps: float = ..., history: Any = ...
     ) -> Sequence[float]:
         """How likely each name is what a request means; see `villa.inference.multiple_choice.rank`."""
-        ...
-
-
-@runtime_checkable
-class CarryingModel(Protocol):
-    """A model that follows what a given mask shows."""
-
-    def carry(self, video: Sequence[Rgb], mask: Mask, *, fps: float = ...) -> Tracklet:
-        """A whole video and a mask of its first frame -> a tracklet; see `villa.inference.given_mask.carry`."""
         ...
 
 
@@ -231,11 +222,7 @@ def run_video(task: VideoTask, model: VideoModel, benchmark: Benchmark | None = 
         )
     frames = _Frames(benchmark, video)
     answers: dict[str, Segmentation] = {}
-    if benchmark.first_mask:
-        carried = _carried(model, benchmark, video, frames)
-        predictions = {e.key: carried for e in benchmark.asked(video)}
-    else:
-        predictions = {e.key: _predicted(model, video, frames, e, answers) for e in benchmark.asked(video)}
+    predictions = {e.key: _predicted(model, video, frames, e, answers) for e in benchmark.asked(video)}
     scores = benchmark.score(video, predictions)
     files = [] if task.masks is None else benchmark.write(video, predictions, task.masks)
     return {"video": video.name, "scores": scores, "files": [str(file) for file in files]}
@@ -312,16 +299,6 @@ def _predicted(
         likely = model.rank(frames, expression.text, expression.choices, fps=video.fps, history=history)
         choice = int(np.argmax(likely)) == expression.choice
     return Prediction(_unions(answer, len(frames), (height, width)), (height, width), answer.text, choice)
-
-
-def _carried(model: VideoModel, benchmark: Benchmark, video: Video, frames: _Frames) -> Prediction:
-    """What a model makes of the mask that is given on the first frame."""
-    if not isinstance(model, CarryingModel):
-        raise BenchmarkRunError(f"{type(model).__name__} carries no given mask: wanted a model with `carry`")
-    shape = frames[0].shape[:2]
-    tracklet = model.carry(frames, benchmark.given(video, shape), fps=video.fps)
-    answer = Segmentation("", "", "stop", (0,), (tracklet,))
-    return Prediction(_unions(answer, len(frames), shape), shape)
 
 
 def _history(

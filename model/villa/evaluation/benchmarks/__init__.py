@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from villa.evaluation.benchmarks.coco_names import CocoNames
-from villa.evaluation.benchmarks.davis2016 import Davis2016
 from villa.evaluation.benchmarks.interface import Benchmark, BenchmarkError, Prediction, Predictions
 from villa.evaluation.benchmarks.mevis import MeViS, MeViSv2
 from villa.evaluation.benchmarks.own import Tabletop, VideoReasonSeg
@@ -30,7 +29,6 @@ BENCHMARKS: dict[str, type[Benchmark]] = {
         VideoReasonSeg,
         Tabletop,
         CocoNames,
-        Davis2016,
         RealClips,
     )
 }

@@ -58,7 +58,6 @@ class Benchmark(ABC):
     splits: ClassVar[tuple[str, ...]]  # the first is the one to report
     source: ClassVar[str]  # public file that the layout was read from
     submission: ClassVar[MaskFolders | None] = None  # format of the masks that a server or evaluator reads
-    first_mask: ClassVar[bool] = False  # the mask of the first frame is given, and nothing is said
 
     def __init__(self, root: Path, split: str) -> None:
         if split not in self.splits:
@@ -84,14 +83,6 @@ class Benchmark(ABC):
         Raises:
             BenchmarkError: a mask is missing, damaged or of another size.
         """
-
-    def given(self, video: Video, shape: tuple[int, int]) -> Mask:
-        """The mask [H, W] that is given on the first frame, in sets with `first_mask`.
-
-        Raises:
-            BenchmarkError: it is missing, damaged, empty or of another size.
-        """
-        raise BenchmarkError(f"{self.name} gives no masks: its videos are asked about in words")
 
     @property
     def notes(self) -> tuple[str, ...]:
