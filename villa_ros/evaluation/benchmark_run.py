@@ -34,6 +34,8 @@ _COLUMNS = {
     "jf": "J&F",
     "j": "J",
     "f": "F",
+    "j_recall": "J\nrecall",
+    "j_decay": "J\ndecay",
     "accuracy": "A",
     "robustness": "R",
     "jf_direct": "J&F\ndirect",
