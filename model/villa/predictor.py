@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from villa.checkpoints import checkpoint
 from villa.config import ViLLaConfig
-from villa.inference import multiple_choice, video
+from villa.inference import mask_propagation, multiple_choice, video
 from villa.inference.stream_session import StreamSession
 from villa.inference.video import Segmentation
 from villa.interface import Rgb
+from villa.masks import Mask, RleMask
 from villa.modeling.segmenters.interface import Pyramid
 from villa.modeling.villa import ViLLaModel
 
@@ -75,6 +76,13 @@ class ViLLa:
         Options and errors as of `villa.inference.multiple_choice.rank`.
         """
         return multiple_choice.rank(self.network, frames, text, names, **options)
+
+    def propagate(self, frames: Iterable[Rgb], mask: Mask, **options: Any) -> Iterator[RleMask | None]:
+        """A video and the mask [H, W] bool of its first frame -> the mask of each frame, without words.
+
+        Options and errors as of `villa.inference.mask_propagation.propagate`.
+        """
+        return mask_propagation.propagate(self.network, frames, mask, **options)
 
     def compile_fast_pass(self) -> None:
         """torch.compile what sees every frame. The first frames then take as long as the compiler does."""

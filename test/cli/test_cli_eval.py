@@ -84,6 +84,9 @@ def test_options_stand_in_for_what_the_scenario_says(
         (["a.yaml", "--benchmark", "mevis"], "one of the three"),
         (["--benchmark", "mevis"], "needs --root"),
         (["a.yaml", "--mode", "sometimes"], "wanted one of every-frame, real-time"),
+        (["a.yaml", "--first-mask"], "give it with --benchmark davis2016"),
+        (["--benchmark", "davis2016", "--root", "."], "has no sentences to ask"),
+        (["--benchmark", "mevis", "--root", ".", "--first-mask"], "or take davis2016"),
     ],
 )
 def test_a_wrong_call_is_told(arguments: list[str], told: str) -> None:

@@ -50,11 +50,11 @@ def images(folder: Path, names: Sequence[str] = NAMES) -> None:
         cv2.imwrite(str(folder / f"{name}.jpg"), np.full((*SIZE, 3), 120, np.uint8))
 
 
-def label_images(folder: Path) -> None:
+def label_images(folder: Path, drawn_labels: Sequence[NDArray[np.uint8]] | None = None) -> None:
     from PIL import Image
 
     folder.mkdir(parents=True)
-    for name, image in zip(NAMES, labels(), strict=True):
+    for name, image in zip(NAMES, labels() if drawn_labels is None else drawn_labels, strict=True):
         drawn = Image.fromarray(image)
         drawn.putpalette(palette().reshape(-1).tolist())
         drawn.save(folder / f"{name}.png")
@@ -165,6 +165,35 @@ def make_published_davis(root: Path) -> Path:
     return root
 
 
+def make_davis2016(root: Path, tracks: Sequence[int] = (1, 1)) -> Path:
+    """As DAVIS 2016 lies: a red box on gray, masks of 0 and 255, and a list with the paths of all frames."""
+    lines = []
+    for video, number in zip(("bear", "camel"), tracks, strict=False):
+        images(root / "JPEGImages/480p" / video)
+        folder = root / "Annotations/480p" / video
+        folder.mkdir(parents=True)
+        for name, mask in zip(NAMES, track(number), strict=True):
+            picture = np.full((*SIZE, 3), 120, np.uint8)
+            picture[mask] = (30, 30, 200)  # blue first
+            cv2.imwrite(str(root / f"JPEGImages/480p/{video}/{name}.jpg"), picture)
+            cv2.imwrite(str(folder / f"{name}.png"), mask.astype(np.uint8) * 255)
+            lines.append(f"/JPEGImages/480p/{video}/{name}.jpg /Annotations/480p/{video}/{name}.png")
+    (root / "ImageSets/480p").mkdir(parents=True)
+    (root / "ImageSets/480p/val.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def make_davis2017(root: Path) -> Path:
+    """The same sequences as DAVIS 2017 has them: label images of several objects, and a list of names."""
+    for video in ("bear", "camel"):
+        images(root / "JPEGImages/480p" / video)
+        drawn = [np.where(image == 255, 0, image).astype(np.uint8) for image in labels()]
+        label_images(root / "Annotations/480p" / video, drawn)
+    (root / "ImageSets/2016").mkdir(parents=True)
+    (root / "ImageSets/2016/val.txt").write_text("bear\ncamel\n")
+    return root
+
+
 def make_reason_vos(root: Path) -> Path:
     asked = [
         {"obj_id": 1, "exp_id": 0, "exp_text": "What goes right?", "is_sent": True},
@@ -268,6 +297,7 @@ MAKERS = {
     "tabletop": make_tabletop,
     "coco-names": make_coco_names,
     "real-clips": make_real_clips,
+    "davis2016": make_davis2016,
 }
 
 
@@ -280,6 +310,7 @@ class Told:
     def __init__(self, answers: Mapping[str, Sequence[Track]], breaks_at: str = "", error: type = RuntimeError) -> None:
         self.answers, self.breaks_at, self.error = answers, breaks_at, error
         self.heard: list[str] = []
+        self.given: list[Mask] = []
         self.histories: list[tuple[tuple[str, str], ...]] = []
 
     def segment(self, video, text, *, fps=10.0, history=()) -> Segmentation:
@@ -291,6 +322,15 @@ class Told:
         tracks = self.answers.get(text, ())
         coded = [tuple(None if mask is None else masks.encode(mask) for mask in own) for own in tracks]
         return Segmentation(f"about {text}", "", "stop", (0,), tuple(Tracklet("it", 1.0, 0, own, ()) for own in coded))
+
+    def propagate(self, frames, mask, *, fps=10.0):
+        """The masks that it is told for no words; `given` holds the first masks."""
+        self.given.append(mask)
+        told = self.answers.get("", ())
+        for t, frame in enumerate(frames):
+            assert frame.dtype == np.uint8
+            found = next((own[t] for own in told if own[t] is not None), None)
+            yield None if found is None else masks.encode(found)
 
 
 class Choosing(Told):

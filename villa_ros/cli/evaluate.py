@@ -40,6 +40,10 @@ def evaluate(
         str | None,
         typer.Option("--split", "--half", help="With --benchmark: the split; default: the one to report."),
     ] = None,
+    first_mask: Annotated[
+        bool,
+        typer.Option("--first-mask", help="With --benchmark davis2016: give the mask of each first frame, no words."),
+    ] = False,
     mode: Annotated[str | None, typer.Option(help="every-frame or real-time; default: as in the scenario.")] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Also play the recordings to a node over DDS, and compare with the replay.")
@@ -74,6 +78,8 @@ def evaluate(
     """Score recordings against pass criteria, or a model on a split or a public benchmark."""
     if sum((bool(scenarios), data is not None, benchmark is not None)) != 1:
         usage("give scenario files, or --data FOLDER, or --benchmark NAME --root FOLDER: one of the three")
+    if first_mask and benchmark is None:
+        usage("--first-mask says how a benchmark begins: give it with --benchmark davis2016 --root FOLDER")
     if scenarios:
         given = {"checkpoint": checkpoint or None, "device": device, "threads": threads, "mode": mode}
         _scenarios(scenarios, given, where or OUT, live, report, fresh, workers, ray)
@@ -86,6 +92,7 @@ def evaluate(
         assert benchmark is not None
         if root is None:
             usage("--benchmark needs --root, the folder as published")
+        _check_beginning(benchmark, first_mask)
         _benchmark(benchmark, root, split, limit, where, checkpoint, device or "cpu", threads or 0, workers, ray)
 
 
@@ -290,6 +297,21 @@ def _split(
     out.print(f"scores: {file}", highlight=False, soft_wrap=True)
     if unscored:
         fail(unscored)
+
+
+def _check_beginning(name: str, first_mask: bool) -> None:
+    """Refuse a first mask where sentences are asked, and sentences where there are none."""
+    with _needing_more("scoring"):
+        from villa.evaluation.benchmarks import BENCHMARKS
+    if name not in BENCHMARKS or BENCHMARKS[name].first_mask == first_mask:
+        return
+    if first_mask:
+        giving = ", ".join(kind.name for kind in BENCHMARKS.values() if kind.first_mask)
+        usage(f"{name} gives no mask of the first frame, it asks sentences: leave out --first-mask, or take {giving}")
+    usage(
+        f"{name} has no sentences to ask: the mask of each first frame is given and carried through the sequence; "
+        "add --first-mask"
+    )
 
 
 def _benchmark(

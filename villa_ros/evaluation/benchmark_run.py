@@ -1,7 +1,6 @@
 """A model over a public benchmark: scores, a table row, and the masks as its server wants them.
 
-Every expression is asked the way a user would: words and a whole video go in, masks come out. After each video the
-result file is written, so that an interrupted run goes on where it stopped.
+After each video the result file is written, so that an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -9,23 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 
-from villa import masks
-from villa.data.referring_videos import Expression, Video
-from villa.evaluation.benchmarks import Benchmark, BenchmarkError, Prediction, open_benchmark
+from villa.data.referring_videos import Video
+from villa.evaluation.benchmarks import Benchmark, BenchmarkError, open_benchmark
 from villa.evaluation.submission import SUBMISSION, pack
-from villa.inference.video import Segmentation
-from villa.interface import Rgb
-from villa.masks import RleMask
+from villa_ros.evaluation.benchmark_answers import VideoModel, predictions_of
 from villa_ros.parallel.dispatch import Failed
 from villa_ros.parallel.map import parallel_map
 
@@ -33,13 +28,14 @@ SCHEMA, KIND = 1, "benchmark"
 RESULT = "result.json"
 MASKS = "submission"  # folder of the masks, in that of the run
 Progress = Callable[[int, int], None]
-_HELD_BYTES = 512 * 2**20  # of decoded frames of one video; more are decoded for each expression anew
 _VALUES = 64  # of each parameter that a model's fingerprint looks at
 # Columns of a table, in order, with short headings: a number that is cut short at 80 characters is none.
 _COLUMNS = {
     "jf": "J&F",
     "j": "J",
     "f": "F",
+    "j_recall": "J\nrecall",
+    "j_decay": "J\ndecay",
     "accuracy": "A",
     "robustness": "R",
     "jf_direct": "J&F\ndirect",
@@ -57,27 +53,6 @@ _COLUMNS = {
 
 class BenchmarkRunError(ValueError):
     """A run cannot begin or go on; the message says what stands in the way."""
-
-
-class VideoModel(Protocol):
-    """What is run: whole videos and requests."""
-
-    def segment(
-        self, video: Sequence[Rgb], text: str, *, fps: float = ..., history: Sequence[tuple[str, str]] = ...
-    ) -> Segmentation:
-        """A whole video and a request -> tracklets; see `villa.inference.video.segment`."""
-        ...
-
-
-@runtime_checkable
-class RankingModel(Protocol):
-    """A model that can also choose among answers."""
-
-    def rank(
-        self, video: Sequence[Rgb], text: str, names: Sequence[str], *, fps: float = ..., history: Any = ...
-    ) -> Sequence[float]:
-        """How likely each name is what a request means; see `villa.inference.multiple_choice.rank`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -210,7 +185,7 @@ def run_video(task: VideoTask, model: VideoModel, benchmark: Benchmark | None = 
 
     Raises:
         BenchmarkError: the folder is not as published, or does not hold the video.
-        BenchmarkRunError: the model's masks do not fit the video.
+        AnswerError: the model's masks do not fit the video.
         OSError: a file cannot be written.
     """
     if benchmark is None:
@@ -220,9 +195,7 @@ def run_video(task: VideoTask, model: VideoModel, benchmark: Benchmark | None = 
         raise BenchmarkError(
             f"{task.root}: wanted video {task.video!r} in {task.split} of {task.name}, it is not there"
         )
-    frames = _Frames(benchmark, video)
-    answers: dict[str, Segmentation] = {}
-    predictions = {e.key: _predicted(model, video, frames, e, answers) for e in benchmark.asked(video)}
+    predictions = predictions_of(model, benchmark, video)
     scores = benchmark.score(video, predictions)
     files = [] if task.masks is None else benchmark.write(video, predictions, task.masks)
     return {"video": video.name, "scores": scores, "files": [str(file) for file in files]}
@@ -261,78 +234,6 @@ def model_fingerprint(model: object) -> str:
             digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
             digest.update(flat[:: max(1, flat.numel() // _VALUES)].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-class _Frames(Sequence[Rgb]):
-    """A video's images by index, kept once decoded while they fit into memory."""
-
-    def __init__(self, benchmark: Benchmark, video: Video) -> None:
-        self._benchmark, self._video = benchmark, video
-        self._kept: dict[int, Rgb] = {}
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._video.frames)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[t] for t in range(*index.indices(len(self)))]
-        t = range(len(self))[index]
-        if t in self._kept:
-            return self._kept[t]
-        image = self._benchmark.rgb(self._video, t)
-        if self._bytes + image.nbytes <= _HELD_BYTES:
-            self._kept[t] = image
-            self._bytes += image.nbytes
-        return image
-
-
-def _predicted(
-    model: VideoModel, video: Video, frames: _Frames, expression: Expression, answers: dict[str, Segmentation]
-) -> Prediction:
-    history = _history(model, video, frames, expression, answers)
-    answer = model.segment(frames, expression.text, fps=video.fps, history=history)
-    answers[expression.key] = answer
-    height, width = frames[0].shape[:2]
-    choice = None
-    if expression.choices and isinstance(model, RankingModel):
-        likely = model.rank(frames, expression.text, expression.choices, fps=video.fps, history=history)
-        choice = int(np.argmax(likely)) == expression.choice
-    return Prediction(_unions(answer, len(frames), (height, width)), (height, width), answer.text, choice)
-
-
-def _history(
-    model: VideoModel, video: Video, frames: _Frames, expression: Expression, answers: dict[str, Segmentation]
-) -> list[tuple[str, str]]:
-    """Requests that an expression follows up on, with the model's own answers."""
-    history: list[tuple[str, str]] = []
-    for turn in video.chain(expression):
-        if turn.key not in answers:
-            answers[turn.key] = model.segment(frames, turn.text, fps=video.fps, history=tuple(history))
-        history.append((turn.text, answers[turn.key].text))
-    return history
-
-
-def _unions(answer: Segmentation, length: int, shape: tuple[int, int]) -> tuple[RleMask | None, ...]:
-    """All tracklets of an answer together, frame by frame."""
-    for tracklet in answer.tracklets:
-        sizes = {(mask.height, mask.width) for mask in tracklet.masks if mask is not None}
-        if len(tracklet.masks) != length or not sizes <= {shape}:
-            raise BenchmarkRunError(
-                f"the model gave masks of {sorted(sizes)} px for {len(tracklet.masks)} frames, "
-                f"the video has {length} frames of {shape} px (height, width): wanted a mask or None for each"
-            )
-    unions: list[RleMask | None] = []
-    for t in range(length):
-        found = [mask for tracklet in answer.tracklets if (mask := tracklet.masks[t]) is not None and mask.area]
-        if len(found) <= 1:
-            unions.append(found[0] if found else None)
-            continue
-        union = masks.decode(found[0])
-        for mask in found[1:]:
-            union |= masks.decode(mask)
-        unions.append(masks.encode(union))
-    return tuple(unions)
 
 
 def _data_fingerprint(benchmark: Benchmark) -> str:

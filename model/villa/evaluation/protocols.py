@@ -116,6 +116,23 @@ def ref_davis_row(scores: Sequence[Score]) -> Row:
     return row | {"jf_low": low, "jf_high": high, "parts": parts}
 
 
+_DAVIS = ("j", "j_recall", "j_decay", "f", "f_recall", "f_decay")
+
+
+def davis_row(scores: Sequence[Score]) -> Row:
+    """DAVIS 2016: mean, recall and decay of J and F over sequences, each of which weighs the same; by sequence as well.
+
+    github.com/davisvideochallenge/davis2017-evaluation, `evaluation_method.py`: J&F is the mean of mean J and mean F.
+    The recall is the mean over sequences of the share of frames above 0.5.
+    """
+    row = _davis_sequences(scores)
+    if not scores:
+        return row
+    low, high = _spread(scores)
+    videos = {str(score["video"]): _davis_sequences([score]) for score in scores}
+    return row | {"jf_low": low, "jf_high": high, "parts": videos}
+
+
 def unscored_row(scores: Sequence[Score]) -> Row:
     """A split whose masks are not public: how much was run, and the share of expressions with any mask."""
     return _counts(scores) | {"answered": target_accuracy([bool(score["answered"]) for score in scores])}
@@ -144,6 +161,14 @@ def _revos_part(scores: Sequence[Score]) -> Row:
         row[name] = _mean(scores, name, lambda value: round(100 * value, 2) / 100)
     low, high = _spread(scores)
     return row | {"jf": (row["j"] + row["f"]) / 2, "jf_low": low, "jf_high": high}
+
+
+def _davis_sequences(scores: Sequence[Score]) -> Row:
+    row = _counts(scores)
+    if not scores:
+        return row
+    row |= {name: _mean(scores, name) for name in _DAVIS}
+    return row | {"jf": (row["j"] + row["f"]) / 2}
 
 
 def _davis_part(scores: Sequence[Score]) -> Row:

@@ -14,7 +14,7 @@ from villa.modeling.objects.recogniser import Recognised
 from villa.modeling.segmenters.interface import Masks
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.segmenters.light.propagator import MemoryFrame
-from villa.modeling.segmenters.light.segmenter import LightSegmenter
+from villa.modeling.segmenters.light.segmenter import LightSegmenter, of_share
 from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batch import Batch
 from villa.training.losses import dice_loss, edge_entropy, mask_losses, owner_entropy, soft_iou
@@ -26,7 +26,6 @@ OUTSIDE = 0.2  # of heat where there may be something that is not known
 EDGE_ENTROPY, OWN = 1.0, 0.5  # where outlines alone are taught
 _MOST_DRAWN = 10  # objects of a clip; finding learns from all
 _ROLLOUT_OBJECTS, _OUTLINED_OBJECTS = 3, 6
-_SEED_LOGIT = 6.0  # a ground-truth mask as logits
 _POINTS = 256  # of a clip, of each of which it is learnt what lies there
 _JITTER = 0.08  # of boxes that things are read from
 _LEAST_OVERLAP = 0.4  # IoU of boxes, for a found thing to be an object
@@ -248,7 +247,7 @@ class MaskTerms:
         chosen = candidates[torch.randperm(len(candidates), device=candidates.device)[:most]]
         logits = masks.logits.reshape(count, frames, *masks.logits.shape[1:])
         pointers = masks.token.reshape(count, frames, -1)
-        truth = (target[chosen, seed] * 2 - 1) * _SEED_LOGIT
+        truth = of_share(target[chosen, seed])
         own = torch.rand((), device=target.device) < 0.5
         first = logits[chosen, seed].detach() if own else truth
         asked = prompts[chosen, seed]

@@ -1,4 +1,4 @@
-"""Public benchmarks of video segmentation by words, from the folders that their authors publish.
+"""Public benchmarks of video segmentation, by words or from a first mask, from the folders that their authors publish.
 
 Every format was read from public code and not run on the set; docs/benchmark_sets.md says where each is from.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from villa.evaluation.benchmarks.coco_names import CocoNames
+from villa.evaluation.benchmarks.davis2016 import Davis2016
 from villa.evaluation.benchmarks.interface import Benchmark, BenchmarkError, Prediction, Predictions
 from villa.evaluation.benchmarks.mevis import MeViS, MeViSv2
 from villa.evaluation.benchmarks.own import Tabletop, VideoReasonSeg
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, type[Benchmark]] = {
         Tabletop,
         CocoNames,
         RealClips,
+        Davis2016,
     )
 }
 

@@ -58,6 +58,7 @@ class Benchmark(ABC):
     splits: ClassVar[tuple[str, ...]]  # the first is the one to report
     source: ClassVar[str]  # public file that the layout was read from
     submission: ClassVar[MaskFolders | None] = None  # format of the masks that a server or evaluator reads
+    first_mask: ClassVar[bool] = False  # the mask of a video's first frame is given, and nothing is asked in words
 
     def __init__(self, root: Path, split: str) -> None:
         if split not in self.splits:
@@ -88,6 +89,14 @@ class Benchmark(ABC):
     def notes(self) -> tuple[str, ...]:
         """What a reader of the scores has to know of this copy of the set, a sentence each."""
         return ()
+
+    def given(self, video: Video) -> Mask:
+        """Mask [H, W] of the first frame, which is carried on; only of sets with `first_mask`.
+
+        Raises:
+            BenchmarkError: it is missing, damaged, empty or of another size; or the set gives none.
+        """
+        raise BenchmarkError(f"{self.name} gives no mask of the first frame: its requests are sentences")
 
     def foreground(self, video: Video, frame: int, shape: tuple[int, int]) -> Mask | None:
         """Mask [H, W] of all objects on a frame; None where the set has none of its own."""
@@ -170,7 +179,7 @@ class Benchmark(ABC):
         names = [path.stem for path in video.frames]
         written: list[Path] = []
         for expression in self.asked(video):
-            prediction = predictions[expression.key]
-            drawn = [prediction.at(t) for t in range(len(names))]
-            written += self.submission.write(folder, self.place(video, expression), names, drawn)
+            prediction, place = predictions[expression.key], self.place(video, expression)
+            for t, name in enumerate(names):  # one decoded mask at a time
+                written += self.submission.write(folder, place, [name], [prediction.at(t)])
         return written

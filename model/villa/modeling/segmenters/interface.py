@@ -117,6 +117,18 @@ class Segmenter(nn.Module, ABC):
         """Begin N memories: masks of N objects, prompts [N, C], and where each was seen (`frame` [N], `moments`)."""
 
     @abstractmethod
+    def seed_given(
+        self, masks: Tensor, prompt: Tensor | None, pyramid: Any, frame: Tensor, moments: Sequence[Moment]
+    ) -> list[Memory]:
+        """Begin N memories with masks that are given and not drawn: [N, H, W] of the images' own size, each px 0..1.
+
+        `prompt` [N, C], `frame` [N] and `moments` are as of `seed`; None: nothing says what the objects look like.
+
+        Raises:
+            ValueError: the family carries by prompts, and there is none.
+        """
+
+    @abstractmethod
     def join(self, memories: Sequence[Any]) -> Memory:
         """Memories of one object that were begun on several frames, oldest first -> one memory."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from villa.config import LightConfig
 from villa.interface import Rgb
@@ -17,6 +18,7 @@ from villa.modeling.segmenters.light.memory import TrackMemory, batch, split, st
 from villa.modeling.segmenters.light.propagator import MemoryFrame, Propagator
 from villa.modeling.segmenters.mask_overlap import apart
 
+_GIVEN_LOGIT = 6.0  # of a px that a given mask is sure of
 _SURE = 0.5  # predicted IoU times presence that a frame needs to be remembered
 
 
@@ -72,6 +74,23 @@ class LightSegmenter(Segmenter):
         remembered = self.remember(pyramid.tokens[frame], masks.logits, masks.token, prompt, times)
         return [TrackMemory(split(remembered, row)) for row in range(len(moments))]
 
+    def seed_given(
+        self, masks: Tensor, prompt: Tensor | None, pyramid: LightPyramid, frame: Tensor, moments: Sequence[Moment]
+    ) -> list[Memory]:
+        """Begin memories with given masks [N, H, W]; the decoder's token of the prompt says what they look like.
+
+        Raises:
+            ValueError: there is no prompt.
+        """
+        if prompt is None:
+            raise ValueError(
+                "a mask was given without a prompt, and the light segmenter carries an object by its prompt: "
+                "wanted a model with an object detector, which reads one where the mask is (language.things)"
+            )
+        share = F.adaptive_avg_pool2d(masks[:, None], self.mask_grid)[:, 0]
+        drawn = self.decode(prompt, pyramid, frame)
+        return self.seed(replace(drawn, logits=of_share(share)), prompt, pyramid, frame, moments)
+
     def join(self, memories: Sequence[TrackMemory]) -> Memory:
         """One object's seeds on several frames -> one memory; the newest ones stay."""
         whole = memories[0].copy()
@@ -108,6 +127,11 @@ class LightSegmenter(Segmenter):
                 if sure[row]:
                     memories[index].add(split(seen, row), self.config.propagator.memories - 1)
         return masks[torch.tensor(rows, device=device).argsort()]
+
+
+def of_share(share: Tensor) -> Tensor:
+    """How much of each cell a known mask covers, 0..1 -> its logits, as the propagator is taught them."""
+    return (share * 2 - 1) * _GIVEN_LOGIT
 
 
 def _sure(masks: Masks) -> list[bool]:

@@ -155,24 +155,31 @@ class Sam2Segmenter(Segmenter):
         self, masks: Masks, prompt: Tensor, pyramid: Sam2Pyramid, frame: Tensor, moments: Sequence[Moment]
     ) -> list[Memory]:
         """Begin memories with masks of N objects."""
-        image = pyramid.s16[frame]
         large = self._enlarged(masks.logits)
-        if self.config.seed_by == "prompt":
-            space = self._remembered(image, large, masks.present)
-            pointer = self._pointer(masks.token, masks.present)
-        else:
-            given = (large > 0).to(image.dtype)
-            there = given.flatten(1).any(dim=1).to(image.dtype)
-            space = self._remembered(image, given * _GIVEN_SCALE + _GIVEN_BIAS, there - 0.5, binary=True)
-            fine = (pyramid.own4[frame], pyramid.own8[frame])
-            own = self.sam2.mask_decoder
-            seen = self._drawn(own, image, self._no_points(len(image)), self._as_prompt(given), fine)
-            # That something was given says that it is there, whatever the decoder thinks of it.
-            pointer = self._pointer(self._pointer(seen.token, seen.present), there - 0.5, project=False)
-        return [
-            Sam2Memory([Sam2MemoryFrame(moment.index, space[:, row : row + 1].clone(), pointer[row : row + 1].clone())])
-            for row, moment in enumerate(moments)
-        ]
+        if self.config.seed_by == "mask":
+            return self._begun(large > 0, pyramid, frame, moments)
+        space = self._remembered(pyramid.s16[frame], large, masks.present)
+        return _memories(space, self._pointer(masks.token, masks.present), moments)
+
+    def seed_given(
+        self, masks: Tensor, prompt: Tensor | None, pyramid: Sam2Pyramid, frame: Tensor, moments: Sequence[Moment]
+    ) -> list[Memory]:
+        """Begin memories with given masks [N, H, W], whatever `seed_by` says of drawn ones; the prompt is not read."""
+        inside = _resized(masks, self.image_size) >= 0.5  # as SAM 2 brings a mask to its image's size
+        return self._begun(inside, pyramid, frame, moments)
+
+    def _begun(self, inside: Tensor, pyramid: Sam2Pyramid, frame: Tensor, moments: Sequence[Moment]) -> list[Memory]:
+        """Begin memories with masks [N, H, W] bool of the encoder's image size, as mask prompts."""
+        image = pyramid.s16[frame]
+        given = inside.to(image.dtype)
+        there = given.flatten(1).any(dim=1).to(image.dtype)
+        space = self._remembered(image, given * _GIVEN_SCALE + _GIVEN_BIAS, there - 0.5, binary=True)
+        fine = (pyramid.own4[frame], pyramid.own8[frame])
+        own = self.sam2.mask_decoder
+        seen = self._drawn(own, image, self._no_points(len(image)), self._as_prompt(given), fine)
+        # That something was given says that it is there, whatever the decoder thinks of it.
+        pointer = self._pointer(self._pointer(seen.token, seen.present), there - 0.5, project=False)
+        return _memories(space, pointer, moments)
 
     def join(self, memories: Sequence[Sam2Memory]) -> Memory:
         """One object's seeds on several frames -> one memory; the newest `max_seeds` stay."""
@@ -278,6 +285,14 @@ class Sam2Segmenter(Segmenter):
         """Masks [N, H, W] in 0..1 -> what the prompt encoder embeds, [N, 1, H/4, W/4]."""
         small = self.sam2.mask_downsample(given[:, None].to(self.dtype))
         return _resized(small[:, 0], self.mask_grid)[:, None].to(self.dtype)
+
+
+def _memories(space: Tensor, pointer: Tensor, moments: Sequence[Moment]) -> list[Memory]:
+    """Spatial memories [S, N, M] and pointers [N, C] of N objects, each seeded at its moment -> their memories."""
+    return [
+        Sam2Memory([Sam2MemoryFrame(moment.index, space[:, row : row + 1].clone(), pointer[row : row + 1].clone())])
+        for row, moment in enumerate(moments)
+    ]
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
