@@ -65,14 +65,15 @@ def annotate(folder: Path, split: Split, workers: int = 1) -> Path:
         link = frames / clip.name
         if not link.is_symlink():
             link.symlink_to(Path("..") / clip.name / "frames", target_is_directory=True)
-    _write(folder / MASKS, masks)
-    _write(folder / META, {"split": split.name, "requests": REQUESTS, "videos": videos})
+    write_json(folder / MASKS, masks)
+    write_json(folder / META, {"split": split.name, "requests": REQUESTS, "videos": videos})
     return folder / META
 
 
-def _write(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write compact JSON, the whole file or none of it."""
     partial_path = path.with_suffix(".partial")
-    partial_path.write_text(json.dumps(data, separators=(",", ":")))
+    partial_path.write_text(json.dumps(data, separators=(",", ":")), "utf-8")
     os.replace(partial_path, path)  # noqa: PTH105 - atomic
 
 

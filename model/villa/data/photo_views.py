@@ -12,13 +12,17 @@ from villa.data.coco_folder import CocoFolder, Instance, Picture
 from villa.interface import Rgb
 
 
-def labels_of(data: CocoFolder, picture: Picture, things: Sequence[Instance]) -> NDArray[np.uint8]:
-    """Ids [H, W] of things in their order, from 1 on, 0: none; of two over each other the smaller one is in front."""
-    outlines = [data.mask(picture, thing) for thing in things]
-    labels = np.zeros((picture.height, picture.width), np.uint8)
-    for index in sorted(range(len(things)), key=lambda i: -int(outlines[i].sum())):
+def painted(outlines: Sequence[NDArray[np.bool_]], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Masks [H, W] of things -> ids [H, W] in their order, from 1 on, 0: none; of two the smaller one is in front."""
+    labels = np.zeros(shape, np.uint8)
+    for index in sorted(range(len(outlines)), key=lambda i: -int(outlines[i].sum())):
         labels[outlines[index]] = index + 1
     return labels
+
+
+def labels_of(data: CocoFolder, picture: Picture, things: Sequence[Instance]) -> NDArray[np.uint8]:
+    """The same for what is labelled on a picture."""
+    return painted([data.mask(picture, thing) for thing in things], (picture.height, picture.width))
 
 
 def camera_path(

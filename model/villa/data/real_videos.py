@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.data.benchmark import FRAMES, MASKS, META, run_lengths
+from villa.data.benchmark import FRAMES, MASKS, META, run_lengths, write_json
+from villa.images.video_frames import video_frames
 
 OUTLINES = Path(__file__).with_name("real_videos.json")
 _STEP = 3  # every third frame: about 10 a second
@@ -65,8 +66,8 @@ def build(videos: Path, out: Path) -> Path:
                 for index, asked in enumerate(entry["requests"])
             },
         }
-    (out / MASKS).write_text(json.dumps(masks, separators=(",", ":")))
-    (out / META).write_text(json.dumps({"split": "real", "videos": meta}, separators=(",", ":")))
+    write_json(out / MASKS, masks)
+    write_json(out / META, {"split": "real", "videos": meta})
     return out / META
 
 
@@ -92,29 +93,17 @@ def _frames(videos: Path, file: str) -> Iterator[NDArray[Any]]:
     """Frames [H, W, 3], blue first."""
     plain, packed = videos / file, videos / f"{file}.gz"
     if plain.is_file():
-        yield from _decoded(plain)
+        yield from video_frames(plain)
     elif packed.is_file():
         with tempfile.TemporaryDirectory() as scratch:
             whole = Path(scratch) / file
             whole.write_bytes(gzip.decompress(packed.read_bytes()))
-            yield from _decoded(whole)
+            yield from video_frames(whole)
     else:
         raise RealVideoError(
             f"neither {plain} nor {packed.name} is there: give the folder of OpenCV's documentation, which Debian's "
             "package opencv-doc has in /usr/share/doc/opencv-doc/opencv4/html"
         )
-
-
-def _decoded(path: Path) -> Iterator[NDArray[Any]]:
-    video = cv2.VideoCapture(str(path))
-    try:
-        while True:
-            read, frame = video.read()
-            if not read:
-                return
-            yield frame
-    finally:
-        video.release()
 
 
 def _coded(outlines: list[list[list[int]]], shape: tuple[int, int]) -> dict[str, Any] | None:

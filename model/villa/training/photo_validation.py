@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from villa.data.coco_folder import CocoFolder, Picture
+from villa.data.photo_views import painted
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.objects.detector import ObjectDetector
 from villa.modeling.segmenters.light.encoder import LightPyramid
@@ -72,11 +73,9 @@ class PhotoValidation:
         return ious
 
     def _truth(self, picture: Picture, grid: tuple[int, int]) -> Outlined | None:
-        labels = np.zeros((picture.height, picture.width), np.uint8)
         things = [self.data.mask(picture, thing) for thing in picture.instances if not thing.crowd]
         things = sorted((one for one in things if one.mean() >= _SMALLEST), key=lambda one: -int(one.sum()))[:_MOST]
-        for number, mask in enumerate(things, start=1):
-            labels[mask] = number
+        labels = painted(things, (picture.height, picture.width))
         identities = [number for number in range(1, len(things) + 1) if (labels == number).mean() >= _SMALLEST]
         return outlined([labels], identities, (grid[1], grid[0])) if identities else None
 

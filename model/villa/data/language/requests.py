@@ -70,9 +70,10 @@ _MORE_MAKERS: dict[str, tuple[Maker, float]] = {
     "group": (requests_of_sets.by_group, 0.06),
     "exclusion": (requests_of_sets.all_but, 0.04),
     "corrected": (requests_corrected.broken_off, 0.07),
-    "appeared": (requests_corrected.came_into_view, 0.02),
+    "appeared": (requests_of_time.came_into_view, 0.02),
 }
-ALL_KINDS = (*REQUEST_KINDS, *_MORE_MAKERS)
+_EVERY_MAKER = _MAKERS | _MORE_MAKERS
+ALL_KINDS = tuple(_EVERY_MAKER)
 # What can be asked where not everything in view is known: what rests on the names of things alone, and what is absent.
 _OF_LABELS = ("name", "several", "ambiguous", "absent", "superlative", "size")
 _TRIES = 24
@@ -115,15 +116,14 @@ def sample_requests(
     speaker = Speaker(rng, wording, known)
     frame = FrameWords(facts, frame_index, since)
     others = [FrameWords(facts, index, since) for index in also_on]
-    makers = _MAKERS | _MORE_MAKERS
-    weights = np.array([makers[kind][1] for kind in kinds])
+    weights = np.array([_EVERY_MAKER[kind][1] for kind in kinds])
     weights = weights / weights.sum()
     samples: list[RequestSample] = []
     seen: set[str] = set()
     for _ in range(count * 4):
         if len(samples) == count:
             break
-        maker = makers[str(rng.choice(list(kinds), p=weights))][0]
+        maker = _EVERY_MAKER[str(rng.choice(list(kinds), p=weights))][0]
         for _ in range(_TRIES):
             draft = maker(frame, speaker)
             if draft is None or len(draft.targets) > most or draft.text in seen:

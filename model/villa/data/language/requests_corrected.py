@@ -1,15 +1,16 @@
-"""Orders that are broken off, corrected or finished afterwards ("mug. the small one"), and what came into view."""
+"""Orders that are broken off, corrected or finished afterwards ("mug. the small one")."""
 
 from __future__ import annotations
 
-from villa.data.language.drafts import Draft, any_thing, found, noun_of, reference
+from collections.abc import Sequence
+
+from villa.data.language.drafts import Again, Draft, any_thing, found, noun_of, reference
 from villa.data.language.naming import FrameWords, Thing
-from villa.data.language.phrases import THINGS, Speaker
+from villa.data.language.phrases import Speaker
 from villa.data.language.requests_in_view import again_related, most_by, related
 from villa.data.language.spatial_relations import RELATIONS
 
 _ENDS = ("biggest", "smallest", "leftmost", "rightmost")
-_NEW_S = 0.3  # what is seen so long after the beginning for the first time came into view
 
 
 def broken_off(frame: FrameWords, speaker: Speaker) -> Draft | None:
@@ -43,40 +44,19 @@ def broken_off(frame: FrameWords, speaker: Speaker) -> Draft | None:
         return None
     words = speaker.pick(speaker.wording.relations[relation])
     text = speaker.pick(sentences).format(n=noun, r=words, a=anchored[1])
-    draft = _one(frame, text, found_there, candidates)
-    if draft is None:
-        return None
     again = again_related(noun, anchored[0].id, relation)
-    return Draft(
-        draft.kind, text, draft.targets, draft.answer, again=again, anchors=[anchored[0]], candidates=candidates
-    )
+    return _one(frame, text, found_there, candidates, again, [anchored[0]])
 
 
-def _one(frame: FrameWords, text: str, targets: list[Thing], candidates: list[Thing]) -> Draft | None:
+def _one(
+    frame: FrameWords,
+    text: str,
+    targets: list[Thing],
+    candidates: list[Thing],
+    again: Again | None = None,
+    anchors: Sequence[Thing] = (),
+) -> Draft | None:
     if len(targets) != 1:
         return None
-    return Draft("corrected", text, targets, found(frame, targets), candidates=candidates)
-
-
-def came_into_view(frame: FrameWords, speaker: Speaker) -> Draft | None:
-    """The only thing that was not there when the clip began and is now."""
-    facts, late = frame.facts, frame.since + max(1, round(_NEW_S * frame.facts.fps))
-    if frame.index <= late or frame.blocking or "appeared" not in speaker.wording.happened:
-        return None
-    new, doubtful = [], []
-    for thing in frame.things:
-        row = next(at for at, one in enumerate(facts.objects) if one.id == thing.id)
-        seen = [facts.frames[at][row].visible_px > 0 for at in range(frame.since, late + 1)]
-        amodal = [facts.frames[at][row].amodal_px > 0 for at in range(frame.since, late + 1)]
-        if not any(amodal):
-            new.append(thing)
-        elif not seen[0]:
-            doubtful.append(thing)  # hidden, or at the edge
-    if len(new) != 1 or doubtful:
-        return None
-    if speaker.chance(0.45):
-        text = speaker.pick(speaker.wording.what_happened["appeared"])
-    else:
-        noun = new[0].facts.names[0] if speaker.chance(0.3) else speaker.pick((*THINGS, "one"))
-        text = speaker.one(speaker.pick(speaker.wording.happened["appeared"]).format(n=noun))
-    return Draft("time", text, new, found(frame, new))
+    answer = found(frame, targets)
+    return Draft("corrected", text, targets, answer, again=again, anchors=anchors, candidates=candidates)

@@ -12,13 +12,12 @@ _ABSENT = 0.3  # of the requests for a group: nothing is in it
 
 def by_group(frame: FrameWords, speaker: Speaker) -> Draft | None:
     """All that is in a group, or one of which nothing is there."""
-    here = [group for group in groups().values() if _of(frame, group)[0]]
+    seen = [(group, *_of(frame, group)) for group in groups().values()]
     absent = speaker.chance(_ABSENT)
-    pool = [group for group in groups().values() if (group in here) != absent]
+    pool = [one for one in seen if bool(one[1]) != absent]
     if not pool or not speaker.wording.groups:
         return None
-    group = pool[int(speaker.rng.integers(len(pool)))]
-    targets, clear = _of(frame, group)
+    group, targets, clear = pool[int(speaker.rng.integers(len(pool)))]
     if not clear:
         return None
     phrase = speaker.pick(speaker.wording.groups).format(g=speaker.pick(group.said))

@@ -1,4 +1,4 @@
-"""Requests about what happened: what fell, what moved first, the one the arm pushed, the thing that was hidden."""
+"""Requests about what happened: what fell, moved first, was pushed by the arm, was hidden, or came into view."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from villa.data.language.phrases import THINGS, Speaker
 
 # What can be said to have happened; the last one also names what stood before.
 HAPPENINGS = ("fell", "moved", "first", "last", "lifted", "arm", "hidden", "still", "behind")
+_NEW_S = 0.3  # what is seen so long after the beginning for the first time came into view
 _OF_NOTHING = ("fell", "moved", "lifted", "arm")  # what can be asked though it happened to nothing
 
 
@@ -42,6 +43,30 @@ def nothing_happened(frame: FrameWords, speaker: Speaker) -> Draft | None:
     said = speaker.pick(speaker.wording.happened[name]).format(n=noun)
     text = speaker.pick(speaker.wording.what_happened[name]) if speaker.chance(0.45) else speaker.one(said)
     return Draft("absent", text, (), f"There is no {noun} that {_PAST[name]}.")
+
+
+def came_into_view(frame: FrameWords, speaker: Speaker) -> Draft | None:
+    """The only thing that was not there when the clip began and is now."""
+    facts, late = frame.facts, frame.since + max(1, round(_NEW_S * frame.facts.fps))
+    if frame.index <= late or frame.blocking or "appeared" not in speaker.wording.happened:
+        return None
+    new, doubtful = [], []
+    for thing in frame.things:
+        row = next(at for at, one in enumerate(facts.objects) if one.id == thing.id)
+        seen = [facts.frames[at][row].visible_px > 0 for at in range(frame.since, late + 1)]
+        amodal = [facts.frames[at][row].amodal_px > 0 for at in range(frame.since, late + 1)]
+        if not any(amodal):
+            new.append(thing)
+        elif not seen[0]:
+            doubtful.append(thing)  # hidden, or at the edge
+    if len(new) != 1 or doubtful:
+        return None
+    if speaker.chance(0.45):
+        text = speaker.pick(speaker.wording.what_happened["appeared"])
+    else:
+        noun = _word(new[0], speaker)
+        text = speaker.one(speaker.pick(speaker.wording.happened["appeared"]).format(n=noun))
+    return Draft("time", text, new, found(frame, new))
 
 
 _PAST = {"fell": "fell", "moved": "moved", "lifted": "was lifted", "arm": "was pushed by the arm"}

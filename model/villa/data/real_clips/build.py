@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from villa.data.benchmark import FRAMES, MASKS, META, run_lengths
+from villa.data.benchmark import FRAMES, MASKS, META, run_lengths, write_json
 from villa.data.real_clips.excerpts import cut
 from villa.data.real_clips.fetching import find_video
 from villa.data.real_clips.listing import Clip, RealClipError
@@ -86,8 +84,8 @@ def _write_half(folder: Path, built: Sequence[Built]) -> None:
         for thing in clip.things:
             masks[f"{clip.name}/{thing}"] = [_coded(clip, thing, frame) for frame in range(clip.excerpt.count)]
     missing = {one.clip.name: one.reason for one in built if one.reason is not None}
-    _write(folder / MASKS, masks)
-    _write(folder / META, {"split": folder.name, "missing": missing, "videos": videos})
+    write_json(folder / MASKS, masks)
+    write_json(folder / META, {"split": folder.name, "missing": missing, "videos": videos})
 
 
 def _requests(clip: Clip) -> dict[str, Any]:
@@ -116,9 +114,3 @@ def _coded(clip: Clip, thing: str, frame: int) -> dict[str, Any] | None:
     """COCO run lengths; None where the thing is not visible, and on frames without outlines."""
     mask = clip.mask(thing, frame) if frame in clip.outlines else None
     return None if mask is None else run_lengths(mask.astype(np.uint8))
-
-
-def _write(path: Path, data: dict[str, Any]) -> None:
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text(json.dumps(data, separators=(",", ":")), "utf-8")
-    os.replace(unfinished, path)  # noqa: PTH105 - atomic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from villa.data.real_clips.listing import Clip, RealClipError
 from villa.images.png_chunks import read_picture
+from villa.images.video_frames import video_frames
 
 _ANIMATIONS = frozenset({".gif", ".webp"})  # OpenCV's video reader does not open them
 Bgr = NDArray[np.uint8]  # [H, W, 3], blue first
@@ -27,9 +29,9 @@ def cut(clip: Clip, video: Sequence[Path]) -> Iterator[Bgr]:
     if clip.source.is_pictures:
         frames: Iterator[Bgr] = (_picture(path) for path in video)
     else:
-        every = _animation(video[0]) if video[0].suffix in _ANIMATIONS else _video(video[0])
-        wanted = set(clip.excerpt.frames)
-        frames = (frame for number, frame in enumerate(every) if number in wanted)
+        every = _animation(video[0]) if video[0].suffix in _ANIMATIONS else video_frames(video[0])
+        wanted = clip.excerpt
+        frames = islice(every, wanted.first, wanted.frames[-1] + 1, wanted.step)
     count = 0
     for frame in frames:
         yield _shrunk(clip, frame)
@@ -58,18 +60,6 @@ def _picture(path: Path) -> Bgr:
     if image is None:
         raise RealClipError(f"{path} does not decode: it is damaged or no picture")
     return np.asarray(image, np.uint8)
-
-
-def _video(path: Path) -> Iterator[Bgr]:
-    video = cv2.VideoCapture(str(path))
-    try:
-        while True:
-            read, frame = video.read()
-            if not read:
-                return
-            yield np.asarray(frame, np.uint8)
-    finally:
-        video.release()
 
 
 def _animation(path: Path) -> Iterator[Bgr]:
