@@ -248,17 +248,18 @@ def test_what_a_point_means_can_be_learnt(pointed):
     for _ in range(120):
         parts = losses(batch, model.segmenter.encode(batch.images))
         optimizer.zero_grad()
-        sum(parts.values()).backward()
+        # Alone: with the others, whose boxes are jittered, so few steps lead elsewhere on every machine.
+        parts["reach"].backward()
         optimizer.step()
         told.append(float(parts["reach"].detach()))
-    assert told[-1] < 0.5 * told[0]
+    assert told[-1] < 0.3 * told[0]
     with torch.no_grad():
         maps = model.language.finder.maps(model.segmenter.encode(batch.images))
         boxes = model.language.finder.at(
             maps, torch.tensor([[6 / 24, 6 / 16], [20 / 24, 12 / 16]]), torch.tensor([0, 0])
         )
     own, other = overlap_of(boxes, batch.boxes[:, 0]), overlap_of(boxes, batch.boxes[:, 0].flip(0))
-    assert float(own.mean()) > 0.5
+    assert float(own.mean()) > 0.7
     assert float((own - other).min()) > 0.2  # each point means what it lies on
 
 
