@@ -20,6 +20,7 @@ from villa.data.language.vocabulary import KIND
 from villa.data.scenes.camera_effects import CameraEffects
 from villa.data.scenes.colour_shares import LOOKS, ColourShares
 from villa.data.scenes.objects import ObjectModel
+from villa.data.scenes.observed_events import DROPPED, Record, observed
 from villa.data.scenes.render import RenderedFrame, render
 from villa.data.scenes.scene import Scene, SceneConfig, compose
 from villa.data.scenes.selection import choose_objects
@@ -83,8 +84,13 @@ def views(scene: Scene, frame: RenderedFrame, index: int) -> tuple[View, ...]:
     )
 
 
-def _events(scene: Scene, seen: Sequence[tuple[View, ...]]) -> tuple[EventFacts, ...]:
-    events = [EventFacts(motion.kind, motion.subject + 1, motion.first, motion.last) for motion in scene.motions]
+def _events(scene: Scene, seen: Sequence[tuple[View, ...]], record: Record) -> tuple[EventFacts, ...]:
+    events = [
+        EventFacts(motion.kind, motion.subject + 1, motion.first, motion.last)
+        for motion in scene.motions
+        if motion.kind != DROPPED
+    ]
+    events += observed(record, scene.motions, [item.kind for item in scene.objects])
     if scene.camera.moves != "still":
         events.append(EventFacts(f"camera_{scene.camera.moves}", 0, 0, len(seen) - 1))
     for number in range(len(scene.objects)):
@@ -109,6 +115,7 @@ def make_clip(
     scene = compose(chosen, config, rng, textures)
     effects = CameraEffects.sample(rng)
     frames, masks, depths, seen = [], [], [], []
+    upright, touching = [], []
     colours = ColourShares(scene.objects)
     looks = {int(index) for index in np.linspace(0, config.frames - 1, LOOKS)}
     for index, frame in enumerate(render(scene, config, depth, looks)):
@@ -116,6 +123,8 @@ def make_clip(
         frames.append(effects.apply(frame.rgb, rng))
         masks.append(frame.instance)
         seen.append(views(scene, frame, index))
+        upright.append(frame.upright)
+        touching.append(frame.touching)
         if frame.unlit is not None:
             colours.count(frame.unlit, frame.instance)
         if frame.depth is not None:
@@ -135,7 +144,7 @@ def make_clip(
         table=scene.table,
         objects=tuple(object_facts(i + 1, item, colours.is_clear(i)) for i, item in enumerate(scene.objects)),
         frames=tuple(seen),
-        events=_events(scene, seen),
+        events=_events(scene, seen, Record.of(seen, upright, touching)),
     )
     return facts.without_unseen(), frames, masks, depths
 

@@ -62,12 +62,16 @@ class View:
 
 @dataclass(frozen=True)
 class EventFacts:
-    """Something that happens over frames first..last; `object_id` is 0 for the camera and the panel."""
+    """Something that happens over frames first..last; `object_id` is 0 for the camera and the panel.
+
+    `by` is the mask id of what moved it, where that is known and no motion of its own; 0 where it is not.
+    """
 
     kind: str
     object_id: int
     first: int
     last: int
+    by: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,20 @@ class ClipFacts:
             self,
             objects=tuple(thing for thing in self.objects if thing.id in seen),
             frames=tuple(tuple(view for view in frame if view.id in seen) for frame in self.frames),
-            events=tuple(event for event in self.events if event.object_id in seen or not event.object_id),
+            events=tuple(
+                event if event.by in seen else replace(event, by=0)
+                for event in self.events
+                if event.object_id in seen or not event.object_id
+            ),
         )
 
     def to_json(self) -> str:
         """Compact JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        raw = asdict(self)
+        for event in raw["events"]:
+            if not event["by"]:  # so that events that are as before read as before
+                del event["by"]
+        return json.dumps(raw, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ClipFacts:
