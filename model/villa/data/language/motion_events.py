@@ -18,6 +18,7 @@ from villa.data.language.vocabulary import PEOPLE
 
 MOVED_M, STILL_M = 0.045, 0.012  # a way at least so long is a move; one at most so long is none
 _STEP_M = 0.006  # between two frames, of something that is moving
+_CREEP_M = 0.001  # the same, of something whose drift nobody sees
 _FALL_M = 0.08  # height lost by something that fell
 _TIP_M = 0.13  # height lost by the middle of the tallest thing when it falls over: that is no fall from above
 _FALL_S = 0.8  # within
@@ -69,7 +70,7 @@ def happenings(facts: ClipFacts, first: int, last: int) -> Happenings:
         over = [e for e in toppled if first <= e.first and e.last <= last]
         if len(over) < sum(e.first < last and first < e.last for e in toppled):  # begins before or ends after
             unsure.add(thing.id)
-        if path.reach <= STILL_M and path.came_m <= STILL_M and not over:
+        if (path.reach <= STILL_M or path.creeps) and path.came_m <= STILL_M and not over:
             still.add(thing.id)
             continue
         if (path.reach < MOVED_M and not over) or not len(path.moving):
@@ -78,11 +79,12 @@ def happenings(facts: ClipFacts, first: int, last: int) -> Happenings:
         # What was moved before it came into view is seen to move as it comes.
         begins = path.frames[0] if path.came_m > STILL_M else path.frames[path.moving[0]]
         moves.append(Move(thing.id, begins, path.frames[path.moving[-1] + 1]))
-        least = _FALL_M + (_TIP_M if over else 0.0)
+        # Of a fall into the picture or out of it, a part is enough.
+        least = (MOVED_M if path.fell_unseen_m > _FALL_M else _FALL_M) + (_TIP_M if over else 0.0)
         if path.falls(least, _FALL_S * facts.fps):
             fell.add(thing.id)
-        elif path.came_m > STILL_M and path.from_m - path.height[-1] > _FALL_M:
-            unsure.add(thing.id)  # it fell, and hardly any of that was seen
+        elif path.fell_unseen_m > _FALL_M:
+            unsure.add(thing.id)  # hardly any of the fall was seen
         elif float(path.height.max() - max(path.height[0], path.height[-1])) > _LIFT_M:
             lifted.add(thing.id)
     hidden = {}
@@ -150,12 +152,12 @@ def _passed_on(facts: ClipFacts, by_arm: set[int], first: int, last: int) -> set
 
 @dataclass(frozen=True)
 class _Path:
-    """Where an object was on the frames that show it, and how far away it had been before."""
+    """Where an object was on the frames that show it, and what is known of the others."""
 
     frames: tuple[int, ...]
     places: NDArray[np.float64]  # [frames, 3] m
     came_m: float  # way from where it was at first to where it was first seen
-    from_m: float  # height at first
+    fell_unseen_m: float  # height that it lost on the way there and after it was last seen
 
     @classmethod
     def seen(cls, facts: ClipFacts, row: int, first: int, last: int) -> _Path | None:
@@ -164,8 +166,9 @@ class _Path:
         if not frames:
             return None
         places = np.array([facts.frames[t][row].position_m for t in frames], np.float64)
-        start = np.array(facts.frames[first][row].position_m, np.float64)
-        return cls(frames, places, float(np.linalg.norm(places[0] - start)), float(start[2]))
+        start, end = (np.array(facts.frames[t][row].position_m, np.float64) for t in (first, last))
+        fell_unseen_m = max(start[2] - places[0, 2], 0.0) + max(places[-1, 2] - end[2], 0.0)
+        return cls(frames, places, float(np.linalg.norm(places[0] - start)), float(fell_unseen_m))
 
     @property
     def height(self) -> NDArray[np.float64]:
@@ -181,6 +184,12 @@ class _Path:
     def moving(self) -> NDArray[np.int64]:
         """Which of its frames are followed by another place."""
         return np.flatnonzero(np.linalg.norm(np.diff(self.places, axis=0), axis=1) > _STEP_M)
+
+    @property
+    def creeps(self) -> bool:
+        """Does it get nowhere, so slowly that nobody sees it move?"""
+        steps = np.linalg.norm(np.diff(self.places, axis=0), axis=1)
+        return self.reach < MOVED_M and float(steps.max(initial=0.0)) < _CREEP_M
 
     def falls(self, least_m: float, within: float) -> bool:
         """Does it lose so much height within so many frames, and not win it back?"""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from villa.data.clip_making import SMALLEST_SEEN_PX
 from villa.data.clips import EventFacts, View
-from villa.data.language.motion_events import MOVED, STILL_M, TOPPLED
+from villa.data.language.motion_events import MOVED, MOVED_M, STILL_M, TOPPLED
 from villa.data.scenes.motion import Motion
 
 F64 = NDArray[np.float64]
@@ -80,10 +80,14 @@ def observed(record: Record, motions: Sequence[Motion], kinds: Sequence[str]) ->
 
 
 def fall_seen(record: Record, motion: Motion) -> tuple[int, int] | None:
-    """First and last frame of the fall of what is dropped, of the part that is seen; None where none is."""
+    """First and last frame of the fall of what is dropped, of the part that is seen; None where hardly any is.
+
+    At a few frames a second, most of what comes from above the picture is seen to lie there the next moment.
+    """
     first, last = _fall(record, motion)
     seen = np.flatnonzero(record.seen[first : last + 1, motion.subject]) + first
-    return (int(seen[0]), int(seen[-1])) if len(seen) > 1 else None
+    height = record.position[seen, motion.subject, 2]
+    return (int(seen[0]), int(seen[-1])) if len(seen) and height[0] - height.min() > MOVED_M else None
 
 
 def _fall(record: Record, motion: Motion) -> tuple[int, int]:

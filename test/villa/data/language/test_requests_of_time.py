@@ -56,12 +56,25 @@ def test_what_waits_out_of_sight_is_seen_to_move_when_it_comes_into_view() -> No
     assert [(move.object_id, move.first) for move in seen.moves] == [(2, 2), (1, 8)]
 
 
+def test_of_a_fall_into_the_picture_a_part_is_enough() -> None:
+    way = [(0.0, 0.1, 0.5)] * 5 + [(0.0, 0.1, 0.11)] + [(0.0, 0.1, 0.05)] * 10
+    assert happenings(film((MUG,), (way,), hidden=[(1, t) for t in range(5)]), 0, FRAMES - 1).fell == {1}
+    assert happenings(film((MUG,), ([(0.0, 0.1, 0.11)] * 5 + way[5:],)), 0, FRAMES - 1).fell == frozenset()
+
+
 def test_a_fall_of_which_only_the_end_is_seen_leaves_open_what_fell() -> None:
     facts = film((MUG, BOOK), (falls(5), rests(0.3)), hidden=[(1, t) for t in range(5)])
     seen = happenings(facts, 0, FRAMES - 1)
     assert seen.fell == seen.moved == frozenset()
     assert seen.unsure == {1}
     assert not asked(facts, "fell", "absent", 400)
+
+
+def test_what_goes_over_the_edge_and_out_of_sight_leaves_open_whether_it_fell() -> None:
+    way = [(0.0 + 0.02 * t, 0.1, 0.05) for t in range(6)] + [(0.12, 0.1, -0.7)] * 10
+    facts = film((MUG, BOOK), (way, rests(0.3)), hidden=[(1, t) for t in range(6, FRAMES)])
+    seen = happenings(facts, 0, FRAMES - 1)
+    assert (seen.moved, seen.fell, seen.unsure) == ({1}, frozenset(), {1})
 
 
 def test_who_is_never_seen_leaves_nothing_open() -> None:
@@ -146,6 +159,12 @@ def test_who_began_last_is_not_asked_for_as_the_last_where_another_one_moves_on(
 def test_a_slight_move_leaves_open_who_moved() -> None:
     facts = film((MUG, BOOK), (slides(3, 8), [(0.3 + 0.002 * t, 0.1, 0.05) for t in range(FRAMES)]))
     assert not asked(facts, "moved")
+
+
+def test_a_drift_that_nobody_sees_is_rest() -> None:
+    facts = film((MUG, BOOK), (slides(3, 8), [(0.3 + 0.0009 * t, 0.1, 0.05) for t in range(FRAMES)]))
+    assert happenings(facts, 0, FRAMES - 1).still == {2}
+    assert {s.targets for s in asked(facts, "moved")} == {(1,)}
 
 
 def test_the_arm_pushed_what_moved_by_it_and_not_what_it_missed() -> None:

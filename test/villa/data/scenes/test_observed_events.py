@@ -65,7 +65,7 @@ def test_a_drop_begins_when_it_comes_into_view() -> None:
     assert events(record(falls(6), unseen=above), motion("dropped", 0, 0, 5)) == [EventFacts("dropped", 1, 7, 8)]
 
 
-@pytest.mark.parametrize("until", [8, FRAMES])
+@pytest.mark.parametrize("until", [8, FRAMES])  # it lies there from frame 8 on
 def test_a_fall_that_nobody_sees_is_no_event(until: int) -> None:
     hidden = [(0, t) for t in range(until)]
     assert events(record(falls(6), unseen=hidden), motion("dropped", 0, 0, 5)) == []
