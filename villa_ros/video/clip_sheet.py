@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from rich.table import Table
 
-from villa.data.clips import ClipReader
+from villa.data.clips import ClipReader, EventFacts
 from villa.masks import encode
 from villa_ros.pipeline.events import TrackedInstance, TrackState
 from villa_ros.pipeline.overlay import contact_sheet, draw
@@ -21,7 +21,7 @@ _TILES = 8
 def describe(folder: Path) -> Table:
     """The objects of a clip with what is known of them, and its events."""
     facts = ClipReader(folder).facts
-    happened = "; ".join(f"{e.kind} {e.object_id or ''} {e.first}-{e.last}".replace("  ", " ") for e in facts.events)
+    happened = "; ".join(_event(event) for event in facts.events)
     title = f"{folder}: {len(facts.frames)} frames at {facts.fps:g} Hz, {facts.width}x{facts.height}"
     result = Table(title=title, caption=happened or "nothing happens", pad_edge=False)
     for heading in ("id", "name", "material", "uses", "source"):
@@ -32,6 +32,12 @@ def describe(folder: Path) -> Table:
         pixels = f"{sum(seen) / max(1, len(seen)):.0f}"
         result.add_row(str(item.id), item.name, item.material, ", ".join(item.uses), item.source, pixels)
     return result
+
+
+def _event(event: EventFacts) -> str:
+    by = f"by {event.by}" if event.by else ""
+    words = (event.kind, str(event.object_id or ""), f"{event.first}-{event.last}", by)
+    return " ".join(word for word in words if word)
 
 
 def write_sheet(folder: Path, path: Path) -> Path:

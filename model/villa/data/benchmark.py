@@ -26,7 +26,7 @@ from villa.data.splits import Split, is_unseen
 
 META, MASKS, FRAMES = "meta_expressions.json", "mask_dict.json", "JPEGImages"
 OPENING = "opening"  # kind of a request that only opens a conversation: not scored
-REQUESTS = 3  # raise it when the same facts would give another file
+REQUESTS = 4  # raise it when the same facts would give another file
 _DRAW = 1  # of the seed that requests are drawn with
 # Each kind once a round, and twice what fails in the most ways.
 _ROUND = (*REQUEST_KINDS, "absent", "time")

@@ -22,6 +22,7 @@ from villa.data.language.vocabulary import KIND
 from villa.data.scenes.camera_effects import CameraEffects
 from villa.data.scenes.colour_shares import LOOKS, ColourShares
 from villa.data.scenes.objects import ObjectModel
+from villa.data.scenes.observed_events import DROPPED, Record, observed
 from villa.data.scenes.render import RenderedFrame, render
 from villa.data.scenes.scene import Scene, SceneConfig, compose
 from villa.data.scenes.selection import choose_objects
@@ -86,8 +87,13 @@ def views(scene: Scene, frame: RenderedFrame, index: int) -> tuple[View, ...]:
     )
 
 
-def _events(scene: Scene, seen: Sequence[tuple[View, ...]]) -> tuple[EventFacts, ...]:
-    events = [EventFacts(motion.kind, motion.subject + 1, motion.first, motion.last) for motion in scene.motions]
+def _events(scene: Scene, seen: Sequence[tuple[View, ...]], record: Record) -> tuple[EventFacts, ...]:
+    events = [
+        EventFacts(motion.kind, motion.subject + 1, motion.first, motion.last)
+        for motion in scene.motions
+        if motion.kind != DROPPED
+    ]
+    events += observed(record, scene.motions, [item.kind for item in scene.objects])
     if scene.camera.moves != "still":
         events.append(EventFacts(f"camera_{scene.camera.moves}", 0, 0, len(seen) - 1))
     for number in range(len(scene.objects)):
@@ -115,6 +121,7 @@ def make_clip(
     hand = choose_hand(scene, brought.hands, rng)
     effects = CameraEffects.sample(rng)
     frames, masks, depths, seen = [], [], [], []
+    upright, touching = [], []
     colours = ColourShares(scene.objects)
     looks = {int(index) for index in np.linspace(0, config.frames - 1, LOOKS)}
     for index, frame in enumerate(render(scene, config, depth or hand is not None, looks)):
@@ -127,6 +134,8 @@ def make_clip(
         frames.append(effects.apply(frame.rgb, rng))
         masks.append(frame.instance)
         seen.append((*views(scene, frame, index), *hand_views))
+        upright.append(frame.upright)
+        touching.append(frame.touching)
         if depth and frame.depth is not None:
             depths.append(frame.depth)
     focal = scene.camera.focal_px
@@ -147,7 +156,7 @@ def make_clip(
             *(() if hand is None else hand.facts),
         ),
         frames=tuple(seen),
-        events=_events(scene, seen),
+        events=_events(scene, seen, Record.of([frame[: len(scene.objects)] for frame in seen], upright, touching)),
     )
     return facts.without_unseen(), frames, masks, depths
 

@@ -62,12 +62,16 @@ class View:
 
 @dataclass(frozen=True)
 class EventFacts:
-    """Something that happens over frames first..last; `object_id` is 0 for the camera and the panel."""
+    """Something that happens over frames first..last; `object_id` is 0 for the camera and the panel.
+
+    `by` is the mask id of what moved it, where that is known and no motion of its own; 0 where it is not.
+    """
 
     kind: str
     object_id: int
     first: int
     last: int
+    by: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,11 @@ class ClipFacts:
             self,
             objects=tuple(thing for thing in self.objects if thing.id in seen),
             frames=tuple(tuple(view for view in frame if view.id in seen) for frame in self.frames),
-            events=tuple(event for event in self.events if event.object_id in seen or not event.object_id),
+            events=tuple(
+                event if event.by in seen else replace(event, by=0)
+                for event in self.events
+                if event.object_id in seen or not event.object_id
+            ),
         )
 
     def to_json(self) -> str:
@@ -111,6 +119,9 @@ class ClipFacts:
         data = asdict(self)
         if not self.labelled:  # clips without it stay as they were, to the byte
             del data["labelled"]
+        for event in data["events"]:
+            if not event["by"]:  # events without it too
+                del event["by"]
         return json.dumps(data, separators=(",", ":"), sort_keys=True)
 
     @classmethod

@@ -336,13 +336,15 @@ def lessons(facts: ClipFacts, chosen: Sequence[int]) -> list[list[int]]:
         # Between two chosen frames it may have been hidden and be back: who looks at those alone cannot know.
         missed = thing.id in seen.hidden and all(facts.frames[at][row].visible_px >= LEAST_PX for at in chosen)
         first, last = (-1 if who is None else int(thing.id == who) for who in ends or (None, None))
-        moving = [thing.id in ids for ids in (seen.moved, seen.fell, seen.lifted, seen.by_arm)]
+        moving = [int(thing.id in ids) for ids in (seen.moved, seen.fell, seen.lifted, seen.by_arm)]
         if thing.kind in PEOPLE:
             told.append([-1] * len(LESSONS))
             continue
+        if thing.id in seen.passed_on:
+            moving[-1] = -1
         told.append(
             [
-                *(-1 if unsure else int(yes) for yes in moving),
+                *(-1 if unsure else yes for yes in moving),
                 -1 if unsure or missed else int(thing.id in seen.hidden),
                 first,
                 last,

@@ -133,9 +133,9 @@ def test_what_is_nearer_than_the_hand_stays_before_it(brought: Brought) -> None:
     shape = (SMALL.height, SMALL.width)
     far = np.full(shape, 5.0, np.float32)
     blank = np.full((*shape, 3), 90, np.uint8)
-    frame = RenderedFrame(
-        blank, np.zeros(shape, np.uint8), far, (0,), np.zeros((1, 3)), palm=np.array([0.0, 0.0, 0.05])
-    )
+    nothing = np.zeros(shape, np.uint8)
+    palm = np.array([0.0, 0.0, 0.05])
+    frame = RenderedFrame(blank, nothing, far, (0,), np.zeros((1, 3)), np.ones(1), frozenset(), palm=palm)
     free, views = lay_hand(hand, scene, frame, 0)
     assert views[0].visible_px > 100
     assert views[0].visible_px >= 0.95 * views[0].amodal_px

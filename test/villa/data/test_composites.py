@@ -249,16 +249,29 @@ def test_hands_cover_and_are_asked_for_by_their_own_name_alone(pictures):
 def test_something_happens_in_most_clips(clips, pictures):
     moved = [bool(happenings(facts, 0, 15).moves) for facts, _, _ in clips]
     assert 0.3 < np.mean(moved) < 1.0
-    kinds = {event.kind for seed in range(40) for event in compose_events(pictures, seed)}
-    assert {"pushed", "carried", "dropped", "arrived", "left"} <= kinds
+    kinds = {kind for seed in range(40) for kind, *_ in story_of(pictures, seed)[0].events}
+    assert {"slid", "carried", "dropped", "arrived", "left"} <= kinds
 
 
-def compose_events(pictures, seed):
+def test_a_drop_is_the_fall_whether_a_hand_holds_on_before_it_or_not(pictures):
+    drops = 0
+    for seed in range(200):
+        story, props = story_of(pictures, seed)
+        for kind, index, first, last in story.events:
+            if kind == "dropped":
+                height = props[index].path[:, 2]
+                assert (np.diff(height[first : last + 1]) < 0).all()
+                assert (np.diff(height[last:]) == 0).all()
+                drops += last > first
+    assert drops > 10
+
+
+def story_of(pictures, seed):
     rng = np.random.default_rng(seed)
     props = stories.place([make(one, (0.1, 0.1), 16, rng) for one in pictures.choose(6, rng)], rng)
     story = stories.plan(props, 16, 3, rng)
     assert all(np.isfinite(prop.path).all() for prop in props)
-    return [type("Event", (), {"kind": {"slid": "pushed"}.get(kind, kind)}) for kind, *_ in story.events]
+    return story, props
 
 
 def test_clips_are_written_once_and_read_as_any_other(sources, tmp_path):

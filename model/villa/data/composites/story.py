@@ -104,7 +104,7 @@ def _move(
     frames = len(prop.path)
     start = prop.path[0].copy()
     share = _ease(frames, first, last)
-    held = False
+    held, event = False, None
     if kind == "touched":
         held = True
     elif kind in ("slid", "carried"):
@@ -119,11 +119,12 @@ def _move(
         height = float(rng.uniform(0.15, 0.45))
         down = np.clip((np.arange(frames) - first) / max(1, last - first), 0, 1)
         prop.path[:, 2] = height * (1 - down**2)
+        event = first, last
         if rng.random() < 0.5:  # it comes from above the picture
             prop.path[:first] = start + _AWAY_M
         else:
             held = True
-            last = first
+            last = first  # the hand lets go as the fall begins
             first = max(0, first - 2)
     else:  # arrived, left
         side = np.array([float(rng.choice([-1, 1])) * rng.uniform(0.9, 1.3), rng.uniform(-0.6, 0.2), 0.0])
@@ -132,7 +133,7 @@ def _move(
         prop.path[:] = start + (outside - start) * way[:, None]
         prop.path[:, 2] += float(rng.uniform(*_LIFTED_M)) * np.sin(np.pi * np.clip(way, 0, 1)) * (rng.random() < 0.7)
         held = rng.random() < 0.75
-    story.events.append((kind, index, first, last))
+    story.events.append((kind, index, *(event or (first, last))))
     if held and hands:
         story.reaches.append(_holding(prop, index, first, last, hands, rng))
 

@@ -1,12 +1,14 @@
 """What happened in a stretch of a clip, and to which object: who moved, fell, was lifted, pushed, hidden.
 
-Read off where things were, not off what was planned: a thing that an arm was to push and missed did not move. What is
-too slight to be sure of makes the question unanswerable instead of false.
+Read off where things were while they were seen, not off what was planned: a thing that an arm was to push and missed
+did not move, and one that waits above the picture does not fall before it comes into view. What is too slight to be
+sure of makes the question unanswerable instead of false.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,14 @@ from villa.data.language.vocabulary import PEOPLE
 
 MOVED_M, STILL_M = 0.045, 0.012  # a way at least so long is a move; one at most so long is none
 _STEP_M = 0.006  # between two frames, of something that is moving
+_CREEP_M = 0.001  # the same, of something whose drift nobody sees
 _FALL_M = 0.08  # height lost by something that fell
+_TIP_M = 0.13  # height lost by the middle of the tallest thing when it falls over: that is no fall from above
 _FALL_S = 0.8  # within
 _LIFT_M = 0.05  # height won and lost again by something that was lifted
 _APART_S = 0.5  # between the beginnings of two moves that have an order
 _HIDDEN_FRAMES = 2
+MOVED, TOPPLED = "moved", "toppled"  # kinds of events: by something that bumped into it, if anything did
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Happenings:
     fell: frozenset[int]
     lifted: frozenset[int]
     by_arm: frozenset[int]
+    passed_on: frozenset[int]  # moved by what the arm pushed: some would say that the arm did
     hidden: dict[int, int]  # who was out of sight for a while, and the frame in the middle of it
     unsure: frozenset[int]  # moved a little, or was out of sight for a moment
 
@@ -57,19 +63,30 @@ def happenings(facts: ClipFacts, first: int, last: int) -> Happenings:
     for row, thing in enumerate(facts.objects):
         if thing.kind in PEOPLE:  # what they do happens to others
             continue
-        way = np.array([facts.frames[t][row].position_m for t in range(first, last + 1)], np.float64)
-        reach = float(np.linalg.norm(way - way[0], axis=1).max())
-        moving = np.flatnonzero(np.linalg.norm(np.diff(way, axis=0), axis=1) > _STEP_M)
-        if reach <= STILL_M:
-            still.add(thing.id)
-        elif reach < MOVED_M or not len(moving):
+        path = _Path.seen(facts, row, first, last)
+        if path is None:  # who watches does not know of it
+            continue
+        toppled = [e for e in facts.events if e.kind == TOPPLED and e.object_id == thing.id]
+        over = [e for e in toppled if first <= e.first and e.last <= last]
+        if len(over) < sum(e.first < last and first < e.last for e in toppled):  # begins before or ends after
             unsure.add(thing.id)
-        else:
-            moves.append(Move(thing.id, first + int(moving[0]), first + int(moving[-1]) + 1))
-            if _fell(way[:, 2], max(1, round(_FALL_S * facts.fps))):
-                fell.add(thing.id)
-            elif float(way[:, 2].max() - max(way[0, 2], way[-1, 2])) > _LIFT_M:
-                lifted.add(thing.id)
+        if (path.reach <= STILL_M or path.creeps) and path.came_m <= STILL_M and not over:
+            still.add(thing.id)
+            continue
+        if (path.reach < MOVED_M and not over) or not len(path.moving):
+            unsure.add(thing.id)
+            continue
+        # What was moved before it came into view is seen to move as it comes.
+        begins = path.frames[0] if path.came_m > STILL_M else path.frames[path.moving[0]]
+        moves.append(Move(thing.id, begins, path.frames[path.moving[-1] + 1]))
+        # Of a fall into the picture or out of it, a part is enough.
+        least = (MOVED_M if path.fell_unseen_m > _FALL_M else _FALL_M) + (_TIP_M if over else 0.0)
+        if path.falls(least, _FALL_S * facts.fps):
+            fell.add(thing.id)
+        elif path.fell_unseen_m > _FALL_M:
+            unsure.add(thing.id)  # hardly any of the fall was seen
+        elif float(path.height.max() - max(path.height[0], path.height[-1])) > _LIFT_M:
+            lifted.add(thing.id)
     hidden = {}
     for event in facts.events:
         inside = first < event.first and event.last < last
@@ -78,13 +95,15 @@ def happenings(facts: ClipFacts, first: int, last: int) -> Happenings:
                 hidden[event.object_id] = (event.first + event.last) // 2
             elif event.last >= first and event.first <= last:
                 unsure.add(event.object_id)
-    arm = {event.object_id for event in facts.events if event.kind == "arm"}
+    moved = {move.object_id for move in moves}
+    by_arm = moved & {event.object_id for event in facts.events if event.kind == "arm"}
     return Happenings(
         moves=tuple(sorted(moves, key=lambda move: move.first)),
         still=frozenset(still),
         fell=frozenset(fell),
         lifted=frozenset(lifted),
-        by_arm=frozenset(arm & {move.object_id for move in moves}),
+        by_arm=frozenset(by_arm),
+        passed_on=frozenset(moved & _passed_on(facts, by_arm, first, last)),
         hidden=hidden,
         unsure=frozenset(unsure),
     )
@@ -120,10 +139,68 @@ def screen_of(facts: ClipFacts, object_id: int, frame: int) -> int | None:
     return before[0] if len(before) == 1 else None
 
 
-def _fell(height: NDArray[np.float64], frames: int) -> bool:
-    if height[0] - height[-1] < _FALL_M:  # what is put down again was lifted before
-        return False
-    return any(height[t] - height[t + 1 : t + 1 + frames].min() > _FALL_M for t in range(len(height) - 1))
+def _passed_on(facts: ClipFacts, by_arm: set[int], first: int, last: int) -> set[int]:
+    """Ids of what the arm moved through other things, on frames first..last."""
+    bumps = {
+        (e.object_id, e.by) for e in facts.events if e.kind in (MOVED, TOPPLED) and e.first < last and first < e.last
+    }
+    reached: set[int] = set()
+    while more := {one for one, by in bumps if by in by_arm | reached} - by_arm - reached:
+        reached |= more
+    return reached
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Where an object was on the frames that show it, and what is known of the others."""
+
+    frames: tuple[int, ...]
+    places: NDArray[np.float64]  # [frames, 3] m
+    came_m: float  # way from where it was at first to where it was first seen
+    fell_unseen_m: float  # height that it lost on the way there and after it was last seen
+
+    @classmethod
+    def seen(cls, facts: ClipFacts, row: int, first: int, last: int) -> _Path | None:
+        """The path of one row of the views over frames first..last; None where none shows it."""
+        frames = tuple(t for t in range(first, last + 1) if facts.frames[t][row].visible_px)
+        if not frames:
+            return None
+        places = np.array([facts.frames[t][row].position_m for t in frames], np.float64)
+        start, end = (np.array(facts.frames[t][row].position_m, np.float64) for t in (first, last))
+        fell_unseen_m = max(start[2] - places[0, 2], 0.0) + max(places[-1, 2] - end[2], 0.0)
+        return cls(frames, places, float(np.linalg.norm(places[0] - start)), float(fell_unseen_m))
+
+    @property
+    def height(self) -> NDArray[np.float64]:
+        """Of its middle on each frame, m."""
+        return self.places[:, 2]
+
+    @cached_property
+    def reach(self) -> float:
+        """Farthest that it got from its first place, m."""
+        return float(np.linalg.norm(self.places - self.places[0], axis=1).max())
+
+    @cached_property
+    def moving(self) -> NDArray[np.int64]:
+        """Which of its frames are followed by another place."""
+        return np.flatnonzero(np.linalg.norm(np.diff(self.places, axis=0), axis=1) > _STEP_M)
+
+    @property
+    def creeps(self) -> bool:
+        """Does it get nowhere, so slowly that nobody sees it move?"""
+        steps = np.linalg.norm(np.diff(self.places, axis=0), axis=1)
+        return self.reach < MOVED_M and float(steps.max(initial=0.0)) < _CREEP_M
+
+    def falls(self, least_m: float, within: float) -> bool:
+        """Does it lose so much height within so many frames, and not win it back?"""
+        height, frames = self.height, np.array(self.frames)
+        if height[0] - height[-1] < least_m:  # what is put down again was lifted before
+            return False
+        span = max(1, round(within))
+        return any(
+            height[t] - height[t + 1 :][frames[t + 1 :] <= at + span].min(initial=height[t]) > least_m
+            for t, at in enumerate(self.frames)
+        )
 
 
 def _projected(facts: ClipFacts, point: tuple[float, float, float], frame: int) -> tuple[float, float]:

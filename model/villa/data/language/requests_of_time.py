@@ -85,6 +85,8 @@ def _who(frame: FrameWords, name: str) -> list[Thing] | None:
         return None if seen.unsure & _ids(frame.blocking) else _of(frame, seen.hidden)
     if seen.unsure:
         return None
+    if name == "arm" and seen.passed_on:
+        return None
     if name in ("first", "last"):
         ends = first_and_last(frame.facts, seen)
         who = None if ends is None else ends[name == "last"]

@@ -28,6 +28,8 @@ _ABOVE_M = 3.5  # out of every picture: where a thing waits that is dropped late
 _LOST_M = -0.1  # height of what fell off the table, which nothing moves any more
 _LOWERED_FRAMES = 2  # that it takes to come down into the picture
 _SHOWN = 0.5  # of what a hand carries
+_SETTLING_STEPS = (120, 1200, 20)  # of the physics before a clip: fewest, most, and after how many it looks again
+_AT_REST_M_S = 0.003  # while it settles; slower than that, nothing is seen to move
 _SPIN = (0.4, 0.4, 1.0)  # rad/s, mostly about the vertical
 
 
@@ -292,6 +294,11 @@ def plan_cover(
     return [panel, Motion("pushed", subject, come + 1, come + stay - 1, move)]
 
 
+def _number(body: str) -> int:
+    """Index of the object whose body this is, -1 where it is none."""
+    return int(body.removeprefix("object")) if body.startswith("object") else -1
+
+
 class Mover:
     """Drives the physics of one scene along its motions."""
 
@@ -300,6 +307,10 @@ class Mover:
         self._motions = motions
         self._steps = steps_per_frame
         self._gain = 1.0 / (0.25 * steps_per_frame * float(model.opt.timestep))
+        bodies = [_number(model.body(body).name) for body in range(model.nbody)]
+        self._object_of_geom = np.array([bodies[int(body)] for body in model.geom_bodyid], np.int64)
+        held = {motion.subject for motion in motions if motion.first == 0 or motion.kind == "dropped"}
+        self._free = [body for body, number in enumerate(bodies) if number >= 0 and number not in held]
         # How far from its path's start a thing is by then [3] m: something may have knocked it, or moved it before.
         self._aside = [np.zeros(3) for _ in motions]
 
@@ -324,19 +335,35 @@ class Mover:
             place = (1 - part) * path[frame] + part * following + self._aside[number]
             data.mocap_pos[int(self._model.body(motion.body).mocapid[0])] = place
 
-    def settle(self, data: Any, steps: int) -> None:
+    def settle(self, data: Any) -> None:
         """Let everything come to rest, with what is moved or held kept at its start."""
-        for _ in range(steps):
+        fewest, most, every = _SETTLING_STEPS
+        last = np.inf
+        for step in range(most):
+            if step >= fewest - every and not step % every:
+                speed = self._fastest(data)
+                # What turns back in falling over is slow for a moment.
+                if step >= fewest and (speed < _AT_REST_M_S / 3 or max(speed, last) < _AT_REST_M_S):
+                    break
+                last = speed
             self._guide(data, 0, 0.0)
             mujoco.mj_step(self._model, data)
             data.qvel[:] *= 0.97  # a settled table is wanted, not the way to it
         data.qvel[:] = 0.0
 
-    def advance(self, data: Any, frame: int) -> None:
-        """Simulate from `frame` to the next one."""
+    def _fastest(self, data: Any) -> float:
+        """Speed in m/s of the middle of mass of the fastest thing that is free to move."""
+        return float(np.linalg.norm(data.cvel[self._free, 3:], axis=1).max(initial=0.0))
+
+    def advance(self, data: Any, frame: int) -> frozenset[tuple[int, int]]:
+        """Simulate from `frame` to the next one; returns the pairs of objects that touch each other on the way."""
+        touching: set[tuple[int, int]] = set()
         for step in range(self._steps):
             self._guide(data, frame, (step + 1) / self._steps)
             mujoco.mj_step(self._model, data)
+            pairs = np.sort(self._object_of_geom[data.contact.geom[: data.ncon]], axis=1)
+            touching.update((int(one), int(other)) for one, other in pairs if 0 <= one < other)
+        return frozenset(touching)
 
     def _guide(self, data: Any, frame: int, part: float) -> None:
         for number, motion in enumerate(self._motions):

@@ -32,6 +32,8 @@ class RenderedFrame:
     depth: NDArray[np.float32] | None
     amodal_px: tuple[int, ...]
     position: NDArray[np.float64]  # [objects, 3] m in the world, the middle of each object
+    upright: NDArray[np.float64]  # [objects] cosine of the tilt of each
+    touching: frozenset[tuple[int, int]]  # indices of objects that touched each other since the frame before
     unlit: NDArray[np.uint8] | None = None
     palm: NDArray[np.float64] | None = None  # [3] m in the world, of the hand where the scene has one
 
@@ -87,11 +89,12 @@ def render(
     data = mujoco.MjData(model)
     mover = Mover(model, scene.motions, config.steps_per_frame)
     mover.place(data)
-    mover.settle(data, 120)
+    mover.settle(data)
     camera = model.camera("camera")
     owners = _owners(scene)
     option = mujoco.MjvOption()
     option.geomgroup[:] = hidden_groups()
+    touching: frozenset[tuple[int, int]] = frozenset()
     renderer = open_renderer(model, config.height, config.width)
     try:
         for frame in range(config.frames):
@@ -109,9 +112,10 @@ def render(
             position = _middles(scene, data)
             groups = _apart(scene, frame, position)
             instance, amodal = _instances(renderer, owners, len(scene.objects), groups)
-            yield RenderedFrame(rgb, instance, distance, amodal, position, plain, _palm(scene, data))
+            upright = _upright(scene, data)
+            yield RenderedFrame(rgb, instance, distance, amodal, position, upright, touching, plain, _palm(scene, data))
             if frame + 1 < config.frames:
-                mover.advance(data, frame)
+                touching = mover.advance(data, frame)
     finally:
         renderer.close()
 
@@ -190,3 +194,8 @@ def _middles(scene: Scene, data: Any) -> NDArray[np.float64]:
         body = data.body(f"object{index}")
         middle[index] = body.xpos + body.xmat.reshape(3, 3)[:, 2] * item.height / 2.0
     return middle
+
+
+def _upright(scene: Scene, data: Any) -> NDArray[np.float64]:
+    """Cosine of each object's tilt [objects]: 1 as it was made, 0 on its side."""
+    return np.array([data.body(f"object{index}").xmat[8] for index in range(len(scene.objects))])

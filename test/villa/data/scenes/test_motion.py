@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from villa.data.language.motion_events import happenings
 from villa.data.scenes import procedural
 from villa.data.scenes.arm import ARM, arm_path
 from villa.data.scenes.hand import HAND, HELD
-from villa.data.scenes.motion import LONGEST_S, Motion, brought_near, plan_motions
+from villa.data.scenes.motion import LONGEST_S, Motion, Mover, brought_near, plan_motions
 from villa.data.scenes.objects import COLLISION_GROUP
+from villa.data.scenes.physics import mujoco
 from villa.data.scenes.render import render
 from villa.data.scenes.scene import Scene, SceneConfig, compose
 from villa.data.scenes.view import plan_camera
@@ -181,6 +183,48 @@ def test_what_is_brought_near_the_camera_is_put_back() -> None:
         assert 0.35 * before < away < 0.85 * before
 
 
+def laid_out(*things: tuple[str, tuple[float, float, float], float]) -> Any:
+    """A compiled scene of things on a plane: kind, place m, lean in degrees."""
+    spec = mujoco.MjSpec()
+    spec.option.timestep = SMALL.timestep_s
+    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[2, 2, 0.1])
+    for index, (kind, place, lean) in enumerate(things):
+        rng = np.random.default_rng(1)
+        body = procedural.make(kind, rng).attach(spec, f"object{index}", rng)
+        body.pos = place
+        body.quat = [np.cos(np.radians(lean) / 2), np.sin(np.radians(lean) / 2), 0.0, 0.0]
+    return spec.compile()
+
+
+def test_a_clip_begins_when_all_has_come_to_rest_and_what_rests_is_not_waited_for() -> None:
+    for kind, lean in (("bottle", 30.0), ("bottle", 45.0), ("vase", 30.0), ("mug", 0.0)):
+        model = laid_out((kind, (0.0, 0.0, 0.06), lean))
+        data = mujoco.MjData(model)
+        mover = Mover(model, [], SMALL.steps_per_frame)
+        mover.settle(data)
+        steps = round(data.time / SMALL.timestep_s)
+        assert (steps > 120) == bool(lean)
+        before = data.qpos.copy()
+        for frame in range(5):
+            mover.advance(data, frame)
+        assert np.abs(data.qpos - before)[:3].max() < 0.002
+
+
+def test_who_touches_whom_is_told_for_every_frame() -> None:
+    model = laid_out(
+        ("block", (0.0, 0.0, 0.002), 0.0), ("block", (0.15, 0.0, 0.002), 0.0), ("mug", (0.0, 0.4, 0.002), 0.0)
+    )
+    path = np.zeros((16, 3))
+    path[:, 0] = np.clip((np.arange(16) - 2) / 8, 0, 1) * 0.15
+    mover = Mover(model, [Motion("pushed", 0, 2, 10, path)], SMALL.steps_per_frame)
+    data = mujoco.MjData(model)
+    mover.settle(data)
+    touching = [mover.advance(data, frame) for frame in range(10)]
+    assert touching[0] == frozenset()
+    assert touching[8] == {(0, 1)}
+    assert data.qpos[7] > 0.17
+
+
 def test_a_share_of_hands_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match=r"hands 1\.5: wanted a share from 0 to 1"):
         SceneConfig(hands=1.5)
@@ -212,6 +256,31 @@ def test_arm_and_hand_are_in_the_picture_and_in_no_mask(tool: str, config: Scene
         if found == 3:
             return
     pytest.fail(f"no three clips with {tool} among 40 seeds")
+
+
+@pytest.mark.render
+def test_what_moves_without_a_motion_of_its_own_has_an_event_and_drops_are_seen() -> None:
+    needs_rendering()
+    bumped = drops = 0
+    for seed in (5, 6, 15, 22, 27):
+        facts = make_clip(TRAIN, seed, SMALL, (), (), False)[0]
+        own = {e.object_id for e in facts.events if e.kind in ("pushed", "dropped", "carried", "behind", ARM)}
+        told = {e.object_id for e in facts.events if e.kind in ("moved", "toppled")}
+        for row, thing in enumerate(facts.objects):
+            way = np.array([frame[row].position_m for frame in facts.frames])
+            if thing.id not in own and np.linalg.norm(way - way[0], axis=1).max() > 0.02:
+                assert thing.id in told
+                bumped += 1
+        for event in facts.events:
+            row = next((i for i, thing in enumerate(facts.objects) if thing.id == event.object_id), 0)
+            if event.kind == "dropped":
+                drops += 1
+                start, end = (facts.frames[t][row] for t in (event.first, event.last))
+                assert start.visible_px
+                assert end.visible_px
+                assert start.position_m[2] > end.position_m[2] + 0.02
+    assert bumped
+    assert drops
 
 
 @pytest.mark.render
