@@ -112,6 +112,8 @@ class ProposalConfig:
     # A recogniser of common things (`villa.modeling.objects.recogniser`) looks at so many frames of a clip, and finds
     # and describes things beside the finder; 0: there is none.
     recognised_frames: int = 0
+    # Of those frames the newest so many are looked at thing by thing (`villa.modeling.objects.closer_look`); 0: none.
+    closer_frames: int = 0
     points: bool = False  # the finder also knows, of any point, how far what lies there reaches
 
 

@@ -24,6 +24,7 @@ class Phase(str, Enum):
     """What a training run teaches."""
 
     things = "things"
+    names = "names"
     masks = "masks"
     focus = "focus"
     answers = "answers"
@@ -49,7 +50,7 @@ def train(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of clips: villa data build.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run; an existing run is resumed.")],
     phase: Annotated[
-        Phase, typer.Option(help="things, focus, answers, joint in this order; masks at any time.")
+        Phase, typer.Option(help="things, focus, answers, joint in this order; masks and names behind things.")
     ] = Phase.joint,
     init: Annotated[
         Path | None, typer.Option(exists=True, help="Checkpoint to start from; default: pretrained parts.")

@@ -160,7 +160,7 @@ def see(
         assert isinstance(language, CausalLLM)
         seen = []
         for image, frame in zip(images, language.glances(len(times_s)), strict=True):
-            seen.append(language.recognise(language.pixels((image,)), (frame,)))
+            seen.append(language.glance((image,), (frame,)))
             yield SlowStep(Stage.BUFFERING, 1.0)
         return language.seen(pyramid, times_s, Recognised.joined(seen) if seen else None)
     height, width = images[-1].shape[:2]  # a camera may have changed its size within the clip

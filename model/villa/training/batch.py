@@ -48,6 +48,7 @@ class Batch:
     targets: Tensor  # [K] the object of each [SEG], in order; -1: it is not there
     happened: Tensor  # [O, LESSONS] 1: it did, 0: it did not, -1: that cannot be told
     aims: Aims | None = None
+    stretch: float = 1.0  # how many times as wide as they were taken the images are, their height being the same
     all_known: bool = True  # False: there may be objects that are not among the O
 
     @property

@@ -234,6 +234,7 @@ class Feed:
             targets=on_device([numbers.get(identity, -1) for identity in targets], torch.long),
             happened=on_device(lessons(facts, chosen), torch.long),
             aims=aims,
+            stretch=config.width / config.height * facts.height / facts.width,
         )
 
     def _ask(

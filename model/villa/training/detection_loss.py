@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -281,6 +282,21 @@ class DetectionLoss:
         self.outlines = MaskTerms(segmenter, outlines=True)
         self.segmenter = segmenter
 
+    def naming(
+        self, batch: Batch, pyramid: LightPyramid, recognised: Recognised | None, closely: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """The losses of kinds and colours alone."""
+        if not bool(batch.visible.any()):
+            return {"kind": self.heads.kinds.weight.sum() * 0.0}
+        return self._named(batch, self._read(self.finder.maps(pyramid), batch, pyramid, recognised, closely)[1])
+
+    def _named(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """Looks of the objects [O * T, F] against what they are."""
+        seen = batch.visible.flatten()
+        kinds, colours = (x[:, None].expand_as(batch.visible).flatten()[seen] for x in (batch.kinds, batch.colours))
+        told = self.heads(features[seen], kinds, colours)
+        return {name: TEACHER * value for name, value in told.items()}
+
     def drawing(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
         """The losses of masks alone, on things as a finder that does not learn reads them."""
         if not bool(batch.visible.any()):
@@ -291,8 +307,14 @@ class DetectionLoss:
             prompts = self.finder.prompts(features, boxes)
         return self._drawn(batch, pyramid, prompts, self.outlines)
 
-    def __call__(self, batch: Batch, pyramid: LightPyramid, recognised: Recognised | None = None) -> dict[str, Tensor]:
-        """Each already weighted."""
+    def __call__(
+        self,
+        batch: Batch,
+        pyramid: LightPyramid,
+        recognised: Recognised | None = None,
+        closely: Sequence[int] | None = None,
+    ) -> dict[str, Tensor]:
+        """Each already weighted; what is recognised, and on which frames things are looked at closely."""
         maps = self.finder.maps(pyramid)
         outside = 1.0 if batch.all_known else OUTSIDE
         parts = {"heat": HEAT * heat_loss(maps, batch, outside=outside), "sides": SIDES * sides_loss(maps, batch)}
@@ -301,11 +323,8 @@ class DetectionLoss:
         if not bool(batch.visible.any()):
             return parts
         batch = _some(batch)
-        boxes, features = self._read(maps, batch, pyramid, recognised)
-        seen = batch.visible.flatten()
-        kinds, colours = (x[:, None].expand_as(batch.visible).flatten()[seen] for x in (batch.kinds, batch.colours))
-        told = self.heads(features[seen], kinds, colours)
-        parts.update({name: TEACHER * value for name, value in told.items()})
+        boxes, features = self._read(maps, batch, pyramid, recognised, closely)
+        parts |= self._named(batch, features)
         prompts = self.finder.prompts(features, boxes)
         return parts | self._drawn(batch, pyramid, prompts, self.masks)
 
@@ -322,13 +341,18 @@ class DetectionLoss:
         return parts | terms.carried(batch.masks, batch.times_s, pyramid, prompts, masks)
 
     def _read(
-        self, maps: Maps, batch: Batch, pyramid: LightPyramid, recognised: Recognised | None = None
+        self,
+        maps: Maps,
+        batch: Batch,
+        pyramid: LightPyramid,
+        recognised: Recognised | None = None,
+        closely: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Boxes [O * T, 4] of the objects, and what is read in them [O * T, F]."""
         boxes = self._read_from(maps, batch)
         frame = torch.arange(boxes.shape[1], device=boxes.device).repeat(len(boxes))
         boxes = boxes.flatten(0, 1)
-        return boxes, self.finder.read(pyramid, boxes, frame, recognised)
+        return boxes, self.finder.read(pyramid, boxes, frame, recognised, closely, batch.visible.flatten())
 
     def _read_from(self, maps: Maps, batch: Batch) -> Tensor:
         """Boxes to read objects from [O, T, 4]: half of them true with some noise, half as the cells tell.

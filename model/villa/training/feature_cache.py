@@ -16,42 +16,49 @@ from villa.training.augmentation import Augmentation, scaled
 _AT_ONCE = 8  # frames
 
 
+# The same things at a first look, and at better ones: with what is recognised, with a closer look.
+Looks = tuple[Proposals, ...]
+
+
 class FeatureCache:
-    """The things on every frame of each clip that was asked for. 90 kB a clip of 16 frames, in half precision."""
+    """The things on every frame of each clip that was asked for. 90 kB a look at 16 frames, in half precision."""
 
-    def __init__(self, see: Callable[[Tensor], tuple[Proposals, Proposals | None]], height: int, width: int) -> None:
-        """`see` turns images [T, 3, height, width] into things, without what is recognised on them and with it.
+    def __init__(self, see: Callable[[Tensor, float], Looks], height: int, width: int, closely: int = 0) -> None:
+        """`see` turns images [T, 3, height, width] and their `Batch.stretch` into looks at things.
 
-        Each clip gets one `Augmentation`.
+        Of the frames on which things are recognised, the newest `closely` get the best look. Each clip gets one
+        `Augmentation`.
         """
         self._see = see
         self._size = (width, height)
-        self._kept: dict[Path, tuple[Proposals, Proposals | None]] = {}
+        self._closely = closely
+        self._kept: dict[Path, Looks] = {}
 
     @torch.no_grad()
     def __call__(self, folder: Path, chosen: Sequence[int], glances: Sequence[int], device: torch.device) -> Proposals:
         """The things on the chosen frames of a clip; `glances` are those of them on which they are recognised."""
         if folder not in self._kept:
             self._kept[folder] = self._looked(folder, device)
-        plain, recognised = self._kept[folder]
+        plain, *better = self._kept[folder]
         things = _some(plain, chosen)
-        if recognised is not None and glances:
-            better, at = _some(recognised, [chosen[one] for one in glances]), list(glances)
-            for mine, theirs in zip(_values(things), _values(better), strict=True):
+        for look, at in zip(better, (list(glances), list(glances)[-self._closely :]), strict=False):
+            if not at:
+                continue
+            for mine, theirs in zip(_values(things), _values(_some(look, [chosen[one] for one in at])), strict=True):
                 mine[at] = theirs
         return things
 
-    def _looked(self, folder: Path, device: torch.device) -> tuple[Proposals, Proposals | None]:
+    def _looked(self, folder: Path, device: torch.device) -> Looks:
         clip = ClipReader(folder)
         rng = np.random.default_rng(clip.facts.seed)
         augmentation = Augmentation.draw(rng)
-        parts: list[tuple[Proposals, Proposals | None]] = []
+        stretch = self._size[0] / self._size[1] * clip.facts.height / clip.facts.width
+        parts: list[Looks] = []
         for first in range(0, len(clip), _AT_ONCE):
             frames = range(first, min(first + _AT_ONCE, len(clip)))
             images = scaled([augmentation.apply(clip.rgb(index), rng) for index in frames], self._size)
-            parts.append(self._see(images.to(device)))
-        recognised = [better for _, better in parts if better is not None]
-        return _kept([plain for plain, _ in parts]), _kept(recognised) if recognised else None
+            parts.append(self._see(images.to(device), stretch))
+        return tuple(_kept(look) for look in zip(*parts, strict=True))
 
 
 def _values(things: Proposals) -> tuple[Tensor, Tensor, Tensor]:

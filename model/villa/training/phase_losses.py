@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from villa.modeling import packed_forward
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import Visual
-from villa.modeling.objects.detector import Proposals
 from villa.modeling.objects.referring_head import TARGET
 from villa.modeling.objects.relation_encoder import EncodedScene, or_none
 from villa.modeling.segmenters.light.encoder import LightPyramid
@@ -20,7 +19,7 @@ from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batch import Batch
 from villa.training.detection_loss import DetectionLoss, MaskTerms, Places, matched, point_loss
-from villa.training.feature_cache import FeatureCache
+from villa.training.feature_cache import FeatureCache, Looks
 from villa.training.glances import glanced
 from villa.training.precision import mixed
 from villa.training.referring_loss import SegTargets, focus_loss, hits_of
@@ -29,6 +28,7 @@ from villa.training.token_alignment_loss import Reading
 # Weights of the sum; text is 1.
 POINT, FOCUS, SPOKEN, LINK, READING, HAPPENED, KEY = 0.5, 5.0, 2.0, 0.3, 0.5, 1.0, 0.1
 _LOOKED = 0.8  # of the clips that teach things are looked at by the recogniser, too
+_LOOKED_AT_CLOSELY = 2  # frames of such a clip
 
 
 def summed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -55,10 +55,12 @@ class ClipLoss:
         self.reading = Reading(model)
         self.masks = MaskTerms(self.segmenter)
         size = self.segmenter.config.encoder
-        self.cache = FeatureCache(self._found, size.height, size.width)
+        self.closer_frames = model.language.config.things.closer_frames
+        self.cache = FeatureCache(self._found, size.height, size.width, self.closer_frames)
         self.of_things = DetectionLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "things": self.from_things,
+            "names": self.from_names,
             "masks": self.from_masks,
             "focus": self.from_aims,
             "answers": self.from_answers,
@@ -77,19 +79,37 @@ class ClipLoss:
                 levels = encoder.backbone(images)
             return encoder.pyramid(levels, images)
 
-    def _found(self, images: Tensor) -> tuple[Proposals, Proposals | None]:
-        """Things on images, without what is recognised on them and with it."""
+    def _found(self, images: Tensor, stretch: float) -> Looks:
+        """Things on images: without what is recognised on them, with it, and looked at closely."""
         pyramid, finder = self._pyramid(images), self.language.finder
-        recognised = glanced(self.language, images, range(len(images)))
-        return finder(pyramid), None if recognised is None else finder(pyramid, recognised)
+        every = range(len(images))
+        recognised = glanced(self.language, images, every, stretch)
+        looks = [finder(pyramid)]
+        if recognised is not None:
+            looks.append(finder(pyramid, recognised, ()))
+            if self.closer_frames:
+                looks.append(finder(pyramid, recognised, every))
+        return tuple(looks)
 
     def from_things(self, batch: Batch) -> dict[str, Tensor]:
         """Teach encoder, finder, mask decoder and propagator; no language."""
         with mixed(batch.images.device.type):
             # Now and then without it, so that what is found and described does not lean on it alone.
             looked = torch.rand(()) < _LOOKED
-            recognised = glanced(self.language, batch.images, range(len(batch.images))) if looked else None
-            return summed(self.of_things(batch, self._pyramid(batch.images), recognised))
+            every = range(len(batch.images))
+            recognised = glanced(self.language, batch.images, every, batch.stretch) if looked else None
+            closely = torch.randperm(len(every))[:_LOOKED_AT_CLOSELY].tolist()
+            return summed(self.of_things(batch, self._pyramid(batch.images), recognised, closely))
+
+    def from_names(self, batch: Batch) -> dict[str, Tensor]:
+        """Teach what things are called, by the looks of networks that learn nothing; nothing is found or drawn."""
+        with mixed(batch.images.device.type):
+            every = range(len(batch.images))
+            looked = torch.rand(()) < _LOOKED
+            with torch.no_grad():
+                pyramid = self._pyramid(batch.images)
+                recognised = glanced(self.language, batch.images, every, batch.stretch) if looked else None
+            return summed(self.of_things.naming(batch, pyramid, recognised, every))
 
     def from_masks(self, batch: Batch) -> dict[str, Tensor]:
         """Teach mask decoder and propagator alone: what was found and read, and so what words mean, stays as it is."""
@@ -119,7 +139,7 @@ class ClipLoss:
         """What is seen, by eyes that do not learn."""
         with torch.no_grad():
             pyramid = self._pyramid(batch.images)
-            proposals = self.language.finder(pyramid, glanced(self.language, batch.images))
+            proposals = self.language.finder(pyramid, glanced(self.language, batch.images, stretch=batch.stretch))
         visual = self.language.told(proposals, self.language.projector(pyramid, batch.times_s), batch.times_s)
         assert visual.scene is not None
         return pyramid, visual, visual.scene
@@ -128,7 +148,7 @@ class ClipLoss:
         """Teach everything at once."""
         with mixed(batch.images.device.type):
             pyramid = self._pyramid(batch.images)
-            recognised = glanced(self.language, batch.images)
+            recognised = glanced(self.language, batch.images, stretch=batch.stretch)
             parts = self.of_things(batch, pyramid, recognised)
             visual = self.language.seen(pyramid, batch.times_s, recognised)
             said, prompts = self._said(batch, pyramid, visual)

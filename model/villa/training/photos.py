@@ -66,7 +66,8 @@ class PhotoFeed:
         config = self.config
         things = [one for one in picture.instances if not one.crowd][:_MOST_OBJECTS]
         image, labels = self._data.rgb(picture), labels_of(self._data, picture, things)
-        views = camera_path((picture.width, picture.height), self._aim(picture, things, rng), config.frames, rng)
+        aim = self._aim(picture, things, rng)
+        views = camera_path((picture.width, picture.height), aim, config.frames, rng)
         # Seen at half of the input's size again: what a mask's cell holds is then an area, not a point.
         size = (config.width, config.height)
         augmentation = Augmentation.draw(rng)
@@ -78,7 +79,7 @@ class PhotoFeed:
         drawn = outlined(masks, identities, (config.width // 4, config.height // 4))
         if not bool((drawn.boxes[..., 2] > 0).any()):
             return None
-        kinds = [_kind(things[number - 1].name) for number in identities]
+        kinds = [kind_index(things[number - 1].name) for number in identities]
         count = len(identities)
         ages = [(config.frames - 1 - t) / _FPS for t in range(config.frames)]
         return Batch(
@@ -94,6 +95,7 @@ class PhotoFeed:
             colours=torch.full((count,), UNCLEAR),
             targets=torch.zeros(0, dtype=torch.long),
             happened=torch.full((count, len(LESSONS)), -1),
+            stretch=size[0] / size[1] * aim[3] / aim[2],
             all_known=picture.source in config.exhaustive,
         )
 
@@ -116,6 +118,7 @@ class PhotoFeed:
         return (float(np.clip(left, 0, width - wide)), float(np.clip(top, 0, height - tall)), wide, tall)
 
 
-def _kind(name: str) -> int:
+def kind_index(name: str) -> int:
+    """Index into KINDS of what is labelled so; UNCLEAR where it is none of them."""
     kind = kind_named(name)
     return UNCLEAR if kind is None else KINDS.index(kind)

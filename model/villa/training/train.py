@@ -1,9 +1,10 @@
 """Training, resumable: `villa train` runs this.
 
 Phases on the same clips. "things" teaches encoder, finder, mask decoder and propagator what stands on a table, without
-a word; "masks" teaches decoder and propagator better outlines and leaves everything else as it is; "focus" teaches to
-find what requests are about, without an answer; "answers" teaches scene reader, language model and pointer to answer
-them, without a mask; "joint" teaches everything together. What only training needs (`villa.training.auxiliary_heads`)
+a word; "names" teaches what things are by the looks that frozen networks have of them, and "masks" teaches decoder and
+propagator better outlines, each leaving everything else as it is; "focus" teaches to find what requests are about,
+without an answer; "answers" teaches scene reader, language model and pointer to answer them, without a mask; "joint"
+teaches everything together. What only training needs (`villa.training.auxiliary_heads`)
 is dropped afterwards. A run is its folder: the newest state is written every few minutes and picked up again by the
 same command.
 """
@@ -47,14 +48,19 @@ from villa.training.schedule import set_rates
 from villa.training.tune import FROZEN
 from villa.training.validation import Validation
 
-PHASES = ("things", "masks", "focus", "answers", "joint")
+PHASES = ("things", "names", "masks", "focus", "answers", "joint")
 _ANSWERING = ("answers", "joint")
-_WORDLESS = ("things", "masks")
+_WORDLESS = ("things", "names", "masks")
 _MOST_MEANT = 10  # things of a request
 _RECOGNISED_FRAMES = 3  # of a clip, where a model gets a recogniser
 # What a phase trains; the rest stays as it is.
 _TRAINED = {
     "things": ("segmenter.", "language.finder.", "head."),
+    # What the networks that learn nothing say of a thing, and what it is then called.
+    "names": (
+        "language.finder.recognition.", "language.finder.closer_norm.", "language.finder.close_up.", "head.kinds.",
+        "head.colours.",
+    ),
     # Of the encoder, what only the mask decoder reads.
     "masks": (
         "segmenter.decoder.", "segmenter.no_memory", "segmenter.propagator.", "segmenter.encoder.lateral4.",
@@ -137,6 +143,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "clips_per_step": 3, "frames": 3, "fewest_frames": 3, "steps": 2000, "decay_steps": 600, "lr": 1e-3,
         "mask_lr": 4e-4, "backbone_lr": 1e-4,
     },
+    "names": {"clips_per_step": 8, "frames": 1, "fewest_frames": 1, "steps": 600, "decay_steps": 300, "lr": 1e-3},
     "masks": {
         "clips_per_step": 3, "frames": 3, "fewest_frames": 3, "steps": 1200, "decay_steps": 800, "mask_lr": 4e-4,
         "backbone_lr": 0.0,
@@ -274,7 +281,13 @@ class _Run:
         self.segmenter = segmenter
         self.model.train().requires_grad_(True)
         channels_last(self.segmenter.encoder)
-        self.head = AuxiliaryHeads(_things(self.model).width).to(workers.device)
+        things = _things(self.model)
+        if config.phase == "names" and not (things.recognised_frames or things.closer_frames):
+            raise TrainError(
+                "phase 'names' teaches what a recogniser or a closer look says: the model has none; "
+                "set language.things.recognised_frames and closer_frames in its configuration"
+            )
+        self.head = AuxiliaryHeads(things.width).to(workers.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.head, config), betas=(0.9, 0.98), fused=True
         )
@@ -284,14 +297,18 @@ class _Run:
         workers.share((self.model, self.head))
 
     def _model(self, model_config: ViLLaConfig | None) -> ViLLaModel:
-        if self.state_path.exists() or self.config.init is not None:
-            init = self.config.init or self.config.out / "villa.safetensors"
-            if init.exists():
-                given = load(init)
-                wanted = self._recognising(model_config or given.config)
-                return self._with_recogniser(start_from(given, wanted, self.console))
-        from villa.training.pretrained import build
+        from villa.training.pretrained import build, give_closer_look
 
+        own = self.config.out / "villa.safetensors"
+        init = own if self.state_path.exists() and own.exists() else self.config.init
+        if init is not None:
+            given = load(init)
+            wanted = self._recognising(model_config or given.config)
+            started = self._with_recogniser(start_from(given, wanted, self.console))
+            had = given.config.language.things if isinstance(given.config.language, CausalConfig) else None
+            if had is None or not had.closer_frames:
+                give_closer_look(started)
+            return started
         return self._with_recogniser(build(self._recognising(model_config or ViLLaConfig()), self.config.seed))
 
     def _recognising(self, wanted: ViLLaConfig) -> ViLLaConfig:
@@ -431,7 +448,7 @@ class _Run:
     def _photos(self, root: Path) -> PhotoConfig:
         config, size = self.config, self.segmenter.config.encoder
         if config.phase not in _WORDLESS:
-            raise TrainError(f"photos teach outlines, not words: wanted phase {' or '.join(_WORDLESS)}")
+            raise TrainError(f"photos teach outlines and kinds, not sentences: wanted phase {' or '.join(_WORDLESS)}")
         return PhotoConfig(root, size.width, size.height, config.frames, exhaustive=config.exhaustive)
 
     def _validate(self, feed: FeedConfig, log: TextIO) -> None:
@@ -460,7 +477,8 @@ class _Run:
         shares = Validation(fixed, config.validate_clips)(self.model, self.head)
         if config.photos is not None:
             data = CocoFolder(config.photos, "val")
-            shares |= {f"photos {k}": v for k, v in PhotoValidation(data, config.validate_photos)(self.model).items()}
+            seen = PhotoValidation(data, config.validate_photos)(self.model, self.head)
+            shares |= {f"photos {k}": v for k, v in seen.items()}
         log.write(json.dumps({"step": self.step, "validation": shares}) + "\n")
         log.flush()
         text = " ".join(f"{name} {value:.3f}" for name, value in shares.items())

@@ -50,7 +50,7 @@ LARGE = (
     "segmenter.own_decoder.",
 )
 SMALL = ("",)  # the light family: everything but
-FROZEN = "language.recogniser."
+FROZEN = ("language.recogniser.", "language.finder.closer.")
 
 
 class TuneError(RuntimeError):

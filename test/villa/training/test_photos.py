@@ -166,7 +166,7 @@ def test_words_are_not_learnt_from_photos(root, tmp_path):
     draw_clip(tmp_path / "clips" / "0000000", 0)
     start = tmp_path / "villa.safetensors"
     save(tiny_model(), start, torch.float32)
-    with pytest.raises(TrainError, match="photos teach outlines, not words: wanted phase things or masks"):
+    with pytest.raises(TrainError, match="photos teach outlines and kinds, not sentences: wanted phase things or"):
         train(_config(root, tmp_path / "clips", start, tmp_path / "run", phase="focus"))
 
 
@@ -180,8 +180,10 @@ def test_validation_gives_one_to_a_decoder_that_draws_the_truth(root):
         truth.append(soft_mask(mask, (columns, rows)))
     own = torch.from_numpy(np.stack(truth)) * 20 - 10
     decode, validate = model.segmenter.decode, PhotoValidation(CocoFolder(root, "val"), 1)
-    shares = validate(model)
-    assert set(shares) == {"drawn", "found", *(f"{what}, {of}" for what in ("drawn", "found") for of in SOURCES)}
+    head = AuxiliaryHeads(model.config.language.things.width)
+    shares = validate(model, head)
+    told = ("drawn", "found", "named")
+    assert set(shares) == {*told, *(f"{what}, {of}" for what in told for of in SOURCES)}
     assert shares["drawn"] < 0.9
     model.segmenter.decode = lambda *given: replace(decode(*given), logits=own)
-    assert validate(model)["drawn"] == 1.0
+    assert validate(model, head)["drawn"] == 1.0

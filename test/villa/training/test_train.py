@@ -208,7 +208,7 @@ def test_a_folder_without_clips_is_named(start, tmp_path):
 
 
 def test_an_unknown_phase_is_refused(data, start, tmp_path):
-    with pytest.raises(TrainError, match="'things', 'masks', 'focus', 'answers', 'joint'"):
+    with pytest.raises(TrainError, match="'things', 'names', 'masks', 'focus', 'answers', 'joint'"):
         train(_config(data, start, tmp_path, phase="both"))
 
 

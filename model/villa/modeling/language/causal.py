@@ -15,7 +15,7 @@ from villa.modeling.language.interface import Inputs, MultimodalLLM, Visual, bia
 from villa.modeling.language.tokenizer import TextCodec
 from villa.modeling.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Mlp, grid_positions, sinusoid
 from villa.modeling.objects.detector import ObjectDetector, Proposals
-from villa.modeling.objects.recogniser import Recognised, Recogniser, pixels
+from villa.modeling.objects.recogniser import Recognised, Recogniser, pixels, stretched
 from villa.modeling.objects.relation_encoder import EncodedScene, RelationEncoder
 from villa.modeling.segmenters.interface import Pyramid
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
@@ -105,18 +105,19 @@ class CausalLLM(MultimodalLLM):
         wanted = self.config.things.recognised_frames if self.config.things else 0
         return even(frames, min(wanted, frames)) if wanted else []
 
-    def recognise(self, images: Tensor, frames: Sequence[int]) -> Recognised:
-        """Images [N, 3, H, W], 0..255, of these frames of a clip -> what stands on them."""
-        return self.recogniser(images, frames)  # type: ignore[no-any-return]
+    def glance(self, images: Sequence[Rgb], frames: Sequence[int]) -> Recognised:
+        """Images [H, W, 3] uint8 of any size, of these frames of a clip -> what stands on them."""
+        stretch = stretched([(image.shape[1], image.shape[0]) for image in images], *self.eyes)
+        return self.recognise(pixels(images, *self.eyes).to(self.device), frames, stretch.to(self.device))
 
-    def pixels(self, images: Sequence[Rgb]) -> Tensor:
-        """Images [H, W, 3] uint8 of any size -> what `recognise` takes."""
-        return pixels(images, *self.eyes).to(self.device)
+    def recognise(self, images: Tensor, frames: Sequence[int], stretch: Tensor | None = None) -> Recognised:
+        """The same of images [N, 3, H, W], 0..255; `stretch` as in `Recognised`."""
+        return self.recogniser(images, frames, stretch)  # type: ignore[no-any-return]
 
     def see(self, images: Sequence[Rgb], pyramid: Pyramid | None, times_s: Tensor) -> Visual:
         """The segmenter's features of T frames, and the images of those of `glances(T)` -> visual tokens."""
         frames = self.glances(len(times_s))
-        return self.seen(pyramid, times_s, self.recognise(self.pixels(images), frames) if frames else None)
+        return self.seen(pyramid, times_s, self.glance(images, frames) if frames else None)
 
     def seen(self, pyramid: Pyramid | None, times_s: Tensor, recognised: Recognised | None) -> Visual:
         """The same with what was recognised already."""

@@ -7,6 +7,7 @@ it: what is found is told to the language model, and words point at it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 
 from villa.config import EncoderConfig, ProposalConfig
 from villa.modeling.layers import Mlp, point_positions, sinusoid
+from villa.modeling.objects.box_sampling import sampled
+from villa.modeling.objects.closer_look import SEEN, CloserLook
 from villa.modeling.objects.recogniser import CHANNELS, NAMES, Recognised
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
 
@@ -31,6 +34,7 @@ _SAME_BOX = 0.55  # IoU from which two boxes are of one thing
 # Of what is recognised beside the model's own look, which is of this size: without it, steps of training that suit the
 # one hardly move the other.
 _LOUDNESS = 16.0
+_WORTH_A_LOOK = -2.0  # logit of something that was found, from which it is looked at more closely
 _OWN_BOX = 0.5  # IoU from which what a cell says is about a box
 
 
@@ -82,17 +86,24 @@ class ObjectDetector(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         if config.recognised_frames:
             told = CHANNELS * sum(points**2 for points in _LEVEL_POINTS) + len(NAMES)
-            self.recognition = Mlp(told, 2 * config.width, config.width)
-            for parameter in self.recognition.layers[-1].parameters():
-                nn.init.zeros_(parameter)  # a finder that could do without goes on as it was
+            self.recognition = _silent(Mlp(told, 2 * config.width, config.width))
+        if config.closer_frames:
+            self.closer = CloserLook()
+            self.closer_norm = nn.LayerNorm(SEEN)
+            self.close_up = _silent(Mlp(SEEN, 2 * config.width, config.width))
         self.prompt_look = nn.Linear(config.width, channels)
         self.prompt_place = nn.Linear(channels, channels)
         self.prompt_size = nn.Linear(2 * _SIZE_CODE, channels)
         self.prompt_mix = Mlp(channels, 2 * channels, channels)
         self.prompt_norm = nn.LayerNorm(channels)
 
-    def forward(self, pyramid: LightPyramid, recognised: Recognised | None = None) -> Proposals:
-        """Features of T frames, and what was recognised on some -> the `count` likeliest things on each."""
+    def forward(
+        self, pyramid: LightPyramid, recognised: Recognised | None = None, closely: Sequence[int] | None = None
+    ) -> Proposals:
+        """Features of T frames, and what was recognised on some -> the `count` likeliest things on each.
+
+        `closely` are the recognised frames whose things are looked at one by one; None: the newest `closer_frames`.
+        """
         maps = self.maps(pyramid)
         rows, columns = maps.heat.shape[1:]
         heat = maps.heat.float()
@@ -107,7 +118,9 @@ class ObjectDetector(nn.Module):
         if recognised is not None:
             scores, boxes = _with_recognised(scores, boxes, recognised)
         frame = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
-        features = self.read(pyramid, boxes.flatten(0, 1), frame, recognised).reshape(len(cells), count, -1)
+        worth = scores.flatten() >= _WORTH_A_LOOK
+        features = self.read(pyramid, boxes.flatten(0, 1), frame, recognised, closely, worth)
+        features = features.reshape(len(cells), count, -1)
         return self._padded(Proposals(features, boxes, scores))
 
     def maps(self, pyramid: LightPyramid) -> Maps:
@@ -130,17 +143,30 @@ class ObjectDetector(nn.Module):
         middle = torch.stack(((column + 0.5) / columns, (row + 0.5) / rows), dim=-1)
         return box_of(middle, maps.reach[frame, row, column].float())
 
-    def read(self, pyramid: LightPyramid, boxes: Tensor, frame: Tensor, recognised: Recognised | None = None) -> Tensor:
-        """What lies in boxes [N, 4] of frames [N] -> [N, F]."""
+    def read(
+        self,
+        pyramid: LightPyramid,
+        boxes: Tensor,
+        frame: Tensor,
+        recognised: Recognised | None = None,
+        closely: Sequence[int] | None = None,
+        worth: Tensor | None = None,
+    ) -> Tensor:
+        """What lies in boxes [N, 4] of frames [N] -> [N, F].
+
+        `closely` as in `forward`; `worth` [N]: which are looked at closely there, None: all.
+        """
         parts = [
-            _sampled(pyramid.s8, boxes, frame, _FINE_POINTS),
-            _sampled(pyramid.s16, boxes, frame, 1),
-            _sampled(pyramid.s32, boxes, frame, 1),
-            _sampled(pyramid.rgb, boxes, frame, _COLOUR_POINTS),
+            sampled(pyramid.s8, boxes, frame, _FINE_POINTS),
+            sampled(pyramid.s16, boxes, frame, 1),
+            sampled(pyramid.s32, boxes, frame, 1),
+            sampled(pyramid.rgb, boxes, frame, _COLOUR_POINTS),
         ]
         look = self.describe(torch.cat(parts, dim=1))
         if recognised is not None:
             look = look + _LOUDNESS * self._told(boxes, frame, recognised).to(look.dtype)
+            if self.config.closer_frames:
+                look = look + _LOUDNESS * self._close(boxes, frame, recognised, closely, worth).to(look.dtype)
         seen: Tensor = self.norm(look)
         return seen
 
@@ -149,9 +175,27 @@ class ObjectDetector(nn.Module):
         row = _row_of(recognised, frame)
         known = row >= 0
         at, row = boxes[known], row[known]
-        levels = [_sampled(x, at, row, points) for x, points in zip(recognised.levels, _LEVEL_POINTS, strict=True)]
+        levels = [sampled(x, at, row, points) for x, points in zip(recognised.levels, _LEVEL_POINTS, strict=True)]
         told: Tensor = self.recognition(torch.cat((*levels, names_in(at, row, recognised).to(levels[0].dtype)), dim=1))
-        return told.new_zeros(len(boxes), told.shape[-1]).masked_scatter(known[:, None], told)
+        return _at_rows(known, told)
+
+    def _close(
+        self,
+        boxes: Tensor,
+        frame: Tensor,
+        recognised: Recognised,
+        closely: Sequence[int] | None,
+        worth: Tensor | None,
+    ) -> Tensor:
+        """What a closer look adds to the looks of things [N, F]; 0 of those that are not looked at."""
+        if closely is None:
+            closely = recognised.frames[-self.config.closer_frames :].tolist()
+        row = _row_of(recognised, frame)
+        known = (row >= 0) & torch.isin(frame, torch.tensor(closely, device=frame.device, dtype=frame.dtype))
+        if worth is not None:
+            known = known & worth
+        seen = self.closer(recognised.images, recognised.stretch, boxes[known], row[known])
+        return _at_rows(known, self.close_up(self.closer_norm(seen)))
 
     def prompts(self, features: Tensor, boxes: Tensor) -> Tensor:
         """What things look like [..., F] and where they are [..., 4] -> prompts of the mask decoder [..., C]."""
@@ -210,6 +254,18 @@ def names_in(boxes: Tensor, row: Tensor, recognised: Recognised) -> Tensor:
     return out.sqrt()
 
 
+def _silent(layers: Mlp) -> Mlp:
+    """The same, adding nothing yet: a finder that could do without goes on as it was."""
+    for parameter in layers.layers[-1].parameters():
+        nn.init.zeros_(parameter)
+    return layers
+
+
+def _at_rows(known: Tensor, told: Tensor) -> Tensor:
+    """What is told [K, F] of the K rows that are `known` [N] -> [N, F], 0 of the others."""
+    return told.new_zeros(len(known), told.shape[-1]).masked_scatter(known[:, None], told)
+
+
 def _row_of(recognised: Recognised, frame: Tensor) -> Tensor:
     """Frames [N] -> the row of each in what is recognised, -1 for none."""
     same = frame[:, None] == recognised.frames[None]
@@ -248,26 +304,6 @@ def cells_within(boxes: Tensor, rows: int, columns: int) -> Tensor:
 def size_code(boxes: Tensor) -> Tensor:
     """Boxes [..., 4] -> code of their width and height [..., 64]."""
     return sinusoid(boxes[..., 2:], _SIZE_CODE, 2.0, 0.05).flatten(-2)
-
-
-def _sampled(features: Tensor, boxes: Tensor, frame: Tensor, points: int) -> Tensor:
-    """Features [T, C, h, w] at an even grid of points in boxes [N, 4] of frames [N] -> [N, points^2 * C]."""
-    steps = (torch.arange(points, device=boxes.device) + 0.5) / points - 0.5
-    x = boxes[:, 0, None] + boxes[:, 2, None] * steps
-    y = boxes[:, 1, None] + boxes[:, 3, None] * steps
-    grid = 2 * torch.stack((x[:, None].expand(-1, points, -1), y[:, :, None].expand(-1, -1, points)), dim=-1) - 1
-    out = features.new_zeros(len(boxes), features.shape[1] * points**2)
-    for index in range(len(features)):
-        rows = (frame == index).nonzero().flatten()
-        if not len(rows):
-            continue
-        # All boxes of a frame lie below each other in one grid: features are not copied for each. In float32: a
-        # place as bfloat16 is off by a pixel.
-        at = grid[rows].flatten(0, 1)[None].float()
-        seen = F.grid_sample(features[index : index + 1].float(), at, align_corners=False, padding_mode="border")[0]
-        seen = seen.reshape(-1, len(rows), points, points).transpose(0, 1).flatten(1)
-        out = out.index_copy(0, rows, seen.to(out.dtype))
-    return out
 
 
 def reached(proposals: Proposals, frame: int, logits: Tensor) -> Tensor:

@@ -45,15 +45,18 @@ class Recognised:
     scores: Tensor  # [N, S, 80] probabilities
     boxes: Tensor  # [N, S, 4] middle x, y, width, height as shares of the image
     levels: tuple[Tensor, ...]  # [N, 128, h, w] features at strides 8, 16 and 32
+    images: Tensor  # [N, 3, H, W] what was looked at, 0..255
+    stretch: Tensor  # [N] how many times as wide as it was taken each of them is, its height being the same
 
     @classmethod
     def joined(cls, parts: Sequence[Recognised]) -> Recognised:
         """That of one frame or more each -> of all of them."""
         levels = tuple(torch.cat(level) for level in zip(*(part.levels for part in parts), strict=True))
-        frames, scores, boxes = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("frames", "scores", "boxes")
+        frames, scores, boxes, images, stretch = (
+            torch.cat([getattr(part, name) for part in parts])
+            for name in ("frames", "scores", "boxes", "images", "stretch")
         )
-        return cls(frames, scores, boxes, levels)
+        return cls(frames, scores, boxes, levels, images, stretch)
 
 
 class _Conv(nn.Module):
@@ -113,8 +116,13 @@ class Recogniser(nn.Module):
         self.register_buffer("steps", torch.arange(_STEPS, dtype=torch.float32), persistent=False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, frames: Sequence[int]) -> Recognised:
-        """Images [N, 3, H, W], red first, 0..255, sides of a multiple of 32 px, of these frames of a clip."""
+    def forward(self, images: Tensor, frames: Sequence[int], stretch: Tensor | None = None) -> Recognised:
+        """Images [N, 3, H, W], red first, 0..255, sides of a multiple of 32 px, of these frames of a clip.
+
+        `stretch` as in `Recognised`; None: they are as they were taken.
+        """
+        if stretch is None:
+            stretch = images.new_ones(len(images))
         mean, std = (images.new_tensor(x)[:, None, None] for x in (_MEAN, _STD))
         x = self.stem(((images.flip(1) - mean) / std).to(self.stem.conv.weight.dtype))
         x = F.max_pool2d(x, 3, 2, 1)
@@ -134,7 +142,7 @@ class Recogniser(nn.Module):
             for tell, level, stride in zip(self.tell, levels, STRIDES, strict=True)
         ]
         scores, boxes = (torch.cat(parts, dim=1) for parts in zip(*told, strict=True))
-        return Recognised(torch.tensor(frames, device=images.device), scores, boxes, levels)
+        return Recognised(torch.tensor(frames, device=images.device), scores, boxes, levels, images, stretch)
 
     def _read(self, said: Tensor, stride: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         rows, columns = said.shape[2:]
@@ -158,6 +166,11 @@ def pixels(images: Sequence[Rgb], width: int, height: int) -> Tensor:
     """Images [H, W, 3] uint8 of any size -> [N, 3, height, width] float32, 0..255."""
     sized = [np.asarray(cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA)) for one in images]
     return torch.from_numpy(np.stack(sized)).permute(0, 3, 1, 2).float()
+
+
+def stretched(sizes: Sequence[tuple[int, int]], width: int, height: int) -> Tensor:
+    """Sizes (width, height) of pictures that are all made `width` x `height` -> [N] as `Recognised.stretch`."""
+    return torch.tensor([width / height * tall / wide for wide, tall in sizes])
 
 
 def _resized(x: Tensor, like: Tensor) -> Tensor:

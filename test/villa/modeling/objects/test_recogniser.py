@@ -44,7 +44,8 @@ def _said(cells: dict[tuple[int, int], tuple[float, list[float]]], frames: tuple
         scores[:, cell, name] = chance
         boxes[:, cell] = torch.tensor(box)
     levels = tuple(torch.randn(len(frames), CHANNELS, HEIGHT // s, WIDTH // s) for s in STRIDES)
-    return Recognised(torch.tensor(frames), scores, boxes, levels)
+    images = torch.zeros(len(frames), 3, HEIGHT, WIDTH)
+    return Recognised(torch.tensor(frames), scores, boxes, levels, images, torch.ones(len(frames)))
 
 
 # -- the network -------------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def test_a_request_has_a_few_frames_looked_at_the_newest_among_them():
     ]  # the fast pass saw all of them
     looked: list[tuple[int, ...]] = []
     recognise = model.language.recognise
-    model.language.recognise = lambda x, frames: looked.append(tuple(frames)) or recognise(x, frames)
+    model.language.recognise = lambda x, frames, stretch: looked.append(tuple(frames)) or recognise(x, frames, stretch)
     with torch.inference_mode():
         steps, encoded = _steps(encode_clip(model, "the mug", clip, 3, newest=True))
     assert asked == [0, 2]

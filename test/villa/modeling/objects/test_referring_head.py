@@ -371,8 +371,9 @@ def test_the_focus_phase_learns_and_leaves_eyes_and_language_model_alone(data, t
 def test_frozen_eyes_look_at_a_clip_once_and_remember_each_frame(data):
     asked: list[torch.Tensor] = []
 
-    def see(images: torch.Tensor) -> tuple[Proposals, Proposals]:
+    def see(images: torch.Tensor, stretch: float) -> tuple[Proposals, ...]:
         asked.append(images)
+        assert stretch == pytest.approx(96 / 64 * 48 / 64)
         means = images.mean(dim=(1, 2, 3))
         plain = Proposals(
             means[:, None, None].expand(-1, 4, 8), torch.full((len(images), 4, 4), 0.5), means[:, None].expand(-1, 4)

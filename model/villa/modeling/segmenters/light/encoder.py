@@ -154,7 +154,12 @@ class ImageEncoder(nn.Module):
 
 def normalize(images: Tensor) -> Tensor:
     """Images [N, H, W, 3] uint8 -> [N, 3, H, W] float32 in the range that the backbone was trained on."""
-    return (images.permute(0, 3, 1, 2).to(torch.float32) - _MIDDLE) / _RANGE
+    return rescaled(images.permute(0, 3, 1, 2).to(torch.float32))
+
+
+def rescaled(images: Tensor) -> Tensor:
+    """Images of values 0..255 -> the same in the range that the backbone was trained on."""
+    return (images - _MIDDLE) / _RANGE
 
 
 def denormalize(images: Tensor) -> Tensor:
