@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from villa.modeling.objects.detector import Maps, ObjectDetector, Proposals, box_of, cells_within, overlap_of
+from villa.modeling.objects.detector import Maps, ObjectDetector, Proposals, Sight, box_of, cells_within, overlap_of
 from villa.modeling.objects.recogniser import Recognised
 from villa.modeling.segmenters.interface import Masks
 from villa.modeling.segmenters.light.encoder import LightPyramid
@@ -19,6 +19,7 @@ from villa.modeling.segmenters.light.segmenter import LightSegmenter, of_share
 from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batch import Batch
 from villa.training.losses import dice_loss, edge_entropy, mask_losses, owner_entropy, soft_iou
+from villa.training.sight_memory import SightMemory
 
 # Weights of the sum.
 HEAT, SIDES, TEACHER, MASK_ENTROPY, MASK_DICE, PRESENT, IOU = 1.0, 1.0, 0.5, 4.0, 1.0, 0.5, 0.1
@@ -282,20 +283,31 @@ class DetectionLoss:
         self.outlines = MaskTerms(segmenter, outlines=True)
         self.segmenter = segmenter
 
-    def naming(
-        self, batch: Batch, pyramid: LightPyramid, recognised: Recognised | None, closely: Sequence[int]
-    ) -> dict[str, Tensor]:
-        """The losses of kinds and colours alone."""
-        if not bool(batch.visible.any()):
-            return {"kind": self.heads.kinds.weight.sum() * 0.0}
-        return self._named(batch, self._read(self.finder.maps(pyramid), batch, pyramid, recognised, closely)[1])
+    def look(
+        self,
+        batch: Batch,
+        pyramid: LightPyramid,
+        recognised: Recognised | None,
+        closely: Sequence[int],
+        memory: SightMemory,
+    ) -> None:
+        """Keep what there is to see of each object on each frame."""
+        seen = batch.visible.flatten()
+        boxes = self._read_from(self.finder.maps(pyramid), batch).flatten(0, 1)[seen]
+        frame = torch.arange(batch.visible.shape[1], device=boxes.device).repeat(len(batch.visible))[seen]
+        memory.add(self.finder.sight(pyramid, boxes, frame, recognised, closely), *self._known(batch))
 
-    def _named(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
-        """Looks of the objects [O * T, F] against what they are."""
+    def naming(self, recalled: tuple[Sight, Tensor, Tensor]) -> dict[str, Tensor]:
+        """The losses of kinds and colours alone, of what was kept."""
+        sight, kinds, colours = recalled
+        told = self.heads(self.finder.described(sight), kinds, colours)
+        return {name: TEACHER * value for name, value in told.items()}
+
+    def _known(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Kind and colour of each object on each frame on which it is visible."""
         seen = batch.visible.flatten()
         kinds, colours = (x[:, None].expand_as(batch.visible).flatten()[seen] for x in (batch.kinds, batch.colours))
-        told = self.heads(features[seen], kinds, colours)
-        return {name: TEACHER * value for name, value in told.items()}
+        return kinds, colours
 
     def drawing(self, batch: Batch, pyramid: LightPyramid) -> dict[str, Tensor]:
         """The losses of masks alone, on things as a finder that does not learn reads them."""
@@ -324,7 +336,8 @@ class DetectionLoss:
             return parts
         batch = _some(batch)
         boxes, features = self._read(maps, batch, pyramid, recognised, closely)
-        parts |= self._named(batch, features)
+        told = self.heads(features[batch.visible.flatten()], *self._known(batch))
+        parts.update({name: TEACHER * value for name, value in told.items()})
         prompts = self.finder.prompts(features, boxes)
         return parts | self._drawn(batch, pyramid, prompts, self.masks)
 

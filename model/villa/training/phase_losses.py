@@ -23,11 +23,13 @@ from villa.training.feature_cache import FeatureCache, Looks
 from villa.training.glances import glanced
 from villa.training.precision import mixed
 from villa.training.referring_loss import SegTargets, focus_loss, hits_of
+from villa.training.sight_memory import SightMemory
 from villa.training.token_alignment_loss import Reading
 
 # Weights of the sum; text is 1.
 POINT, FOCUS, SPOKEN, LINK, READING, HAPPENED, KEY = 0.5, 5.0, 2.0, 0.3, 0.5, 1.0, 0.1
 _LOOKED = 0.8  # of the clips that teach things are looked at by the recogniser, too
+_RECALLED = 256  # things that one clip more is a reason to learn from, in the phase of names
 _LOOKED_AT_CLOSELY = 2  # frames of such a clip
 
 
@@ -57,6 +59,7 @@ class ClipLoss:
         size = self.segmenter.config.encoder
         self.closer_frames = model.language.config.things.closer_frames
         self.cache = FeatureCache(self._found, size.height, size.width, self.closer_frames)
+        self.memory = SightMemory()
         self.of_things = DetectionLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             "things": self.from_things,
@@ -105,11 +108,13 @@ class ClipLoss:
         """Teach what things are called, by the looks of networks that learn nothing; nothing is found or drawn."""
         with mixed(batch.images.device.type):
             every = range(len(batch.images))
-            looked = torch.rand(()) < _LOOKED
             with torch.no_grad():
                 pyramid = self._pyramid(batch.images)
-                recognised = glanced(self.language, batch.images, every, batch.stretch) if looked else None
-            return summed(self.of_things.naming(batch, pyramid, recognised, every))
+                recognised = glanced(self.language, batch.images, every, batch.stretch)
+                self.of_things.look(batch, pyramid, recognised, every, self.memory)
+            if not len(self.memory):  # the first pictures may show nothing that has a name
+                return summed({"kind": self.head.kinds.weight.sum() * 0.0})
+            return summed(self.of_things.naming(self.memory.draw(_RECALLED)))
 
     def from_masks(self, batch: Batch) -> dict[str, Tensor]:
         """Teach mask decoder and propagator alone: what was found and read, and so what words mean, stays as it is."""

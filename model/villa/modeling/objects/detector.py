@@ -65,6 +65,23 @@ class Maps:
     reach: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What a network that learns nothing says of K of N things."""
+
+    said: Tensor  # [K, ...]
+    of: Tensor  # [N] bool, K of them true
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What there is to see of N things, before it becomes what is known of them."""
+
+    look: Tensor  # [N, F] the model's own
+    told: Heard  # by the recogniser
+    close: Heard  # by the closer look
+
+
 class ObjectDetector(nn.Module):
     """Features of T frames -> things."""
 
@@ -156,6 +173,18 @@ class ObjectDetector(nn.Module):
 
         `closely` as in `forward`; `worth` [N]: which are looked at closely there, None: all.
         """
+        return self.described(self.sight(pyramid, boxes, frame, recognised, closely, worth))
+
+    def sight(
+        self,
+        pyramid: LightPyramid,
+        boxes: Tensor,
+        frame: Tensor,
+        recognised: Recognised | None = None,
+        closely: Sequence[int] | None = None,
+        worth: Tensor | None = None,
+    ) -> Sight:
+        """The same before anything is made of what others say of it."""
         parts = [
             sampled(pyramid.s8, boxes, frame, _FINE_POINTS),
             sampled(pyramid.s16, boxes, frame, 1),
@@ -163,39 +192,36 @@ class ObjectDetector(nn.Module):
             sampled(pyramid.rgb, boxes, frame, _COLOUR_POINTS),
         ]
         look = self.describe(torch.cat(parts, dim=1))
-        if recognised is not None:
-            look = look + _LOUDNESS * self._told(boxes, frame, recognised).to(look.dtype)
-            if self.config.closer_frames:
-                look = look + _LOUDNESS * self._close(boxes, frame, recognised, closely, worth).to(look.dtype)
+        if recognised is None:
+            nothing = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+            return Sight(look, Heard(look[:0], nothing), Heard(look[:0], nothing))
+        row = _row_of(recognised, frame)
+        told = Heard(self._told(boxes[row >= 0], row[row >= 0], recognised), row >= 0)
+        if not self.config.closer_frames:
+            return Sight(look, told, Heard(look[:0], torch.zeros_like(told.of)))
+        if closely is None:
+            closely = recognised.frames[-self.config.closer_frames :].tolist()
+        near = (row >= 0) & torch.isin(frame, torch.tensor(closely, device=frame.device, dtype=frame.dtype))
+        if worth is not None:
+            near = near & worth
+        seen = self.closer(recognised.images, recognised.stretch, boxes[near], row[near])
+        return Sight(look, told, Heard(seen, near))
+
+    def described(self, sight: Sight) -> Tensor:
+        """What is seen of N things -> what is known of each [N, F]."""
+        look = sight.look
+        if len(sight.told.said):
+            look = look + _LOUDNESS * _at_rows(sight.told.of, self.recognition(sight.told.said)).to(look.dtype)
+        if len(sight.close.said):
+            close = self.close_up(self.closer_norm(sight.close.said))
+            look = look + _LOUDNESS * _at_rows(sight.close.of, close).to(look.dtype)
         seen: Tensor = self.norm(look)
         return seen
 
-    def _told(self, boxes: Tensor, frame: Tensor, recognised: Recognised) -> Tensor:
-        """What the recogniser adds to the looks of things [N, F]; 0 on frames that it did not look at."""
-        row = _row_of(recognised, frame)
-        known = row >= 0
-        at, row = boxes[known], row[known]
-        levels = [sampled(x, at, row, points) for x, points in zip(recognised.levels, _LEVEL_POINTS, strict=True)]
-        told: Tensor = self.recognition(torch.cat((*levels, names_in(at, row, recognised).to(levels[0].dtype)), dim=1))
-        return _at_rows(known, told)
-
-    def _close(
-        self,
-        boxes: Tensor,
-        frame: Tensor,
-        recognised: Recognised,
-        closely: Sequence[int] | None,
-        worth: Tensor | None,
-    ) -> Tensor:
-        """What a closer look adds to the looks of things [N, F]; 0 of those that are not looked at."""
-        if closely is None:
-            closely = recognised.frames[-self.config.closer_frames :].tolist()
-        row = _row_of(recognised, frame)
-        known = (row >= 0) & torch.isin(frame, torch.tensor(closely, device=frame.device, dtype=frame.dtype))
-        if worth is not None:
-            known = known & worth
-        seen = self.closer(recognised.images, recognised.stretch, boxes[known], row[known])
-        return _at_rows(known, self.close_up(self.closer_norm(seen)))
+    def _told(self, boxes: Tensor, row: Tensor, recognised: Recognised) -> Tensor:
+        """What the recogniser says of boxes [N, 4] on rows [N] of what it looked at -> [N, ...]."""
+        levels = [sampled(x, boxes, row, points) for x, points in zip(recognised.levels, _LEVEL_POINTS, strict=True)]
+        return torch.cat((*levels, names_in(boxes, row, recognised).to(levels[0].dtype)), dim=1)
 
     def prompts(self, features: Tensor, boxes: Tensor) -> Tensor:
         """What things look like [..., F] and where they are [..., 4] -> prompts of the mask decoder [..., C]."""
