@@ -226,12 +226,10 @@ def test_a_run_gives_a_model_a_closer_look_that_itself_learns_nothing(tmp_path, 
     after = model.state_dict()
     for name, tensor in before.state_dict().items():
         torch.testing.assert_close(after[name], tensor, rtol=0.005, atol=1e-3)
-    # The phase of words, on what was seen at each of the three looks; and a run that goes on.
-    words = replace(
-        config, out=tmp_path / "words", phase="focus", init=tmp_path / "run" / "villa.safetensors", aims=8,
-        recogniser=None,
-    )  # fmt: skip
-    assert load(train(words)).config == model.config
+    # Things with a closer look at some frames, words on what was seen at each of the three looks; a run that goes on.
+    further = replace(config, init=tmp_path / "run" / "villa.safetensors", aims=8, recogniser=None)
+    for phase in ("things", "focus"):
+        assert load(train(replace(further, out=tmp_path / phase, phase=phase))).config == model.config
     assert load(train(replace(config, steps=4))).config == model.config
 
 
