@@ -24,9 +24,12 @@ from villa.data.language.vocabulary import COLOURS, TABLETOP, kind_named, kind_o
 from villa.data.photo_views import camera_path, ids_seen, labels_of, seen
 from villa.data.splits import split_of
 
-GENERATOR = 2_001  # apart from the other makers' numbers; raise it when the same seed would give another picture
+GENERATOR = 2_002  # apart from the other makers' numbers; raise it when the same seed would give another picture
 SPLIT = "train"
-_WIDTH, _HEIGHT, _FRAMES, _FPS = 416, 320, 4, 5.0
+_PIXELS, _FRAMES, _FPS = 416 * 320, 4, 5.0
+_ASPECTS = (0.7, 1.8)  # width to height of the narrowest and the widest clip
+# What people also call what has this label: COCO's cups are mugs and glasses as well.
+_AS_WELL = {"cup": ("mug",)}
 _MOST_THINGS = 60  # of a photo: of more no request means one
 _WHOLE = (0.8, 1.0)  # share of the picture's width that is seen
 
@@ -88,9 +91,12 @@ def film(
     rng = np.random.default_rng([GENERATOR, seed])
     things = [one for one in picture.instances if not one.crowd]
     image, labels = data.rgb(picture), labels_of(data, picture, things)
-    views = camera_path((picture.width, picture.height), _aim(picture, rng), _FRAMES, rng)
-    frames = [seen(image, view, (_WIDTH, _HEIGHT)) for view in views]
-    masks = [ids_seen(labels, view, (_WIDTH, _HEIGHT)) for view in views]
+    aim = _aim(picture, rng)
+    views = camera_path((picture.width, picture.height), aim, _FRAMES, rng)
+    # In the shape in which it was taken: a model squeezes it itself, and knows by how much.
+    width, height = (round(float(np.sqrt(_PIXELS * ratio))) for ratio in (aim[2] / aim[3], aim[3] / aim[2]))
+    frames = [seen(image, view, (width, height)) for view in views]
+    masks = [ids_seen(labels, view, (width, height)) for view in views]
     shown = sorted({int(value) for mask in masks for value in np.unique(mask) if value})
     number = np.zeros(256, np.uint8)
     number[shown] = np.arange(1, len(shown) + 1)
@@ -103,9 +109,9 @@ def film(
         seed=seed,
         split=SPLIT,
         fps=_FPS,
-        width=_WIDTH,
-        height=_HEIGHT,
-        intrinsics=(float(_WIDTH), float(_WIDTH), _WIDTH / 2.0, _HEIGHT / 2.0),
+        width=width,
+        height=height,
+        intrinsics=(float(width), float(width), width / 2.0, height / 2.0),
         camera_position_m=((0.0, 0.0, 0.0),) * _FRAMES,
         camera_rotation=((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),) * _FRAMES,
         table="photo",
@@ -125,8 +131,8 @@ def film(
 
 def _facts(identity: int, thing: Instance, picture: Picture) -> ObjectFacts:
     kind = kind_of(_kind(thing))
-    # A label tells less than the words for a kind of the table-top: what is labelled a cup may be a mug.
-    nouns = (thing.name.lower(),) if kind.name in TABLETOP else kind.nouns
+    # A label tells less than the words for a kind of the table-top.
+    nouns = (thing.name.lower(), *_AS_WELL.get(thing.name.lower(), ())) if kind.name in TABLETOP else kind.nouns
     return ObjectFacts(
         identity,
         f"photo/{picture.identity}/{identity}",
@@ -144,8 +150,7 @@ def _facts(identity: int, thing: Instance, picture: Picture) -> ObjectFacts:
 def _aim(picture: Picture, rng: np.random.Generator) -> tuple[float, ...]:
     """Left, top, width and height in px of what is seen: most of the picture, in the shape of the clip."""
     width, height = float(picture.width), float(picture.height)
-    # As a stream is: pictures of other shapes are squeezed into the input, and these are no wider or taller than some.
-    aspect = float(np.clip(width / height * np.exp(rng.normal(0, 0.1)), 0.7, 1.8))
+    aspect = float(np.clip(width / height * np.exp(rng.normal(0, 0.1)), *_ASPECTS))
     wide = min(width, height * aspect) * float(rng.uniform(*_WHOLE))
     tall = wide / aspect
     return (float(rng.uniform(0, width - wide)), float(rng.uniform(0, height - tall)), wide, tall)

@@ -93,6 +93,30 @@ def test_things_keep_their_outlines_names_and_number_through_the_clip(made):
     assert np.mean(shares) > 0.97
 
 
+@pytest.mark.parametrize(("width", "height"), [(120, 200), (200, 120)])
+def test_a_clip_has_the_shape_of_what_it_shows(tmp_path, width, height):
+    """A circle stays one, in a photo of whatever shape."""
+    root = _photos(tmp_path / "data", [("desk", (), False)])
+    image = np.full((height, width, 3), 120, np.uint8)
+    cv2.circle(image, (60, 60), 30, (40, 40, 210), -1)
+    cv2.imwrite(str(root / "images" / "0.png"), image)
+    angle = np.linspace(0, 2 * np.pi, 40)[:-1]
+    outline = np.stack((60 + 30 * np.cos(angle), 60 + 30 * np.sin(angle)), axis=1).ravel().tolist()
+    data = json.loads((root / "instances.json").read_text())
+    data["images"][0] |= {"width": width, "height": height}
+    data["annotations"] = [{"image_id": 0, "category_id": 0, "segmentation": [outline], "bbox": [30, 30, 60, 60]}]
+    (root / "instances.json").write_text(json.dumps(data))
+    build(tmp_path / "clips", root, views=6, quiet=True)
+    for folder in list_clips(tmp_path / "clips" / "train"):
+        clip = ClipReader(folder)
+        assert (clip.facts.width > clip.facts.height) == (width > height)
+        assert clip.facts.width * clip.facts.height == pytest.approx(416 * 320, rel=0.01)
+        assert clip.rgb(0).shape == (clip.facts.height, clip.facts.width, 3)
+        mask = clip.mask(1) == 1
+        if not (mask[[0, -1]].any() or mask[:, [0, -1]].any()):  # but for the camera's tilt
+            assert mask.any(axis=0).sum() == pytest.approx(mask.any(axis=1).sum(), rel=0.25)
+
+
 def test_the_same_seed_films_the_same_and_another_another(made, tmp_path):
     root, _, folder = made
     build(tmp_path, root, views=1, quiet=True)
@@ -136,7 +160,10 @@ def test_no_request_speaks_of_things_in_general_or_of_what_cannot_be_known(made)
 
 def test_a_label_does_not_mean_every_word_for_its_kind(made):
     (cup,) = (thing for thing in _clips(made)[0].facts.objects if thing.kind == "cup")
-    assert cup.names == ("cup",)  # what is labelled a cup may be a mug, and is no tumbler for certain
+    assert cup.names == ("cup", "mug")  # what is labelled a cup may be called a mug, but no tumbler for certain
+    words = FrameWords(_clips(made)[0].facts, 3)
+    assert [thing.facts.kind for thing in words.said("mug")[0]] == ["cup"]
+    assert words.said("tumbler")[1] is False
 
 
 def test_clips_that_know_everything_are_written_as_before(made):
@@ -162,10 +189,11 @@ def test_they_are_in_the_format_that_tuning_reads(made):
     asked = [expression for video in data for expression in video.expressions]
     assert {expression.kind for expression in asked} >= {"name", "several", "absent"}
     assert any("gizmo" in expression.text.lower() and expression.masks for expression in asked)
-    for video in data:
+    for video, clip in zip(data, _clips(made), strict=True):
+        size = (clip.facts.height, clip.facts.width)
         for expression in video.expressions:
             for identity in expression.masks:
-                assert any(data.mask(identity, t, (320, 416)).any() for t in range(len(video.frames)))
+                assert any(data.mask(identity, t, size).any() for t in range(len(video.frames)))
 
 
 def test_what_the_vocabulary_does_not_know_is_of_no_kind_to_training(made):
