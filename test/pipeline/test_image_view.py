@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from villa_ros.pipeline.image_view import ENCODINGS, ImageError, compressed_view, raw_view
+from villa_ros.pipeline.image_view import ImageError, compressed_view, raw_view
+from villa_ros.pipeline.raw_encodings import names, raw_encoding
 
 
 def picture(height: int = 6, width: int = 5) -> NDArray[np.uint8]:
@@ -45,21 +46,17 @@ def test_grey_becomes_three_equal_channels(encoding: str) -> None:
     assert np.array_equal(view.rgb(), np.repeat(grey[..., None], 3, axis=2))
 
 
-@pytest.mark.parametrize("big", [False, True])
-def test_sixteen_bit_grey_keeps_its_upper_byte_in_either_byte_order(big: bool) -> None:
-    words = np.random.default_rng(1).integers(0, 65536, (4, 3)).astype(">u2" if big else "<u2")
-    view = raw_view(4, 3, "mono16", 6, words.tobytes(), is_bigendian=big)
-    assert np.array_equal(view.rgb()[..., 1], (words >> 8).astype(np.uint8))
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", names())
 def test_padding_at_the_end_of_rows_is_left_out(encoding: str) -> None:
-    channels, depth, _ = ENCODINGS[encoding]
-    row = 5 * channels * depth
-    rows = np.random.default_rng(2).integers(0, 256, (6, row), np.uint8)
-    padded = np.concatenate((rows, np.full((6, 11), 255, np.uint8)), axis=1)
-    narrow = raw_view(6, 5, encoding, row, rows.tobytes()).rgb()
-    assert np.array_equal(raw_view(6, 5, encoding, row + 11, padded.tobytes()).rgb(), narrow)
+    known = raw_encoding(encoding)
+    assert known is not None
+    if encoding == "nv24":  # its chroma has rows of twice the step: test_raw_encodings
+        return
+    row = known.row_bytes(6)
+    rows = np.random.default_rng(2).integers(0, 256, (known.rows(6), row), np.uint8)
+    padded = np.concatenate((rows, np.full((len(rows), 11), 255, np.uint8)), axis=1)
+    narrow = raw_view(6, 6, encoding, row, rows.tobytes()).rgb()
+    assert np.array_equal(raw_view(6, 6, encoding, row + 11, padded.tobytes()).rgb(), narrow)
 
 
 @pytest.mark.parametrize("container", [bytes, bytearray, memoryview, lambda data: array("B", data)])
@@ -79,7 +76,7 @@ def test_rgb_images_are_views_of_the_message_not_copies() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason", "words"),
     [
-        ((6, 5, "yuv422", 15, bytes(90)), "encoding", "'yuv422'.*rgb8"),
+        ((6, 5, "yuv411", 15, bytes(90)), "encoding", "'yuv411'.*rgb8"),
         ((6, 5, "rgb8", 14, bytes(84)), "step", "14 bytes.*needs 15"),
         ((6, 5, "rgb8", 15, bytes(89)), "size", "89 bytes.*wants 90"),
         ((6, 5, "rgb8", 15, bytes(91)), "size", "91 bytes.*wants 90"),

@@ -10,8 +10,9 @@ import numpy as np
 
 from villa_ros.conversions.events import header_from_message, nanoseconds
 from villa_ros.pipeline.depth import DepthImage, depth_image
-from villa_ros.pipeline.image_view import ENCODINGS, ImageView, compressed_view, raw_view
 from villa_ros.pipeline.image_view import ImageError as BadImage
+from villa_ros.pipeline.image_view import ImageView, compressed_view, raw_view
+from villa_ros.pipeline.raw_encodings import raw_encoding
 from villa_ros.runtime.optional_packages import installed
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ __all__ = [
 def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
     """sensor_msgs/Image -> frame. Keeps a view of the message's data, copies no pixel.
 
-    Encodings that this package does not know (Bayer, YUV) are left to cv_bridge where that is installed.
+    Encodings that this package does not know are left to cv_bridge where that is installed.
 
     Raises:
         BadImage: the fields contradict each other or the encoding is unknown; `reason` names which.
     """
-    view = None if message.encoding in ENCODINGS else _bridged_view(message)
+    view = None if raw_encoding(message.encoding) else _bridged_view(message)
     if view is None:
         big_endian = bool(message.is_bigendian)
         view = raw_view(message.height, message.width, message.encoding, message.step, message.data, big_endian)

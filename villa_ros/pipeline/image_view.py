@@ -16,20 +16,10 @@ from numpy.typing import NDArray
 
 from villa.images.png_chunks import SIGNATURE, PngError, check_chunks
 from villa_ros.pipeline.frame import Frame, FrameHeader
+from villa_ros.pipeline.raw_encodings import Tones, names, raw_encoding
 
 Bytes = NDArray[np.uint8]
 
-# name -> (channels, bytes a channel, conversion to RGB or None where the channels already are RGB)
-ENCODINGS: dict[str, tuple[int, int, int | None]] = {
-    "rgb8": (3, 1, None),
-    "bgr8": (3, 1, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, 1, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, 1, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
-    "mono16": (1, 2, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (3, 1, cv2.COLOR_BGR2RGB),
-}
 MAX_PIXELS = 64_000_000  # px; a larger header is a mistake or an attack, never a camera
 END_WINDOW = 64  # bytes at the end in which the closing marker must lie: some drivers pad
 
@@ -63,22 +53,27 @@ class ImageView:
         return Frame(camera, header, self.height, self.width, self.nbytes, self.rgb, arrival_ns, self.encoded)
 
 
-def raw_view(height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False) -> ImageView:
+def raw_view(
+    height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False, tones: Tones = None
+) -> ImageView:
     """View of the fields of sensor_msgs/Image, without a copy; `data` is any object with the buffer protocol.
 
+    `tones` are the values that become black and white where the encoding has more than 8 bits; None: told from each
+    image. Of encodings in planes, `height` is that of the picture, or that of all its rows as OpenCV lays them out.
+
     Raises:
-        ImageError: unknown encoding, zero size, a step shorter than a row, or data of another length than
-            `step * height`.
+        ImageError: unknown encoding, zero size, a step shorter than a row, or data of another length than `step` times
+            the rows of the encoding.
     """
-    if encoding not in ENCODINGS:
+    known = raw_encoding(encoding)
+    if known is None:
         raise ImageError(
             "encoding",
-            f"encoding is {encoding!r}, wanted one of {', '.join(ENCODINGS)}: "
+            f"encoding is {encoding!r}, wanted one of {', '.join(names())}: "
             "set the camera driver to rgb8 or bgr8, or publish compressed images",
         )
-    channels, depth, conversion = ENCODINGS[encoding]
     _check_size(height, width, encoding)
-    row = width * channels * depth
+    row = known.row_bytes(width)
     if step < row:
         raise ImageError(
             "step",
@@ -86,20 +81,18 @@ def raw_view(height: int, width: int, encoding: str, step: int, data: Any, is_bi
             "the publisher must set step to the length of a row in bytes",
         )
     pixels = byte_view(data)
-    if pixels.size != step * height:
+    if pixels.size == step * height:
+        height = known.height_of(height)
+    rows = known.rows(height)
+    if pixels.size != step * rows:
         raise ImageError(
             "size",
-            f"data holds {pixels.size} bytes, step {step} x height {height} wants {step * height}: "
+            f"data holds {pixels.size} bytes, step {step} x {rows} rows of {encoding} wants {step * rows}: "
             "the publisher's size fields and its data disagree",
         )
 
     def rgb() -> Bytes:
-        rows = pixels.reshape(height, step)[:, :row]
-        if depth == 2:
-            words = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
-            rows = (words >> 8).astype(np.uint8)
-        image = np.ascontiguousarray(rows).reshape(height, width, channels)
-        return image if conversion is None else _converted(image, conversion)
+        return known.rgb(pixels.reshape(rows, step), height, width, is_bigendian, tones)
 
     return ImageView(height, width, encoding, int(pixels.size), rgb)
 
