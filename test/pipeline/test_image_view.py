@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 from array import array
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from villa_ros.pipeline.image_view import ImageError, compressed_view, raw_view
 from villa_ros.pipeline.raw_encodings import names, raw_encoding
@@ -124,8 +126,80 @@ def test_a_cut_off_image_is_refused_without_decoding(extension: str, keep: float
     assert raised.value.reason == "truncated"
 
 
-def test_padding_after_the_end_marker_does_no_harm() -> None:
-    assert compressed_view(jpeg() + bytes(16)).rgb().shape == (48, 64, 3)
+@pytest.mark.parametrize("padding", [bytes(16), bytes(100_000), bytes([0xAB]) * 5000, jpeg(8, 8)[:200]])
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_what_follows_the_end_does_no_harm(extension: str, padding: bytes) -> None:
+    """A driver may send its whole buffer, with zeros or with what was in it before."""
+    source = cv2.resize(picture(4, 4), (64, 48))
+    data = cv2.imencode(extension, source)[1].tobytes()
+    assert np.array_equal(compressed_view(data + padding).rgb(), compressed_view(data).rgb())
+
+
+def _without_huffman_tables(data: bytes) -> bytes:
+    """As cameras send Motion JPEG."""
+    out, position = bytearray(data[:2]), 2
+    while data[position + 1] != 0xDA:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        out += b"" if data[position + 1] == 0xC4 else data[position:end]
+        position = end
+    return bytes(out) + data[position:]
+
+
+def _saved(mode: str = "RGB", **how: object) -> tuple[bytes, NDArray[np.uint8]]:
+    smooth = cv2.resize(picture(4, 4), (64, 48), interpolation=cv2.INTER_CUBIC)
+    file = io.BytesIO()
+    Image.fromarray(smooth).convert(mode).save(file, "JPEG", quality=95, **how)
+    return file.getvalue(), smooth
+
+
+def test_jpegs_as_cameras_and_converters_write_them() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # "show me turned by a quarter"
+    plain, source = _saved()
+    for data in (
+        _without_huffman_tables(plain), _saved(progressive=True)[0], _saved("CMYK")[0], _saved(exif=turned)[0],
+        _saved(restart_marker_blocks=2)[0],
+    ):  # fmt: skip
+        view = compressed_view(data)
+        assert (view.height, view.width) == source.shape[:2]
+        assert np.abs(view.rgb().astype(int) - source).mean() < 6
+
+
+def test_a_thumbnail_inside_does_not_pass_for_the_end() -> None:
+    thumbnail = jpeg(8, 8)
+    data = jpeg()
+    part = b"Exif\0\0" + thumbnail
+    whole = data[:2] + b"\xff\xe1" + (len(part) + 2).to_bytes(2, "big") + part + data[2:]
+    assert compressed_view(whole).rgb().shape == (48, 64, 3)
+    with pytest.raises(ImageError, match="cut off"):
+        compressed_view(whole[:-100])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_png_of_sixteen_bits_is_seen_whatever_bits_its_camera_has(channels: int) -> None:
+    values = np.linspace(500, 3000, 48 * 64).reshape(48, 64, 1).repeat(channels, axis=2).astype(np.uint16)
+    values[0, 0, :3] = 4095
+    if channels == 4:
+        values[..., 3] = 65535
+    view = compressed_view(cv2.imencode(".png", values)[1].tobytes())
+    image = view.rgb()
+    assert image.shape == (48, 64, 3)
+    assert image[-1, -1].min() > 180
+    black = compressed_view(cv2.imencode(".png", values)[1].tobytes(), tones=(3000.0, 9000.0)).rgb()
+    assert black[-1, -1].max() == 0
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(extension: str) -> None:
+    data = bytearray(cv2.imencode(extension, picture(16, 16))[1].tobytes())
+    if extension == ".png":
+        data[16:24] = (50_000).to_bytes(4, "big") * 2
+    else:
+        at = data.index(b"\xff\xc0") + 5
+        data[at : at + 4] = (50_000).to_bytes(2, "big") * 2
+    with pytest.raises(ImageError, match="50000x50000 px, wanted 64000000 px or fewer") as raised:
+        compressed_view(bytes(data))
+    assert raised.value.reason == "too_large"
 
 
 @pytest.mark.parametrize(
