@@ -121,7 +121,7 @@ def test_a_picture_without_any_depth_and_one_without_holes() -> None:
         ),
         (
             "16UC1; compressedDepth rvl",
-            message(struct.pack("<III", 4, 4, 0x7F7F7F7F)),
+            message(struct.pack("<III", 4, 4, 0xF7000000)),
             "undecodable",
             "RVL run of [0-9]+ px at pixel 0 of 16",
         ),

@@ -116,17 +116,17 @@ def _of_rvl(body: NDArray[np.uint8]) -> NDArray[np.uint16]:
     pixel = at = 0
     while pixel < out.size:
         zeros, count = (int(numbers[place]) if place < len(numbers) else 0 for place in (at, at + 1))
-        at, first = at + 2, pixel + zeros
+        at, begin = at + 2, pixel + zeros
         if at + count > len(numbers):
             raise ImageError(
                 "truncated", f"compressed depth: RVL data end at pixel {pixel} of {out.size}: they were cut off"
             )
-        if first + count > out.size or not zeros + count:
+        if begin + count > out.size or not zeros + count:
             raise ImageError(
                 "undecodable",
                 f"compressed depth: an RVL run of {zeros + count} px at pixel {pixel} of {out.size}: it is damaged",
             )
-        pixel = first
+        pixel = begin
         out[pixel : pixel + count] = numbers[at : at + count]
         known[pixel : pixel + count] = True
         at, pixel = at + count, pixel + count
