@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from villa_ros.bags.definitions import DefinitionError, Definitions
 from villa_ros.bags.storage import Channel, StorageError, Storages
 from villa_ros.conversions.events import nanoseconds, request_from_message
 from villa_ros.conversions.images import IMAGE_TYPES, BadImage, image_type
+from villa_ros.pipeline.stamp_filter import StampFilter
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.frame import Frame
@@ -203,7 +205,19 @@ class Bag:
         if kind is None:
             raise BagError(f"topic {topic} is {self.topics.get(topic, 'not in the bag')}; wanted {' or '.join(IMAGES)}")
         waiting: list[tuple[int, int, Frame]] = []
-        for index, recorded in enumerate(self.messages([topic, *(beside or ())], span_ns)):
+
+        def leave_out(log_ns: int, bad: BadImage) -> None:
+            self.bad_images[bad.reason] += 1
+            if on_bad:
+                on_bad(log_ns, bad)
+
+        def astray(frame: Frame) -> None:
+            said = f"stamp {frame.header.stamp_ns / 1e9:.3f} s does not follow those before and after it"
+            leave_out(frame.arrival_ns, BadImage("bad_stamp", f"{said}: check the driver's clock"))
+
+        stamps: StampFilter[Frame] = StampFilter(astray)
+        place = count()
+        for recorded in self.messages([topic, *(beside or ())], span_ns):
             if recorded.topic != topic:
                 assert beside is not None
                 beside[recorded.topic](recorded.message)
@@ -211,13 +225,14 @@ class Bag:
             try:
                 frame = kind.frame(recorded.message, camera, recorded.log_ns)
             except BadImage as bad:
-                self.bad_images[bad.reason] += 1
-                if on_bad:
-                    on_bad(recorded.log_ns, bad)
+                leave_out(recorded.log_ns, bad)
                 continue
-            heapq.heappush(waiting, (frame.header.stamp_ns, index, frame))
-            if len(waiting) > _REORDER_FRAMES:
-                yield heapq.heappop(waiting)[2]
+            for passed in stamps.offer(frame, frame.header.stamp_ns, recorded.log_ns, 0):
+                heapq.heappush(waiting, (passed.stamp_ns, next(place), passed.item))
+                if len(waiting) > _REORDER_FRAMES:
+                    yield heapq.heappop(waiting)[2]
+        for passed in stamps.rest(0):
+            heapq.heappush(waiting, (passed.stamp_ns, next(place), passed.item))
         while waiting:
             yield heapq.heappop(waiting)[2]
 
