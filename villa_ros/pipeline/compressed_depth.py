@@ -57,6 +57,9 @@ def compressed_depth(form: str, data: Any) -> NDArray[np.uint16] | NDArray[np.fl
 
 
 def _parts(form: str, data: Any) -> tuple[str, str, NDArray[np.uint8], tuple[float, float]]:
+    whole = byte_view(data)
+    if whole[:8].tobytes() == SIGNATURE:  # a PNG without that header: the transport for colours, of whole numbers
+        return "16UC1", "png", whole, (0.0, 0.0)
     known = _FORMAT.fullmatch(form)
     if known is None:
         raise ImageError(
@@ -64,7 +67,6 @@ def _parts(form: str, data: Any) -> tuple[str, str, NDArray[np.uint8], tuple[flo
             f"format is {form!r}, wanted '16UC1; compressedDepth' or '32FC1; compressedDepth', with png or rvl: "
             "is this the topic of a depth image?",
         )
-    whole = byte_view(data)
     if whole.size <= _HEADER.size:
         raise ImageError("truncated", f"compressed depth of {whole.size} bytes holds no more than its header")
     _, a, b = _HEADER.unpack(whole[: _HEADER.size].tobytes())
