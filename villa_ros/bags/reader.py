@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from villa_ros.bags.definitions import DefinitionError, Definitions
-from villa_ros.bags.storage import Channel, StorageError, Storages
+from villa_ros.bags.storage import Channel, StorageError
+from villa_ros.bags.storages import Storages
 from villa_ros.conversions.events import nanoseconds, request_from_message
 from villa_ros.conversions.images import IMAGE_TYPES, BadImage, image_type
 from villa_ros.pipeline.stamp_filter import StampFilter
