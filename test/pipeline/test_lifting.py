@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from villa.masks import RleMask, encode
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
-from villa_ros.pipeline.depth import DepthBuffer, DepthImage, depth_image
+from villa_ros.pipeline.depth import DepthBuffer, DepthImage, depth_image, packed_depth_image
 from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.lifting import lift, points_of
 
@@ -168,6 +168,30 @@ def test_millimetres_and_byte_order() -> None:
         seen = image.metres(slice(0, 2), slice(0, 2))
         assert np.allclose(seen, [[1.5, np.nan], [0.25, 3.0]], equal_nan=True)
         assert np.allclose(image.metres(slice(1, 2), slice(1, 2)), [[3.0]])
+
+
+def test_a_camera_may_count_in_another_unit() -> None:
+    """A D405 counts tenths of a millimetre."""
+    rows = np.array([[15000, 0], [2500, 30000]], np.uint16)
+    image = depth_image(5, 2, 2, "16UC1", 4, rows.tobytes(), unit_m=0.0001)
+    assert np.allclose(image.metres(slice(0, 2), slice(0, 2)), [[1.5, np.nan], [0.25, 3.0]], equal_nan=True)
+    metres = depth_image(5, 1, 2, "32FC1", 8, np.array([[1.5, 2.0]], np.float32).tobytes(), unit_m=0.0001)
+    assert metres.metres(slice(0, 1), slice(0, 2)).tolist() == [[1.5, 2.0]]  # these are metres whatever it says
+
+
+def test_packed_depth_is_decoded_once_and_only_where_somebody_looks() -> None:
+    rows = np.array([[1500, 0], [250, 3000]], np.uint16)
+    png = cv2.imencode(".png", rows)[1].tobytes()
+    image = packed_depth_image(5, "16UC1; compressedDepth png", bytes(12) + png)
+    assert (image.stamp_ns, image.height, image.width) == (5, 2, 2)
+    seen = image.metres(slice(0, 2), slice(0, 2))
+    assert np.allclose(seen, [[1.5, np.nan], [0.25, 3.0]], equal_nan=True)
+    assert np.allclose(image.metres(slice(1, 2), slice(1, 2)), [[3.0]])
+    broken = packed_depth_image(5, "16UC1; compressedDepth png", bytes(12) + png[:45] + bytes(4) + png[49:])
+    with pytest.raises(ImageError, match="PNG"):
+        broken.metres(slice(0, 2), slice(0, 2))
+    plain = packed_depth_image(5, "16UC1; png compressed ", png, unit_m=0.01)
+    assert np.allclose(plain.metres(slice(0, 1), slice(0, 1)), [[15.0]])
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,45 @@ def test_a_stamp_that_is_near_is_taken_only_where_that_is_allowed_and_the_differ
     assert {nanoseconds(message.depth_offset) for message in objects} == {4_000_000}
 
 
+def _packed(image):
+    """16 bits in tenths of a millimetre, behind the header of compressed_depth_image_transport."""
+    metres = np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
+    png = cv2.imencode(".png", (metres * 10_000).astype(np.uint16))[1]
+    message = CompressedImage(header=image.header, format="16UC1; compressedDepth png")
+    message.data = array("B", bytes(12) + png.tobytes())
+    return message
+
+
+def test_packed_depth_in_a_unit_of_its_own_becomes_the_same_metres(start_node, peer, depth_camera):
+    depth_camera.packed = _packed
+    start_node(**DEPTH | {"camera.depth_topic": "/depth/compressedDepth", "camera.depth_unit_m": 0.0001})
+    objects = peer.listen(Object3DArray, "/villa_node/camera/objects_3d", BEST_EFFORT)
+    asked(peer, depth_camera)
+    peer.until(lambda: any(message.objects for message in objects), "objects in metres", depth_camera.shoot)
+    found = next(message.objects[0] for message in objects if message.objects)
+    assert found.box_center.position.z == pytest.approx((TOP_M + TABLE_M) / 2, abs=0.06)
+
+
+def test_thermal_images_are_seen_by_the_tones_of_their_camera(start_node, operator, peer, camera):
+    """Sixteen bits, of which a narrow band shows something."""
+    start_node(**{"camera.black": 7000.0, "camera.white": 9000.0})
+    overlays = peer.listen(CompressedImage, "/villa_node/camera/overlay/compressed", BEST_EFFORT)
+
+    def shoot():
+        message = camera.message()
+        rgb = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+        words = (7000 + 2000 * (rgb[..., 0] > 0)).astype(np.uint16)
+        message.encoding, message.step = "mono16", 2 * message.width
+        message.data = array("B", words.tobytes())
+        camera.shoot(message)
+
+    operator.command("the red square", "one")
+    peer.until(lambda: overlays, "a picture", shoot)
+    picture = cv2.imdecode(np.frombuffer(overlays[-1].data, np.uint8), cv2.IMREAD_COLOR)
+    assert int(picture.min(axis=2).max()) > 200
+    assert int(np.median(picture)) < 40
+
+
 def _other_size(image):
     half = np.frombuffer(image.data, np.float32).reshape(120, 160)[:60, :80].copy()
     return depth_message(half, nanoseconds(image.header.stamp))

@@ -25,7 +25,7 @@ from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 
 from villa_msgs.msg import (  # noqa: E402
@@ -206,6 +206,7 @@ class DepthCamera(Camera):
         super().__init__(peer)
         self.late, self.offset_ns = late, offset_ns
         self.spoil: Callable[[Image], Image] = lambda depth: depth
+        self.packed: Callable[[Image], CompressedImage] | None = None  # sent instead, if given
         self._ready: list[Image] = []
 
     def shoot(self, message: Image | None = None) -> Image:
@@ -219,7 +220,12 @@ class DepthCamera(Camera):
         info.d = [0.0] * 5
         self._peer.publisher(CameraInfo, "/camera_info", BEST_EFFORT).publish(info)
         if len(self._ready) > self.late:
-            self._peer.publisher(Image, "/depth", BEST_EFFORT).publish(self._ready.pop(0))
+            depth = self._ready.pop(0)
+            if self.packed is None:
+                self._peer.publisher(Image, "/depth", BEST_EFFORT).publish(depth)
+            else:
+                publisher = self._peer.publisher(CompressedImage, "/depth/compressedDepth", BEST_EFFORT)
+                publisher.publish(self.packed(depth))
         self._peer.spin(1)
         return picture
 

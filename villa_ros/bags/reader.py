@@ -1,4 +1,4 @@
-"""Bags in: MCAP or sqlite3, a file or a rosbag2 folder, read without ROS.
+"""Bags in: MCAP or SQLite, a file or a rosbag2 folder, packed or not, read without ROS.
 
 Whatever is wrong with a bag comes out as one `BagError` that says what was seen and what to do.
 """
@@ -9,21 +9,20 @@ import heapq
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rosbags.highlevel import AnyReader
-
-from villa_ros.bags.typestore import villa_typestore
+from villa_ros.bags.definitions import DefinitionError, Definitions
+from villa_ros.bags.storage import Channel, StorageError
+from villa_ros.bags.storages import Storages
 from villa_ros.conversions.events import nanoseconds, request_from_message
 from villa_ros.conversions.images import IMAGE_TYPES, BadImage, image_type
+from villa_ros.pipeline.stamp_filter import StampFilter
 
 if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
-
     from villa_ros.pipeline.frame import Frame
     from villa_ros.pipeline.request import Request
 
@@ -58,42 +57,48 @@ class Bag:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.bad_images: Counter[str] = Counter()  # why frames were left out, over all calls of `frames`
-        self._stack = ExitStack()
+        self._storages = Storages(path)
+        self._definitions = Definitions()
 
     def __enter__(self) -> Bag:
-        storage = _storage(self.path)
         try:
-            self._reader = self._stack.enter_context(AnyReader([storage], default_typestore=villa_typestore()))
-        except Exception as error:  # rosbags lets whatever its parsers meet in a damaged file through
-            raise BagError(_damaged(self.path, error)) from error
+            self._storages.__enter__()
+        except StorageError as error:
+            raise BagError(str(error)) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._storages.__exit__()
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """What of the bag cannot be read, in words; the rest of it is read."""
+        return self._storages.faults
 
     @property
     def topics(self) -> dict[str, str]:
-        """Name -> message type of every topic that holds a message."""
-        return {
-            name: info.msgtype or "several types" for name, info in sorted(self._reader.topics.items()) if info.msgcount
-        }
+        """Name -> message type of every topic that holds a message, with its encoding where that is not ROS 2's."""
+        types: dict[str, set[str]] = {}
+        for channel in self._storages.channels:
+            if channel.count:
+                types.setdefault(channel.topic, set()).add(channel.described)
+        return {name: kinds.pop() if len(kinds) == 1 else "several types" for name, kinds in sorted(types.items())}
 
     @property
     def start_ns(self) -> int:
         """When the first message was received."""
-        return self._reader.start_time
+        return self._storages.start_ns
 
     @property
     def duration_s(self) -> float:
         """From the first message to the last."""
-        return max(0, self._reader.duration) / 1e9
+        return (self._storages.end_ns - self._storages.start_ns) / 1e9
 
     def count(self, topic: str) -> int:
         """How many messages the topic holds; 0 if it is not there."""
-        info = self._reader.topics.get(topic)
-        return info.msgcount if info else 0
+        return sum(channel.count for channel in self._storages.channels if channel.topic == topic)
 
     def topics_of(self, *types: str) -> list[str]:
         """The topics of these message types, in alphabetical order."""
@@ -147,19 +152,16 @@ class Bag:
         Raises:
             BagError: the file is damaged at this place.
         """
-        connections = self._connections(topics)
-        if topics and not connections:
-            return
-        start, stop = span_ns or (None, None)
-        messages = self._reader.messages(connections=connections, start=start, stop=stop)
-        while True:
-            try:
-                connection, log_ns, data = next(messages)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise BagError(_damaged(self.path, error)) from error
-            yield connection.topic, connection.msgtype, log_ns, bytes(data)
+        asked = set(topics)
+
+        def wanted(channel: Channel) -> bool:
+            return channel.encoding == "cdr" and (not asked or channel.topic in asked)
+
+        try:
+            for channel, log_ns, data in self._storages.messages(wanted, *(span_ns or ())):
+                yield channel.topic, channel.type, log_ns, data
+        except StorageError as error:
+            raise BagError(str(error)) from error
 
     def messages(self, topics: Sequence[str] = (), span_ns: tuple[int, int] | None = None) -> Iterator[Recorded]:
         """The messages of these topics, or of all, in log order; see `raw` for `span_ns`.
@@ -176,13 +178,11 @@ class Bag:
         Raises:
             BagError: unknown type, or bytes that are no such message.
         """
+        channel = next(one for one in self._storages.channels if (one.topic, one.type) == (topic, msgtype))
         try:
-            return self._reader.deserialize(data, msgtype)
-        except KeyError as error:
-            raise BagError(
-                f"topic {topic} holds {msgtype}, which neither the bag nor villa_ros defines; "
-                "record to MCAP, which stores definitions, or leave the topic out"
-            ) from error
+            return self._definitions.of(channel).deserialize_cdr(data, msgtype)
+        except DefinitionError as error:
+            raise BagError(f"topic {topic} holds {msgtype}, {error}") from error
         except Exception as error:  # generated code meets any error in damaged bytes
             raise BagError(f"topic {topic} holds a message that is no {msgtype} ({error}); record it again") from error
 
@@ -206,7 +206,19 @@ class Bag:
         if kind is None:
             raise BagError(f"topic {topic} is {self.topics.get(topic, 'not in the bag')}; wanted {' or '.join(IMAGES)}")
         waiting: list[tuple[int, int, Frame]] = []
-        for index, recorded in enumerate(self.messages([topic, *(beside or ())], span_ns)):
+
+        def leave_out(log_ns: int, bad: BadImage) -> None:
+            self.bad_images[bad.reason] += 1
+            if on_bad:
+                on_bad(log_ns, bad)
+
+        def astray(frame: Frame) -> None:
+            said = f"stamp {frame.header.stamp_ns / 1e9:.3f} s does not follow those before and after it"
+            leave_out(frame.arrival_ns, BadImage("bad_stamp", f"{said}: check the driver's clock"))
+
+        stamps: StampFilter[Frame] = StampFilter(astray)
+        place = count()
+        for recorded in self.messages([topic, *(beside or ())], span_ns):
             if recorded.topic != topic:
                 assert beside is not None
                 beside[recorded.topic](recorded.message)
@@ -214,13 +226,14 @@ class Bag:
             try:
                 frame = kind.frame(recorded.message, camera, recorded.log_ns)
             except BadImage as bad:
-                self.bad_images[bad.reason] += 1
-                if on_bad:
-                    on_bad(recorded.log_ns, bad)
+                leave_out(recorded.log_ns, bad)
                 continue
-            heapq.heappush(waiting, (frame.header.stamp_ns, index, frame))
-            if len(waiting) > _REORDER_FRAMES:
-                yield heapq.heappop(waiting)[2]
+            for passed in stamps.offer(frame, frame.header.stamp_ns, recorded.log_ns, 0):
+                heapq.heappush(waiting, (passed.stamp_ns, next(place), passed.item))
+                if len(waiting) > _REORDER_FRAMES:
+                    yield heapq.heappop(waiting)[2]
+        for passed in stamps.rest(0):
+            heapq.heappush(waiting, (passed.stamp_ns, next(place), passed.item))
         while waiting:
             yield heapq.heappop(waiting)[2]
 
@@ -263,9 +276,6 @@ class Bag:
         for _, msgtype, log_ns, data in self.raw([topic]):
             yield header_stamp(data, msgtype), log_ns
 
-    def _connections(self, topics: Sequence[str]) -> list[Connection]:
-        return [connection for connection in self._reader.connections if connection.topic in topics]
-
 
 def header_stamp(data: bytes, msgtype: str) -> int:
     """The stamp in ns of a serialized message that begins with a std_msgs/Header (CDR, either byte order).
@@ -282,34 +292,3 @@ def header_stamp(data: bytes, msgtype: str) -> int:
 def _time_like(stamp: Any, stamp_ns: int) -> Any:
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     return type(stamp)(sec=sec, nanosec=nanosec)
-
-
-def _storage(path: Path) -> Path:
-    """What rosbags should open: the file or folder itself, or the one file of a folder without metadata."""
-    if not path.exists():
-        raise BagError(f"no bag at {path}; give an .mcap or .db3 file or a rosbag2 folder")
-    if path.is_dir():
-        if (path / "metadata.yaml").exists():
-            return path
-        files = sorted(p for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
-        if len(files) == 1:
-            return files[0]
-        raise BagError(
-            f"{path} holds no metadata.yaml and {len(files)} bag files; give a rosbag2 folder or one of its files"
-        )
-    if path.suffix not in (".mcap", ".db3", ".bag"):
-        raise BagError(f"{path} is no bag: its name ends with {path.suffix!r}; wanted .mcap or .db3")
-    return path
-
-
-def _damaged(path: Path, error: Exception) -> str:
-    seen = " ".join(str(error).split())
-    if "hash mismatch" in seen:
-        return (
-            f"{path} defines a message otherwise than it was recorded ({seen}): a wrong schema; record again from a "
-            "workspace with one version of the message, or take the topic out with: ros2 bag convert"
-        )
-    return (
-        f"{path} cannot be read ({seen}); it is damaged or was cut short. "
-        "An MCAP file may be repaired with: mcap recover, a folder with: ros2 bag reindex"
-    )

@@ -126,6 +126,8 @@ def replay(
                 drafted = observed.labels.finish(done.run, done.bad_images) if observed.labels else None
                 recording = observed.recording.finish(done.run) if observed.recording else None
     out.print(summary(done.run, f"{path.name}: {done.frames} frames"))
+    for fault in opened.faults:
+        out.print(f"[yellow]{escape(fault)}[/]", soft_wrap=True)
     for reason, count in done.bad_images.items():
         out.print(f"[yellow]left out {count} images: {escape(reason)}[/]")
     shown = [("overlay video", done.overlay), ("contact sheet", done.contact_sheet)] if pictures else []

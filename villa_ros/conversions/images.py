@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from villa_ros.conversions.events import header_from_message, nanoseconds
-from villa_ros.pipeline.depth import DepthImage, depth_image
-from villa_ros.pipeline.image_view import ENCODINGS, ImageView, compressed_view, raw_view
+from villa_ros.pipeline.depth import MILLIMETRE_M, DepthImage, depth_image, packed_depth_image
 from villa_ros.pipeline.image_view import ImageError as BadImage
+from villa_ros.pipeline.image_view import ImageView, compressed_view, raw_view
+from villa_ros.pipeline.raw_encodings import Tones, raw_encoding
 from villa_ros.runtime.optional_packages import installed
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = [
     "IMAGE_TYPES",
     "BadImage",
     "ImageType",
-    "depth_from_image",
+    "depth_from_message",
     "frame_from_compressed",
     "frame_from_image",
     "frame_of",
@@ -32,41 +33,46 @@ __all__ = [
 ]
 
 
-def frame_from_image(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
-    """sensor_msgs/Image -> frame. Keeps a view of the message's data, copies no pixel.
+def frame_from_image(message: Any, camera: str, arrival_ns: int = 0, tones: Tones = None) -> Frame:
+    """sensor_msgs/Image -> frame. Keeps a view of the message's data, copies no pixel; `tones` as in `raw_view`.
 
-    Encodings that this package does not know (Bayer, YUV) are left to cv_bridge where that is installed.
+    Encodings that this package does not know are left to cv_bridge where that is installed.
 
     Raises:
         BadImage: the fields contradict each other or the encoding is unknown; `reason` names which.
     """
-    view = None if message.encoding in ENCODINGS else _bridged_view(message)
+    view = None if raw_encoding(message.encoding) else _bridged_view(message)
     if view is None:
         big_endian = bool(message.is_bigendian)
-        view = raw_view(message.height, message.width, message.encoding, message.step, message.data, big_endian)
+        view = raw_view(message.height, message.width, message.encoding, message.step, message.data, big_endian, tones)
     return view.frame(camera, header_from_message(message.header), arrival_ns)
 
 
-def depth_from_image(message: Any) -> DepthImage:
-    """sensor_msgs/Image of depth -> its view in metres, without a copy.
+def depth_from_message(message: Any, unit_m: float = MILLIMETRE_M) -> DepthImage:
+    """sensor_msgs/Image or CompressedImage (compressedDepth) of depth -> its view in metres, without a copy.
+
+    `unit_m` is one of a depth in whole numbers.
 
     Raises:
         BadImage: no depth encoding, or sizes that contradict each other.
     """
+    stamp_ns = nanoseconds(message.header.stamp)
+    if hasattr(message, "format"):
+        return packed_depth_image(stamp_ns, message.format, message.data, unit_m)
     return depth_image(
-        nanoseconds(message.header.stamp), message.height, message.width, message.encoding, message.step,
-        message.data, bool(message.is_bigendian),
+        stamp_ns, message.height, message.width, message.encoding, message.step,
+        message.data, bool(message.is_bigendian), unit_m,
     )  # fmt: skip
 
 
-def frame_from_compressed(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
+def frame_from_compressed(message: Any, camera: str, arrival_ns: int = 0, tones: Tones = None) -> Frame:
     """sensor_msgs/CompressedImage (JPEG or PNG, told by its bytes) -> frame. Reads the size, decodes nothing.
 
     Raises:
         BadImage: neither of the two, cut short or without a size. `Frame.rgb` raises it too, for damage that
             the headers do not show.
     """
-    return compressed_view(message.data).frame(camera, header_from_message(message.header), arrival_ns)
+    return compressed_view(message.data, tones).frame(camera, header_from_message(message.header), arrival_ns)
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class ImageType:
 
     name: str  # "sensor_msgs/msg/Image"
     transport: str  # what image_transport calls it: the last part of a topic's name, but for raw
-    frame: Callable[[Any, str, int], Frame]  # (message, camera, arrival ns)
+    frame: Callable[..., Frame]  # (message, camera, arrival ns, tones)
 
 
 IMAGE_TYPES = (

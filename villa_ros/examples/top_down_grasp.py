@@ -27,7 +27,7 @@ from std_msgs.msg import Float64
 
 from villa.masks import Mask, encode
 from villa_ros.conversions.events import nanoseconds
-from villa_ros.conversions.images import BadImage, depth_from_image
+from villa_ros.conversions.images import BadImage, depth_from_message
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
 from villa_ros.pipeline.depth import DepthBuffer, DepthImage
 from villa_ros.pipeline.lifting import lift
@@ -91,7 +91,7 @@ class TopDownGrasp(Node):
 
     def _on_depth(self, message: Any) -> None:
         try:
-            self._depth.add(depth_from_image(message))
+            self._depth.add(depth_from_message(message))
         except BadImage as error:
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
         self._plan()

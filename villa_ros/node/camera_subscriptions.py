@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from villa_ros.conversions.events import nanoseconds, rclpy_types
 from villa_ros.conversions.images import BadImage, type_by_transport
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from villa_ros.node.parameters import Parameters
     from villa_ros.pipeline.frame import Frame
 
+PACKED_DEPTH = "/compressedDepth"  # the end of a topic's name, as image_transport gives it
 LOG_PERIOD_S = 5.0  # one line per cause and period, however many images are bad
 
 
@@ -56,11 +57,13 @@ class CameraInputs:
         resolved = self._resolved(topic)
         self.health = health or CameraHealth(resolved)
         image = type_by_transport(own.transport, resolved)
+        frame_of_message = partial(image.frame, tones=own.tones)
         try:
-            self._listen(rclpy_types().cls(image.name), topic, partial(self._on_image, image.frame))
+            self._listen(rclpy_types().cls(image.name), topic, partial(self._on_image, frame_of_message))
             if own.depth_topic:
                 self._listen(CameraInfo, own.camera_info_topic, self._on_info)
-                self._listen(Image, own.depth_topic, self._on_depth)
+                packed = own.depth_topic.endswith(PACKED_DEPTH)
+                self._listen(CompressedImage if packed else Image, own.depth_topic, self._on_depth)
         except Exception:
             self.close()
             raise

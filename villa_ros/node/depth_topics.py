@@ -13,13 +13,13 @@ from sensor_msgs.msg import PointCloud2
 
 from villa_msgs.msg import Object3DArray
 from villa_ros.conversions.events import duration_message, header_message, rclpy_types
-from villa_ros.conversions.images import BadImage, depth_from_image
+from villa_ros.conversions.images import BadImage, depth_from_message
 from villa_ros.conversions.objects_3d import MARKERS_PACKAGE, markers_message, object_message
 from villa_ros.conversions.rclpy_arrays import cloud_message
 from villa_ros.node.derived_topics import DerivedTopic, listened_to, publish
 from villa_ros.node.latest_job import LatestJobThread
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
-from villa_ros.pipeline.depth import DepthBuffer, DepthImage
+from villa_ros.pipeline.depth import MILLIMETRE_M, DepthBuffer, DepthImage
 from villa_ros.pipeline.label_images import in_view
 from villa_ros.pipeline.lifting import Lifted, labelled_points, lift_all
 
@@ -108,10 +108,13 @@ DEPTH_TOPICS: tuple[DerivedTopic[LiftedFrame], ...] = (
 class DepthCamera:
     """Depth, calibration and waiting frames of one camera; callable from any thread."""
 
-    def __init__(self, name: str, publishers: Mapping[str, Any], slop_s: float, *, rectified: bool) -> None:
+    def __init__(
+        self, name: str, publishers: Mapping[str, Any], slop_s: float, *, rectified: bool, unit_m: float = MILLIMETRE_M
+    ) -> None:
         self.name = name
         self.publishers = publishers
         self._rectified = rectified
+        self._unit_m = unit_m
         self._lock = threading.Lock()
         self._depth = DepthBuffer(_DEPTH_KEPT, round(slop_s * 1e9))
         self._model: CameraModel | None = None
@@ -141,9 +144,9 @@ class DepthCamera:
         return ""
 
     def depth(self, message: Any) -> str:
-        """Take in a sensor_msgs/Image of depth; returns what is wrong with it."""
+        """Take in a sensor_msgs/Image or CompressedImage of depth; returns what is wrong with it."""
         try:
-            image = depth_from_image(message)
+            image = depth_from_message(message, self._unit_m)
         except BadImage as error:
             self._drop(f"bad_images/{error.reason}", str(error))
             return str(error)

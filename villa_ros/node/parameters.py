@@ -11,6 +11,7 @@ from rclpy.node import Node
 
 from villa_ros.conversions.images import IMAGE_TYPES
 from villa_ros.pipeline.config import MIB, POLICIES, PipelineConfig
+from villa_ros.pipeline.depth import MILLIMETRE_M
 from villa_ros.runtime.parameter_table import (
     LIVE,
     START,
@@ -37,11 +38,28 @@ class CameraParameters:
         "auto", "auto: CompressedImage where the topic ends in /compressed, else Image", choices=TRANSPORTS
     )
     camera_info_topic: str = setting("", "calibration of the images; needed with depth")
-    depth_topic: str = setting("", "depth registered to the images, raw; empty: no objects in metres")
+    black: float = setting(0.0, "value of images of more than 8 bits that is black", (-1e9, 1e9))
+    white: float = setting(
+        0.0,
+        "value of them that is white, as 4095 of a camera with 12 bits; 0: both are told from each image",
+        (-1e9, 1e9),
+    )
+    depth_topic: str = setting(
+        "",
+        "depth registered to the images, raw, or packed where it ends in /compressedDepth; empty: no objects in metres",
+    )
+    depth_unit_m: float = setting(
+        MILLIMETRE_M, "metres of one unit of a depth in whole numbers (RealSense D405: 0.0001)", (1e-6, 1.0)
+    )
     depth_slop_s: float = setting(
         0.0, "largest difference between the stamps of image and depth; 0: they must be equal", (0.0, 1.0)
     )
     rectified: bool = setting(False, "the images are rectified: use P of the camera info, not D")
+
+    @property
+    def tones(self) -> tuple[float, float] | None:
+        """Black and white; None where they are told from each image."""
+        return (self.black, self.white) if self.black or self.white else None
 
 
 @dataclass(frozen=True)
@@ -147,6 +165,11 @@ class Parameters:
         for camera, own in self.of_cameras.items():
             for name, row in CAMERA_TABLE.items():
                 check_choice(f"{camera}.{name}", row, getattr(own, name))
+            if own.tones is not None and not own.black < own.white:
+                raise ParameterError(
+                    f"{camera}.black is {own.black:g} and {camera}.white {own.white:g}: wanted white above black, "
+                    "or 0 for both"
+                )
             if own.depth_topic and not own.camera_info_topic:
                 raise ParameterError(
                     f"{camera}.depth_topic is {own.depth_topic!r} and {camera}.camera_info_topic is empty: "

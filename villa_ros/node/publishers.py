@@ -77,6 +77,7 @@ class Outputs:
                 announced(DEPTH_TOPICS, partial(self._derived, camera, reliable)),
                 own.depth_slop_s,
                 rectified=own.rectified,
+                unit_m=own.depth_unit_m,
             )
             for camera, own in parameters.of_cameras.items()
             if own.depth_topic

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from villa_ros.pipeline.compressed_depth import compressed_depth, compressed_depth_size
 from villa_ros.pipeline.image_view import ImageError, byte_view
 
 # REP-118: metres as 32FC1; 16UC1 is OpenNI's millimetres, which some drivers call mono16.
 ENCODINGS = {"32FC1": 4, "16UC1": 2, "mono16": 2}
+MILLIMETRE_M = 0.001
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,16 @@ class DepthImage:
 
 
 def depth_image(
-    stamp_ns: int, height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False
+    stamp_ns: int,
+    height: int,
+    width: int,
+    encoding: str,
+    step: int,
+    data: Any,
+    is_bigendian: bool = False,
+    unit_m: float = MILLIMETRE_M,
 ) -> DepthImage:
-    """View of the fields of sensor_msgs/Image that holds depth, without a copy.
+    """View of the fields of sensor_msgs/Image that holds depth, without a copy; `unit_m` is one of 16UC1.
 
     Raises:
         ImageError: no depth encoding, or sizes that contradict each other.
@@ -51,14 +61,33 @@ def depth_image(
 
     def metres(rows: slice, columns: slice) -> NDArray[np.float32]:
         part = pixels.reshape(height, step)[rows, columns.start * kind.itemsize : columns.stop * kind.itemsize]
-        values = np.ascontiguousarray(part).view(kind).astype(np.float32)
-        if kind.kind == "u":
-            values *= np.float32(0.001)
-        # 0, NaN and both infinities say why there is no depth; that there is none is all that counts here.
-        values[~((values > 0) & np.isfinite(values))] = np.nan
-        return values
+        return _in_metres(np.ascontiguousarray(part).view(kind), unit_m)
 
     return DepthImage(stamp_ns, height, width, metres)
+
+
+def packed_depth_image(stamp_ns: int, form: str, data: Any, unit_m: float = MILLIMETRE_M) -> DepthImage:
+    """View of `format` and `data` of a sensor_msgs/CompressedImage that holds depth; decoded at the first look.
+
+    Raises:
+        ImageError: no depth, or damaged; `metres` raises it too, for damage that the headers do not show.
+    """
+    height, width = compressed_depth_size(form, data)
+
+    @cache
+    def whole() -> NDArray[np.uint16] | NDArray[np.float32]:
+        return compressed_depth(form, data)
+
+    return DepthImage(stamp_ns, height, width, lambda rows, columns: _in_metres(whole()[rows, columns], unit_m))
+
+
+def _in_metres(values: NDArray[Any], unit_m: float) -> NDArray[np.float32]:
+    metres = values.astype(np.float32)
+    if values.dtype.kind == "u":
+        metres *= np.float32(unit_m)
+    # 0, NaN and both infinities say why there is no depth; that there is none is all that counts here.
+    metres[~((metres > 0) & np.isfinite(metres))] = np.nan
+    return metres
 
 
 class DepthBuffer:

@@ -16,25 +16,17 @@ from numpy.typing import NDArray
 
 from villa.images.png_chunks import SIGNATURE, PngError, check_chunks
 from villa_ros.pipeline.frame import Frame, FrameHeader
+from villa_ros.pipeline.raw_encodings import Tones, names, raw_encoding, toned
 
 Bytes = NDArray[np.uint8]
 
-# name -> (channels, bytes a channel, conversion to RGB or None where the channels already are RGB)
-ENCODINGS: dict[str, tuple[int, int, int | None]] = {
-    "rgb8": (3, 1, None),
-    "bgr8": (3, 1, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, 1, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, 1, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
-    "mono16": (1, 2, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (3, 1, cv2.COLOR_BGR2RGB),
-}
 MAX_PIXELS = 64_000_000  # px; a larger header is a mistake or an attack, never a camera
-END_WINDOW = 64  # bytes at the end in which the closing marker must lie: some drivers pad
+END_WINDOW = 64  # bytes at the end in which the closing marker is looked for first
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_END = b"IEND"
+_PNG_DEPTH = 24  # the byte that holds it
+_SCAN = 0xDA  # marker of the picture itself
 _SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
 
@@ -63,22 +55,27 @@ class ImageView:
         return Frame(camera, header, self.height, self.width, self.nbytes, self.rgb, arrival_ns, self.encoded)
 
 
-def raw_view(height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False) -> ImageView:
+def raw_view(
+    height: int, width: int, encoding: str, step: int, data: Any, is_bigendian: bool = False, tones: Tones = None
+) -> ImageView:
     """View of the fields of sensor_msgs/Image, without a copy; `data` is any object with the buffer protocol.
 
+    `tones` are the values that become black and white where the encoding has more than 8 bits; None: told from each
+    image. Of encodings in planes, `height` is that of the picture, or that of all its rows as OpenCV lays them out.
+
     Raises:
-        ImageError: unknown encoding, zero size, a step shorter than a row, or data of another length than
-            `step * height`.
+        ImageError: unknown encoding, zero size, a step shorter than a row, or data of another length than `step` times
+            the rows of the encoding.
     """
-    if encoding not in ENCODINGS:
+    known = raw_encoding(encoding)
+    if known is None:
         raise ImageError(
             "encoding",
-            f"encoding is {encoding!r}, wanted one of {', '.join(ENCODINGS)}: "
+            f"encoding is {encoding!r}, wanted one of {', '.join(names())}: "
             "set the camera driver to rgb8 or bgr8, or publish compressed images",
         )
-    channels, depth, conversion = ENCODINGS[encoding]
     _check_size(height, width, encoding)
-    row = width * channels * depth
+    row = known.row_bytes(width)
     if step < row:
         raise ImageError(
             "step",
@@ -86,36 +83,39 @@ def raw_view(height: int, width: int, encoding: str, step: int, data: Any, is_bi
             "the publisher must set step to the length of a row in bytes",
         )
     pixels = byte_view(data)
-    if pixels.size != step * height:
+    if pixels.size == step * height:
+        height = known.height_of(height)
+    rows = known.rows(height)
+    if pixels.size != step * rows:
         raise ImageError(
             "size",
-            f"data holds {pixels.size} bytes, step {step} x height {height} wants {step * height}: "
+            f"data holds {pixels.size} bytes, step {step} x {rows} rows of {encoding} wants {step * rows}: "
             "the publisher's size fields and its data disagree",
         )
 
     def rgb() -> Bytes:
-        rows = pixels.reshape(height, step)[:, :row]
-        if depth == 2:
-            words = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
-            rows = (words >> 8).astype(np.uint8)
-        image = np.ascontiguousarray(rows).reshape(height, width, channels)
-        return image if conversion is None else _converted(image, conversion)
+        return known.rgb(pixels.reshape(rows, step), height, width, is_bigendian, tones)
 
     return ImageView(height, width, encoding, int(pixels.size), rgb)
 
 
-def compressed_view(data: Any) -> ImageView:
+def compressed_view(data: Any, tones: Tones = None) -> ImageView:
     """View of the data of sensor_msgs/CompressedImage: JPEG or PNG, told apart by content.
+
+    An orientation that the file itself asks for (EXIF) is not followed: camera_info is of the image as it lies there.
+    `tones` as in `raw_view`, for a PNG of 16 bits.
 
     Raises:
         ImageError: as `encoded_size`. `rgb()` raises it as well when the decoder gives up.
     """
     encoded = byte_view(data)
     encoding, height, width = encoded_size(encoded)
+    deep = encoding == "png" and int(encoded[_PNG_DEPTH]) == 16
+    flags = cv2.IMREAD_UNCHANGED if deep else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
     def rgb() -> Bytes:
         try:
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            image = cv2.imdecode(encoded, flags)
         except cv2.error as error:
             raise ImageError("undecodable", f"{encoding} of {encoded.size} bytes: {error}") from error
         if image is None or image.shape[:2] != (height, width):
@@ -125,7 +125,10 @@ def compressed_view(data: Any) -> ImageView:
                 f"{encoding} of {encoded.size} bytes decoded to {seen}, wanted {width}x{height} px: "
                 "the data are damaged; check the link to the camera",
             )
-        return _converted(image.astype(np.uint8, copy=False), cv2.COLOR_BGR2RGB)
+        if deep:
+            image = toned(image[..., :3] if image.ndim == 3 else image, tones)
+        code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
+        return _converted(image.astype(np.uint8, copy=False), code)
 
     return ImageView(height, width, encoding, int(encoded.size), rgb, encoded)
 
@@ -133,28 +136,25 @@ def compressed_view(data: Any) -> ImageView:
 def encoded_size(encoded: Bytes) -> tuple[str, int, int]:
     """JPEG or PNG bytes [N] -> "jpeg" or "png", height and width, px. Reads headers only, and decodes nothing.
 
+    What follows the end of the image does not count: some drivers send their whole buffer.
+
     Raises:
         ImageError: neither of the two, cut off, without a usable size, or a PNG whose chunks do not fit its bytes: a
             decoder would make room for what they promise.
     """
     head = encoded[:8].tobytes()
     if head.startswith(_JPEG_START):
-        encoding, end = "jpeg", _JPEG_END
+        encoding = "jpeg"
+        height, width = _jpeg_size(encoded)
     elif head == SIGNATURE:
-        encoding, end = "png", _PNG_END
+        encoding = "png"
+        height, width = _png_size(encoded)
     else:
         raise ImageError(
             "format",
             f"compressed image begins with {head.hex(' ') or 'nothing'}, wanted JPEG (ff d8) or "
             "PNG (89 50 4e 47): set the camera's image transport to jpeg or png",
         )
-    if end not in encoded[-END_WINDOW:].tobytes():
-        raise ImageError(
-            "truncated",
-            f"{encoding} of {encoded.size} bytes has no end marker in its last {END_WINDOW} bytes: "
-            "it was cut off; check the link to the camera and the publisher's buffer size",
-        )
-    height, width = _png_size(encoded) if encoding == "png" else _jpeg_size(encoded)
     _check_size(height, width, encoding)
     return encoding, height, width
 
@@ -196,6 +196,7 @@ def _png_size(encoded: Bytes) -> tuple[int, int]:
     header = encoded[8:24].tobytes()
     if header[4:8] != b"IHDR" or len(header) < 16:
         raise ImageError("truncated", f"png of {encoded.size} bytes has no header chunk: it is damaged")
+    _check_end(encoded, 0, "png", _PNG_END)
     try:
         check_chunks(encoded)
     except PngError as error:
@@ -204,7 +205,8 @@ def _png_size(encoded: Bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(encoded: Bytes) -> tuple[int, int]:
-    position = 2
+    """Height and width of a JPEG that goes on to its end."""
+    position, size = 2, None
     while position + 9 <= encoded.size:
         if encoded[position] != 0xFF:
             break
@@ -213,9 +215,24 @@ def _jpeg_size(encoded: Bytes) -> tuple[int, int]:
             position += 1
         elif marker in _BARE_MARKERS:
             position += 2
-        elif marker in _SIZE_MARKERS:
-            size = encoded[position + 5 : position + 9].tobytes()
-            return int.from_bytes(size[:2], "big"), int.from_bytes(size[2:], "big")
+        elif marker == _SCAN and size is not None:
+            _check_end(encoded, position, "jpeg", _JPEG_END)  # within a scan these bytes are nothing else
+            return size
         else:
+            if marker in _SIZE_MARKERS:
+                sides = encoded[position + 5 : position + 9].tobytes()
+                size = int.from_bytes(sides[:2], "big"), int.from_bytes(sides[2:], "big")
             position += 2 + int.from_bytes(encoded[position + 2 : position + 4].tobytes(), "big")
-    raise ImageError("truncated", f"jpeg of {encoded.size} bytes names no image size: it is damaged")
+    lacking = "names no image size" if size is None else "has no picture behind its headers"
+    raise ImageError("truncated", f"jpeg of {encoded.size} bytes {lacking}: it is damaged")
+
+
+def _check_end(encoded: Bytes, start: int, encoding: str, end: bytes) -> None:
+    """Are the closing bytes anywhere behind `start`?"""
+    if end in encoded[-END_WINDOW:].tobytes() or end in encoded[start:].tobytes():
+        return
+    raise ImageError(
+        "truncated",
+        f"{encoding} of {encoded.size} bytes has no end marker: "
+        "it was cut off; check the link to the camera and the publisher's buffer size",
+    )

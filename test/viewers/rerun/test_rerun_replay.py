@@ -21,7 +21,7 @@ from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import Run
 from villa_ros.cli.main import app
 from villa_ros.conversions.events import header_message
-from villa_ros.conversions.images import BadImage
+from villa_ros.conversions.images import BadImage, depth_from_message
 from villa_ros.pipeline.events import TrackState
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.overlay import colour_of
@@ -34,7 +34,6 @@ pytest.importorskip("rerun.chunk", reason="needs Rerun's reader (pip: villa-ros[
 from rrd_file import RrdFile
 
 from villa_ros.bags.sample import pinhole_info
-from villa_ros.viewers.rerun.bag_depth import depth_of
 from villa_ros.viewers.rerun.replay_file import RunRecording
 from villa_ros.viewers.rerun.viewer import RerunError
 
@@ -225,11 +224,11 @@ def test_depth_of_another_size_is_told(tmp_path: Path) -> None:
 
 def test_depth_whose_png_promises_more_than_it_holds_is_refused() -> None:
     message = png_depth(0)
-    assert depth_of(message).height == HEIGHT
+    assert depth_from_message(message).height == HEIGHT
     at = message.data.tobytes().index(b"IDAT") - 4
     message.data[at] ^= 0x80
     with pytest.raises(BadImage, match="chunk IDAT") as raised:
-        depth_of(message)
+        depth_from_message(message)
     assert raised.value.reason == "damaged"
 
 

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
-from villa.images.png_chunks import SIGNATURE
 from villa_ros.bags.reader import IMAGES, Bag
-from villa_ros.conversions.events import nanoseconds
-from villa_ros.conversions.images import BadImage, depth_from_image
 from villa_ros.pipeline.camera_model import CameraModel, CameraModelError
-from villa_ros.pipeline.depth import DepthImage, depth_image
-from villa_ros.pipeline.image_view import encoded_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,32 +42,9 @@ def calibration(bag: Bag, topic: str) -> CameraModel | None:
         return None
 
 
-def depth_of(message: Any) -> DepthImage:
-    """A depth image, raw or as PNG.
-
-    Raises:
-        BadImage: it is none, or cannot be read.
-    """
-    return _of_png(message) if hasattr(message, "format") else depth_from_image(message)
-
-
 def _beside(image_topic: str, topics: Sequence[str]) -> str:
     """The only one of these, or the only one under the first part of the image topic's name; else nothing."""
     if len(topics) > 1:
         camera = "/".join(image_topic.split("/")[:2]) + "/"
         topics = [name for name in topics if name.startswith(camera)]
     return topics[0] if len(topics) == 1 else ""
-
-
-def _of_png(message: Any) -> DepthImage:
-    data = np.asarray(message.data, np.uint8).tobytes()
-    begin = data.find(SIGNATURE)  # image_transport's compressedDepth puts a header of its own before it
-    pixels = None
-    if begin >= 0:
-        encoded = np.frombuffer(data, np.uint8, offset=begin)
-        encoded_size(encoded)
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
-        raise BadImage("encoding", f"depth in {message.format!r} is no PNG of 16 bit, wanted 16UC1 (mm)")
-    height, width = pixels.shape
-    return depth_image(nanoseconds(message.header.stamp), height, width, "16UC1", 2 * width, pixels)

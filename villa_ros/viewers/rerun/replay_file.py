@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import rerun as rr
 
 from villa_ros.bags.reader import Bag
-from villa_ros.conversions.images import BadImage
+from villa_ros.conversions.images import BadImage, depth_from_message
 from villa_ros.pipeline.image_view import ImageError
 from villa_ros.pipeline.label_images import in_view
 from villa_ros.pipeline.lifting import labelled_points, lift_all
 from villa_ros.pipeline.request import RequestState
 from villa_ros.replay.drawn_frames import shown
 from villa_ros.viewers.picture import Picture, PictureError
-from villa_ros.viewers.rerun.bag_depth import calibration, depth_of, depth_topics
+from villa_ros.viewers.rerun.bag_depth import calibration, depth_topics
 from villa_ros.viewers.rerun.scene import Placed, RerunScene
 from villa_ros.viewers.rerun.viewer import RerunError
 
@@ -111,7 +111,7 @@ class RunRecording:
 
     def _take_depth(self, message: Any) -> None:
         try:
-            self._waiting.append(depth_of(message))
+            self._waiting.append(depth_from_message(message))
         except BadImage:  # nothing is lifted there
             return
         self._place_settled()
