@@ -137,10 +137,11 @@ class Bag:
         return self.choose_topic(wanted, IMAGES, "image", "--camera-topic")
 
     def _holding(self, found: Sequence[str], what: str, types: Sequence[str]) -> str:
+        lost = "".join(f"; {fault}" for fault in self.faults)
         if found:
-            return f"its {what} topics are {', '.join(found)}"
+            return f"its {what} topics are {', '.join(found)}{lost}"
         listed = ", ".join(f"{name} ({kind})" for name, kind in self.topics.items()) or "nothing"
-        return f"no {what} topic ({' or '.join(types)}) in the bag; it holds {listed}"
+        return f"no {what} topic ({' or '.join(types)}) in the bag; it holds {listed}{lost}"
 
     def raw(
         self, topics: Sequence[str] = (), span_ns: tuple[int, int] | None = None

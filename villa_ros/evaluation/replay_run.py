@@ -77,6 +77,7 @@ def _run_bag(
         for done, _ in enumerate(steps, 1):
             progress(spec.name, done, count)
         bad = {camera: bag.bad_images for camera, bag in bags.items()}
+        lost = dict.fromkeys(fault for bag in bags.values() for fault in bag.faults)
     if not any(taken.sizes.values()):
         seen = ", ".join(f"{n} x {reason}" for counts in bad.values() for reason, n in counts.items()) or "no message"
         raise BagError(f"{spec.path}: {', '.join(opened.cameras.values())} holds no usable frame: {seen}")
@@ -91,7 +92,7 @@ def _run_bag(
         start_ns=min(min(seen) for seen in taken.sizes.values() if seen),
         end_ns=max(max(seen) for seen in taken.sizes.values() if seen),
         requests=tuple(asked),
-        faults=tuple(taken.faults(spec, bad)),
+        faults=(*(Fault(str(spec.path), fault) for fault in lost), *taken.faults(spec, bad)),
         timing=Timing(tuple(log.latencies), tuple(log.first_masks.values()), time.perf_counter() - began_s),
     )
 
