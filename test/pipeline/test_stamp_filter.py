@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from villa_ros.pipeline.stamp_filter import NS_PER_S, StampFilter
+from villa_ros.pipeline.clip_buffer import NS_PER_S
+from villa_ros.pipeline.stamp_filter import StampFilter
 
 JUMP_NS = 5 * NS_PER_S
 

@@ -81,7 +81,7 @@ class McapStorage:
                 if channel.id in ids:
                     yield self._by_id[channel.id], message.log_time, unpacked(message.data)
         except Exception as error:
-            raise StorageError(damaged(self.path, error)) from error
+            raise StorageError(_damaged(self.path, error)) from error
 
     def _summary(self) -> Summary | None:
         """What the end of the file says of it; None where that does not say enough to find every message."""
@@ -124,7 +124,7 @@ class McapStorage:
                 at = self._file.tell()
         except Exception as error:
             if not seen:
-                raise StorageError(damaged(self.path, error)) from error
+                raise StorageError(_damaged(self.path, error)) from error
             if not ended:
                 self.faults.append(
                     f"{self.path.name} is damaged or was cut off after {at} of {size} bytes: the "
@@ -154,7 +154,7 @@ class McapStorage:
             record = next(iter(StreamReader(self._file, skip_magic=True, emit_chunks=True).records))
             records = breakup_chunk(record) if isinstance(record, Chunk) else [record]
         except Exception as error:
-            raise StorageError(damaged(self.path, error)) from error
+            raise StorageError(_damaged(self.path, error)) from error
         for place, message in enumerate(records):
             if isinstance(message, Message) and message.channel_id in ids:
                 stored = (self._by_id[message.channel_id], message.log_time, unpacked(message.data))
@@ -169,7 +169,7 @@ class McapStorage:
         return Channel(channel.topic, name, channel.message_encoding, definition, self._counts[channel.id])
 
 
-def damaged(path: Path, error: Exception) -> str:
+def _damaged(path: Path, error: Exception) -> str:
     """What to say of a file that ends or errs where it should not."""
     seen = " ".join(str(error).split()) or type(error).__name__
     return f"{path} cannot be read ({seen}); it is damaged or was cut short. It may be repaired with: mcap recover"

@@ -10,7 +10,6 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from villa_ros.bags.definitions import DefinitionError, Definitions
 from villa_ros.bags.storage import Channel, StorageError
 from villa_ros.bags.storages import Storages
 from villa_ros.conversions.events import nanoseconds, request_from_message
-from villa_ros.conversions.images import IMAGE_TYPES, BadImage, image_type
+from villa_ros.conversions.images import IMAGE_TYPES, BadImage, ImageType, image_type
 from villa_ros.pipeline.stamp_filter import StampFilter
 
 if TYPE_CHECKING:
@@ -59,12 +58,14 @@ class Bag:
         self.bad_images: Counter[str] = Counter()  # why frames were left out, over all calls of `frames`
         self._storages = Storages(path)
         self._definitions = Definitions()
+        self._by_type: dict[tuple[str, str], Channel] = {}  # those that can be read, by topic and type
 
     def __enter__(self) -> Bag:
         try:
             self._storages.__enter__()
         except StorageError as error:
             raise BagError(str(error)) from error
+        self._by_type = {(one.topic, one.type): one for one in self._storages.channels if one.encoding == "cdr"}
         return self
 
     def __exit__(
@@ -179,9 +180,8 @@ class Bag:
         Raises:
             BagError: unknown type, or bytes that are no such message.
         """
-        channel = next(one for one in self._storages.channels if (one.topic, one.type) == (topic, msgtype))
         try:
-            return self._definitions.of(channel).deserialize_cdr(data, msgtype)
+            return self._definitions.of(self._by_type[topic, msgtype]).deserialize_cdr(data, msgtype)
         except DefinitionError as error:
             raise BagError(f"topic {topic} holds {msgtype}, {error}") from error
         except Exception as error:  # generated code meets any error in damaged bytes
@@ -207,6 +207,24 @@ class Bag:
         if kind is None:
             raise BagError(f"topic {topic} is {self.topics.get(topic, 'not in the bag')}; wanted {' or '.join(IMAGES)}")
         waiting: list[tuple[int, int, Frame]] = []
+        followed = self._followed(kind, topic, camera, on_bad, span_ns, beside or {})
+        for place, frame in enumerate(followed):
+            heapq.heappush(waiting, (frame.header.stamp_ns, place, frame))
+            if len(waiting) > _REORDER_FRAMES:
+                yield heapq.heappop(waiting)[2]
+        while waiting:
+            yield heapq.heappop(waiting)[2]
+
+    def _followed(
+        self,
+        kind: ImageType,
+        topic: str,
+        camera: str,
+        on_bad: Callable[[int, BadImage], None] | None,
+        span_ns: tuple[int, int] | None,
+        beside: Mapping[str, Callable[[Any], None]],
+    ) -> Iterator[Frame]:
+        """The frames as they were logged, without those whose stamps are bad."""
 
         def leave_out(log_ns: int, bad: BadImage) -> None:
             self.bad_images[bad.reason] += 1
@@ -218,10 +236,8 @@ class Bag:
             leave_out(frame.arrival_ns, BadImage("bad_stamp", f"{said}: check the driver's clock"))
 
         stamps: StampFilter[Frame] = StampFilter(astray)
-        place = count()
-        for recorded in self.messages([topic, *(beside or ())], span_ns):
+        for recorded in self.messages([topic, *beside], span_ns):
             if recorded.topic != topic:
-                assert beside is not None
                 beside[recorded.topic](recorded.message)
                 continue
             try:
@@ -230,13 +246,9 @@ class Bag:
                 leave_out(recorded.log_ns, bad)
                 continue
             for passed in stamps.offer(frame, frame.header.stamp_ns, recorded.log_ns, 0):
-                heapq.heappush(waiting, (passed.stamp_ns, next(place), passed.item))
-                if len(waiting) > _REORDER_FRAMES:
-                    yield heapq.heappop(waiting)[2]
+                yield passed.item
         for passed in stamps.rest(0):
-            heapq.heappush(waiting, (passed.stamp_ns, next(place), passed.item))
-        while waiting:
-            yield heapq.heappop(waiting)[2]
+            yield passed.item
 
     def commands(self, topic: str, camera: str) -> list[Request]:
         """The commands of a topic in the order of their stamps; a command without a stamp has its log time.

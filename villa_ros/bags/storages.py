@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ class Storages:
         self._path = path
         self._stack = ExitStack()
         self._open: list[Storage] = []
+        self.channels: list[Channel] = []  # of all files, those of the same topic, type and encoding together
         self.faults: list[str] = []
 
     def __enter__(self) -> Storages:
@@ -46,25 +48,11 @@ class Storages:
         except BaseException:
             self._stack.close()
             raise
+        self.channels = _together(self._open)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
-
-    @property
-    def channels(self) -> list[Channel]:
-        """Of all files, those of the same topic and type together."""
-        found: dict[tuple[str, str, str], Channel] = {}
-        for storage in self._open:
-            for channel in storage.channels:
-                key = (channel.topic, channel.type, channel.encoding)
-                known = found.get(key)
-                if known is None:
-                    found[key] = channel
-                else:
-                    definition = known.definition or channel.definition
-                    found[key] = replace(known, count=known.count + channel.count, definition=definition)
-        return list(found.values())
 
     @property
     def start_ns(self) -> int:
@@ -168,6 +156,19 @@ class Storages:
         if not whole:
             self.faults.append(f"{file.name} was cut off: what can be unpacked of it is read")
         return out
+
+
+def _together(storages: Iterable[Storage]) -> list[Channel]:
+    found: dict[tuple[str, str, str], Channel] = {}
+    for channel in chain.from_iterable(storage.channels for storage in storages):
+        key = (channel.topic, channel.type, channel.encoding)
+        known = found.get(key)
+        if known is None:
+            found[key] = channel
+        else:
+            definition = known.definition or channel.definition
+            found[key] = replace(known, count=known.count + channel.count, definition=definition)
+    return list(found.values())
 
 
 def _unpack(packed: BinaryIO, plain: BinaryIO) -> bool:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.images.png_chunks import SIGNATURE, PngError, check_chunks
+from villa.images.png_chunks import SIGNATURE
 from villa_ros.pipeline.image_view import MAX_PIXELS, ImageError, byte_view, encoded_size
 
 _HEADER = struct.Struct("<iff")  # of no use; quantisation a and b of 32FC1
@@ -77,13 +77,13 @@ def _parts(form: str, data: Any) -> tuple[str, str, NDArray[np.uint8], tuple[flo
 
 
 def _of_png(body: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    head = body[: len(SIGNATURE)].tobytes()
+    if head != SIGNATURE:
+        raise ImageError("undecodable", f"compressed depth: the PNG begins with {head.hex(' ')}, wanted 89 50 4e 47")
+    encoded_size(body)  # its chunks fit
     try:
-        if body[:8].tobytes() != SIGNATURE:
-            raise PngError(f"begins with {body[:8].tobytes().hex(' ')}, wanted 89 50 4e 47")
-        encoded_size(body)
-        check_chunks(body)
         raw = cv2.imdecode(body, cv2.IMREAD_UNCHANGED)
-    except (PngError, cv2.error) as error:
+    except cv2.error as error:
         raise ImageError("undecodable", f"compressed depth: the PNG {error}") from error
     if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
         seen = "nothing" if raw is None else f"{raw.dtype} {'x'.join(map(str, raw.shape))}"

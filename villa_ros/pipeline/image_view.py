@@ -12,13 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from villa.images.png_chunks import SIGNATURE, PngError, check_chunks
 from villa_ros.pipeline.frame import Frame, FrameHeader
-from villa_ros.pipeline.raw_encodings import Tones, names, raw_encoding, toned
-
-Bytes = NDArray[np.uint8]
+from villa_ros.pipeline.raw_encodings import Bytes, Tones, converted, names, raw_encoding, toned
 
 MAX_PIXELS = 64_000_000  # px; a larger header is a mistake or an attack, never a camera
 END_WINDOW = 64  # bytes at the end in which the closing marker is looked for first
@@ -128,7 +125,7 @@ def compressed_view(data: Any, tones: Tones = None) -> ImageView:
         if deep:
             image = toned(image[..., :3] if image.ndim == 3 else image, tones)
         code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
-        return _converted(image.astype(np.uint8, copy=False), code)
+        return converted(image.astype(np.uint8, copy=False), code)
 
     return ImageView(height, width, encoding, int(encoded.size), rgb, encoded)
 
@@ -157,10 +154,6 @@ def encoded_size(encoded: Bytes) -> tuple[str, int, int]:
         )
     _check_size(height, width, encoding)
     return encoding, height, width
-
-
-def _converted(image: Bytes, conversion: int) -> Bytes:
-    return np.asarray(cv2.cvtColor(image, conversion), np.uint8)
 
 
 def byte_view(data: Any) -> Bytes:

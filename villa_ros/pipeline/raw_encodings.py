@@ -7,7 +7,6 @@ names and channels; https://docs.opencv.org/4.x/de/d25/imgproc_color_conversions
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,7 @@ _SAMPLES = 20_000  # values of an image that tell its tones
 _PERCENTILES = (1.0, 99.0)  # of a grey image become black and white
 _BITS = (8, 10, 12, 14, 16)  # that cameras have
 _GREY = 127  # of an image that is the same all over
-_PLAIN = {"8u": "u1", "8s": "i1", "16u": "u2", "16s": "i2", "32s": "i4", "32f": "f4", "64f": "f8"}
-_TYPED = re.compile(r"(8u|8s|16u|16s|32s|32f|64f)c([0-9]*)")
+_TYPES = {"8U": "u1", "8S": "i1", "16U": "u2", "16S": "i2", "32S": "i4", "32F": "f4", "64F": "f8"}
 # BT.601: rows are red, green and blue; columns luma, U, V and what is taken away.
 _BT601 = np.array([[1.164, 0.0, 1.596], [1.164, -0.392, -0.813], [1.164, 2.017, 0.0]], np.float32)
 _OFFSET = (_BT601 @ np.array([16.0, 128.0, 128.0], np.float32)).astype(np.float32)
@@ -48,20 +46,12 @@ class RawEncoding:
 def raw_encoding(name: str) -> RawEncoding | None:
     """The encoding of this name, in whatever case; None where it is none, or has no agreed colours ("8UC2")."""
     key = name.strip().lower()
-    found = _BY_NAME.get(key)
-    if found is not None:
-        return found
-    typed = _TYPED.fullmatch(key)
-    if typed is None:
-        return None
-    channels = int(typed[2] or 1)
-    return _packed(name, _PLAIN[typed[1]], channels, _BLUE_FIRST[channels]) if channels in _BLUE_FIRST else None
+    return _BY_NAME.get(f"{key}1" if key.endswith("c") else key)  # "16UC" is 16UC1
 
 
 def names() -> tuple[str, ...]:
     """All names that have colours, as the standard writes them."""
-    typed = tuple(f"{kind.upper()}C{count}" for kind in _PLAIN for count in _BLUE_FIRST)
-    return (*_BY_NAME, *typed)
+    return tuple(one.name for one in _ALL)
 
 
 def toned(values: NDArray[Any], tones: Tones) -> Bytes:
@@ -102,7 +92,8 @@ def _words(rows: Bytes, row: int, dtype: str, big_endian: bool) -> NDArray[Any]:
     return np.ascontiguousarray(rows[:, :row]).view(kind)
 
 
-def _converted(image: NDArray[Any], code: int | None) -> Bytes:
+def converted(image: NDArray[Any], code: int | None) -> Bytes:
+    """An image of 8 bits through OpenCV's conversion of colours; None: as it is."""
     return np.asarray(image if code is None else cv2.cvtColor(image, code), np.uint8)
 
 
@@ -116,7 +107,7 @@ def _packed(name: str, dtype: str, channels: int, code: int | None) -> RawEncodi
         if channels == 4:  # alpha is no tone
             values = values[..., :3]
         image = values if dtype == "u1" else toned(values, tones)
-        return _converted(np.ascontiguousarray(image), code)
+        return converted(np.ascontiguousarray(image), code)
 
     return RawEncoding(name, lambda width: width * channels * size, lambda height: height, rgb)
 
@@ -208,5 +199,10 @@ _ALL = [
     _semi_planar("nv12", first_is_u=True),
     _semi_planar("nv21", first_is_u=False),
     _nv24("nv24"),
+    *(
+        _packed(f"{kind}C{channels}", dtype, channels, code)
+        for kind, dtype in _TYPES.items()
+        for channels, code in _BLUE_FIRST.items()
+    ),
 ]
-_BY_NAME = {one.name: one for one in _ALL}
+_BY_NAME = {one.name.lower(): one for one in _ALL}

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-NS_PER_S = 1_000_000_000
+from villa_ros.pipeline.clip_buffer import NS_PER_S
+
 _FOLLOWS_NS = NS_PER_S // 2  # ahead of its arrival or behind the newest by no more: a hurry, an overtaking
 _STEPS = 8  # that tell what is usual for a camera
 _USUAL = 3  # times the longest of them is still the camera's own pace, however fast it is played

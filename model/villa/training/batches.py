@@ -34,6 +34,7 @@ from villa.data.language.wordings.widened import WIDENED
 from villa.interface import Rgb
 from villa.modeling.language import answer_text
 from villa.modeling.language.tokenizer import SEG, Prompt, RequestError, TextCodec
+from villa.modeling.objects.recogniser import stretch_of
 from villa.modeling.objects.referring_head import ANCHOR, CANDIDATE, ROLES, TARGET
 from villa.modeling.packed_forward import Question
 from villa.training.augmentation import Augmentation, scaled
@@ -234,7 +235,7 @@ class Feed:
             targets=on_device([numbers.get(identity, -1) for identity in targets], torch.long),
             happened=on_device(lessons(facts, chosen), torch.long),
             aims=aims,
-            stretch=config.width / config.height * facts.height / facts.width,
+            stretch=stretch_of((facts.width, facts.height), size),
         )
 
     def _ask(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from villa.data.clips import ClipReader
 from villa.modeling.objects.detector import Proposals
+from villa.modeling.objects.recogniser import stretch_of
 from villa.training.augmentation import Augmentation, scaled
 
 _AT_ONCE = 8  # frames
@@ -52,7 +53,7 @@ class FeatureCache:
         clip = ClipReader(folder)
         rng = np.random.default_rng(clip.facts.seed)
         augmentation = Augmentation.draw(rng)
-        stretch = self._size[0] / self._size[1] * clip.facts.height / clip.facts.width
+        stretch = stretch_of((clip.facts.width, clip.facts.height), self._size)
         parts: list[Looks] = []
         for first in range(0, len(clip), _AT_ONCE):
             frames = range(first, min(first + _AT_ONCE, len(clip)))

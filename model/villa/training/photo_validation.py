@@ -12,7 +12,7 @@ from torch import Tensor
 from villa.data.coco_folder import CocoFolder, Picture
 from villa.data.photo_views import painted
 from villa.modeling.language.causal import CausalLLM
-from villa.modeling.objects.recogniser import stretched
+from villa.modeling.objects.recogniser import stretch_of
 from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
@@ -64,7 +64,7 @@ class PhotoValidation:
                 if truth is None:
                     continue
                 masks, places = torch.from_numpy(truth.outlined.masks)[:, 0], _places(truth.outlined)
-                stretch = stretched([(picture.width, picture.height)], *language.eyes).item()
+                stretch = stretch_of((picture.width, picture.height), language.eyes)
                 recognised = glanced(language, model.segmenter.preprocess([image]), stretch=stretch)
                 hit = matched(language.finder(pyramid, recognised), places)[0]
                 found[picture.source] += [float(bool((hit == row).any())) for row in range(len(masks))]

@@ -16,6 +16,7 @@ import torch
 from villa.data.coco_folder import CocoFolder, Instance, Picture
 from villa.data.language.vocabulary import KINDS, kind_named
 from villa.data.photo_views import camera_path, ids_seen, labels_of, seen
+from villa.modeling.objects.recogniser import stretch_of
 from villa.training.augmentation import Augmentation, scaled
 from villa.training.auxiliary_heads import LESSONS
 from villa.training.batch import UNCLEAR, Batch, outlined
@@ -95,7 +96,7 @@ class PhotoFeed:
             colours=torch.full((count,), UNCLEAR),
             targets=torch.zeros(0, dtype=torch.long),
             happened=torch.full((count, len(LESSONS)), -1),
-            stretch=size[0] / size[1] * aim[3] / aim[2],
+            stretch=stretch_of((aim[2], aim[3]), size),
             all_known=picture.source in config.exhaustive,
         )
 

@@ -15,7 +15,7 @@ from villa.modeling.language.interface import Inputs, MultimodalLLM, Visual, bia
 from villa.modeling.language.tokenizer import TextCodec
 from villa.modeling.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Mlp, grid_positions, sinusoid
 from villa.modeling.objects.detector import ObjectDetector, Proposals
-from villa.modeling.objects.recogniser import Recognised, Recogniser, pixels, stretched
+from villa.modeling.objects.recogniser import Recognised, Recogniser, pixels, stretch_of
 from villa.modeling.objects.relation_encoder import EncodedScene, RelationEncoder
 from villa.modeling.segmenters.interface import Pyramid
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
@@ -107,7 +107,7 @@ class CausalLLM(MultimodalLLM):
 
     def glance(self, images: Sequence[Rgb], frames: Sequence[int]) -> Recognised:
         """Images [H, W, 3] uint8 of any size, of these frames of a clip -> what stands on them."""
-        stretch = stretched([(image.shape[1], image.shape[0]) for image in images], *self.eyes)
+        stretch = torch.tensor([stretch_of((image.shape[1], image.shape[0]), self.eyes) for image in images])
         return self.recognise(pixels(images, *self.eyes).to(self.device), frames, stretch.to(self.device))
 
     def recognise(self, images: Tensor, frames: Sequence[int], stretch: Tensor | None = None) -> Recognised:

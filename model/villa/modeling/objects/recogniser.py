@@ -168,9 +168,9 @@ def pixels(images: Sequence[Rgb], width: int, height: int) -> Tensor:
     return torch.from_numpy(np.stack(sized)).permute(0, 3, 1, 2).float()
 
 
-def stretched(sizes: Sequence[tuple[int, int]], width: int, height: int) -> Tensor:
-    """Sizes (width, height) of pictures that are all made `width` x `height` -> [N] as `Recognised.stretch`."""
-    return torch.tensor([width / height * tall / wide for wide, tall in sizes])
+def stretch_of(size: tuple[float, float], made: tuple[int, int]) -> float:
+    """How many times as wide as it was taken a picture of (width, height) is that is made another size."""
+    return made[0] / made[1] * size[1] / size[0]
 
 
 def _resized(x: Tensor, like: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from tiny import tiny_config, tiny_model
 from villa.checkpoints.checkpoint import load, save
 from villa.config import ConfigError, ProposalConfig
 from villa.modeling.objects.closer_look import SEEN, CloserLook
-from villa.modeling.objects.recogniser import Recogniser, stretched
+from villa.modeling.objects.recogniser import Recogniser, stretch_of
 from villa.modeling.segmenters.light.encoder import Backbone, denormalize
 from villa.training.glances import glanced
 from villa.training.pretrained import PretrainedError
@@ -101,7 +101,7 @@ def test_nothing_to_look_at_is_nothing_seen():
 
 
 def test_a_picture_of_another_shape_than_the_input_is_stretched():
-    wide, upright = stretched([(640, 480), (480, 640)], 416, 320).tolist()
+    wide, upright = (stretch_of(size, (416, 320)) for size in ((640, 480), (480, 640)))
     assert wide == pytest.approx(416 / 320 * 480 / 640)
     assert upright == pytest.approx(416 / 320 * 640 / 480)
 
