@@ -35,16 +35,16 @@ class Client:
 
 @pytest.fixture
 def client(start_node, peer, camera, lifecycle) -> Client:
-    start_node(device="slow")  # a client forgets feedback that comes with the result
+    start_node(device="slow")
     peer.until(lambda: lifecycle.state() == "active", "the node to activate itself")
     return Client(peer, camera)
 
 
 def test_goal_succeeds_with_the_answer_while_tracking_goes_on(client, operator, peer, camera):
-    # A server sends feedback only to clients that it knows of, and no client can ask whether it does.
-    peer.until(lambda: client.feedback, "any feedback", lambda: client.end(client.send("the banana")))
-    client.feedback.clear()
-    status, result = client.end(client.send("the red square", request_id="goal", track=True))
+    told = peer.listen(SegmentVideo.Impl.FeedbackMessage, "/villa_node/segment_video/_action/feedback")
+    peer.meet("/villa_node")
+    handle = client.send("the red square", request_id="goal", track=True)
+    status, result = client.end(handle)
     assert status == GoalStatus.STATUS_SUCCEEDED
     assert result.outcome == SegmentVideo.Result.OUTCOME_SUCCEEDED
     assert "red" in result.answer
@@ -52,9 +52,15 @@ def test_goal_succeeds_with_the_answer_while_tracking_goes_on(client, operator, 
     heard = len(operator.tracks_of("goal"))
     peer.until(lambda: len(operator.tracks_of("goal")) > heard + 2, "tracks after the goal", camera.shoot)
     decoding = SegmentVideo.Feedback.STAGE_DECODING
-    peer.until(lambda: any(told.stage >= decoding for told in client.feedback), "feedback")
-    stages = [told.stage for told in client.feedback]
+    peer.until(lambda: any(one.feedback.stage >= decoding for one in told), "feedback")
+    stages = [one.feedback.stage for one in told]
     assert stages == sorted(stages)
+    assert all(list(one.goal_id.uuid) == list(handle.goal_id.uuid) for one in told)
+
+
+def test_feedback_reaches_an_action_client(client, peer):
+    # A client forgets feedback that comes with the result, and none can ask whether the server knows it.
+    peer.until(lambda: client.feedback, "any feedback", lambda: client.end(client.send("the banana")))
 
 
 def test_what_is_not_there_is_a_success_without_tracks(client):

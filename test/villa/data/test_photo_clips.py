@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -140,6 +141,32 @@ def test_only_what_a_source_has_names_for_is_asked_for_in_vain(made):
     assert denied == {"desk": {"cup", "spoon", "cell phone", "gizmo"}, "bench": set()}
     assert kinds <= {"name", "several", "ambiguous", "absent", "superlative", "size"}
     assert {"name", "several", "absent"} <= kinds
+
+
+def test_most_requests_are_for_what_is_there(made):
+    """Though little can be asked about what has but a name, and absence always can."""
+    rng = np.random.default_rng(0)
+    asked = [one for clip in _clips(made) for _ in range(100) for one in sample_requests(clip.facts, 3, rng, 4)]
+    assert 0.1 < np.mean([one.kind == "absent" for one in asked]) < 0.25  # a bench of spoons lacks none
+    only = sample_requests(_clips(made)[0].facts, 3, rng, 4, ("absent",))
+    assert [one.kind for one in only] == ["absent"] * len(only) != []
+
+
+def test_people_are_asked_for_like_everything_that_is_labelled(made):
+    facts = _clips(made)[0].facts
+    (spoon,) = (thing for thing in facts.objects if thing.kind == "spoon")
+    guest = replace(spoon, kind="person", names=("person",))
+    peopled = replace(
+        facts,
+        objects=tuple(guest if thing is spoon else thing for thing in facts.objects),
+        labelled=("cup", "person"),
+    )
+    named = [
+        one.targets == (spoon.id,)
+        for one in sample_requests(peopled, 3, np.random.default_rng(0), 200, ("name",))
+        if "person" in one.plain or "cup" in one.plain or "mug" in one.plain
+    ]
+    assert 0.3 < np.mean(named) < 0.7
 
 
 def _denied(answer: str) -> str:

@@ -55,9 +55,10 @@ class FrameWords:
         shown.sort(key=lambda thing: thing.view.centroid[0])
         clear = {thing.id for thing in shown}
         blocking = [thing for thing in things if thing.id in ever and thing.id not in clear]
-        # Hands and people are meant only by their own names.
-        self.things, self.people = _parted(shown)
-        self.blocking, people_blocking = _parted(blocking)
+        # Hands and people are meant only by their own names; so is everything where only names are known.
+        parted = _parted if not facts.labelled else _unparted
+        self.things, self.people = parted(shown)
+        self.blocking, people_blocking = parted(blocking)
         self.all = [*self.things, *self.blocking]
         self._named = [*self.all, *self.people, *people_blocking]
         # Many requests are drawn about one frame, and most of them name the same few things.
@@ -153,6 +154,10 @@ def _parted(things: Sequence[Thing]) -> tuple[list[Thing], list[Thing]]:
     """Things, and people with their hands."""
     people = [thing for thing in things if thing.facts.kind in PEOPLE]
     return [thing for thing in things if thing.facts.kind not in PEOPLE], people
+
+
+def _unparted(things: Sequence[Thing]) -> tuple[list[Thing], list[Thing]]:
+    return list(things), []
 
 
 def plain_name(thing: Thing) -> str:

@@ -76,6 +76,8 @@ _EVERY_MAKER = _MAKERS | _MORE_MAKERS
 ALL_KINDS = tuple(_EVERY_MAKER)
 # What can be asked where not everything in view is known: what rests on the names of things alone, and what is absent.
 _OF_LABELS = ("name", "several", "ambiguous", "absent", "superlative", "size")
+# Most of what is drawn there cannot be asked, while something is absent everywhere: left alone, half would be.
+_ABSENT_OF_LABELS = 0.22
 _TRIES = 24
 
 
@@ -94,7 +96,8 @@ def sample_requests(
 ) -> list[RequestSample]:
     """Up to `count` requests about one frame; fewer only where the frame offers nothing of these kinds.
 
-    About one in five asks for what is not there. The texts of one call differ.
+    About one in five asks for what is not there, also of a clip that does not know everything. The texts of one call
+    differ.
 
     Args:
         facts: The clip.
@@ -120,10 +123,16 @@ def sample_requests(
     weights = weights / weights.sum()
     samples: list[RequestSample] = []
     seen: set[str] = set()
+    most_absent = count
+    if facts.labelled and len(kinds) > 1:
+        most_absent = int(count * _ABSENT_OF_LABELS + rng.random())
     for _ in range(count * 4):
         if len(samples) == count:
             break
-        maker = _EVERY_MAKER[str(rng.choice(list(kinds), p=weights))][0]
+        kind = str(rng.choice(list(kinds), p=weights))
+        if kind == "absent" and sum(sample.kind == kind for sample in samples) >= most_absent:
+            continue
+        maker = _EVERY_MAKER[kind][0]
         for _ in range(_TRIES):
             draft = maker(frame, speaker)
             if draft is None or len(draft.targets) > most or draft.text in seen:

@@ -37,7 +37,7 @@ from villa.modeling.objects.referring_head import (
 from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.objects.seg_selector import Words
 from villa.training.batches import Feed, FeedConfig
-from villa.training.feature_cache import FeatureCache
+from villa.training.feature_cache import FeatureCache, eyes_of
 from villa.training.referring_loss import SegTargets, focus_loss, hits_of, owners
 from villa.training.train import TrainConfig, train
 
@@ -395,6 +395,41 @@ def test_frozen_eyes_look_at_a_clip_once_and_remember_each_frame(data):
     assert sum(map(len, asked)) == 6
     assert asked[0].shape[1:] == (3, 64, 96)
     assert not torch.allclose(sights(other, (1, 4), (), torch.device("cpu")).features, some.features)
+
+
+def test_what_eyes_saw_is_found_again_by_the_next_run_with_the_same_eyes(data, tmp_path):
+    asked: list[torch.Tensor] = []
+
+    def see(images: torch.Tensor, stretch: float) -> tuple[Proposals, ...]:
+        asked.append(images)
+        means = images.mean(dim=(1, 2, 3))[:, None]
+        plain = Proposals(means[..., None].expand(-1, 4, 8), torch.full((len(images), 4, 4), 0.5), means.expand(-1, 4))
+        return plain, Proposals(plain.features + 1, plain.boxes / 2, plain.scores + 2)
+
+    def look(eyes: str) -> Proposals:
+        return FeatureCache(see, 64, 96, 0, tmp_path / eyes)(data / "0000000", (1, 4), (1,), torch.device("cpu"))
+
+    model = tiny_model()
+    eyes = eyes_of(model.language.finder.state_dict())
+    first = look(eyes)
+    seen = len(asked)
+    again = look(eyes)
+    assert len(asked) == seen
+    before, after = ((look.features, look.boxes, look.scores) for look in (first, again))
+    for mine, theirs in zip(before, after, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=0, rtol=0)
+    # A file that was cut off is made again.
+    (file,) = (tmp_path / eyes).iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    torch.testing.assert_close(look(eyes).features, first.features)
+    assert len(asked) == 2 * seen
+    # Other eyes see for themselves.
+    with torch.no_grad():
+        next(model.language.finder.parameters()).add_(1e-3)
+    other = eyes_of(model.language.finder.state_dict())
+    assert other != eyes
+    look(other)
+    assert len(asked) == 3 * seen
 
 
 def test_each_process_has_its_own_clips_and_none_twice(data):
