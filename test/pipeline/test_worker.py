@@ -37,6 +37,8 @@ def make() -> Iterator[Callable[..., tuple[Worker, Told]]]:
 
     def start(model: BlobModel | None = None, sink: Any = None, **config: Any) -> tuple[Worker, Told]:
         told = Told()
+        # Frames come here when a test is ready for them, unless it is about a camera that falls silent.
+        config = {"silent_after_s": 0.0, **config}
         worker = Worker(model or BlobModel(), PipelineConfig(**config), sink or told)
         workers.append(worker)
         worker.start()
@@ -181,12 +183,196 @@ def test_stamps_that_run_ahead_of_arrivals_are_a_jump(make: Any) -> None:
     worker, told = make(clock_jump_s=2.0)
     worker.offer(frame(0))
     tracking(worker, told)
-    worker.offer(frame(15))  # 1.5 s ahead: a slow camera, or a bag played fast
-    until(lambda: told.tracks()[-1].header == frame(15).header, "the frame is told")
-    worker.offer(frame(45))
+    for index in (15, 30):  # 1.5 s ahead: a slow camera, or a bag played fast
+        worker.offer(frame(index))
+    until(lambda: told.tracks()[-1].header == frame(30).header, "the frame is told")
+    for index in (90, 91):  # beyond three times that pace
+        worker.offer(frame(index))
     until(lambda: told.states("r")[-1] == "FAILED", "the request ends")
     assert told.last("r").error_code is ErrorCode.CLOCK_JUMPED
-    assert worker.stats().cameras["camera"].dropped == {"clock_jump": 1}
+    dropped = worker.stats().cameras["camera"].dropped
+    assert dropped["clock_jump"] == 1
+    assert "bad_stamp" not in dropped
+
+
+def test_one_bad_stamp_ends_no_request(make: Any) -> None:
+    worker, told = make()
+    worker.offer(frame(0))
+    tracking(worker, told)
+    for index in range(1, 12):
+        worker.offer(frame({4: 24, 8: -1000}.get(index, index)))  # 2 s ahead, and 100 s ago
+        if index not in (4, 8):
+            until(lambda at=index: told.tracks()[-1].header == frame(at).header, f"frame {index} is told")
+    assert told.states("r")[-1] == "TRACKING"
+    assert worker.stats().cameras["camera"].dropped == {"bad_stamp": 2}
+
+
+class Camera:
+    """Frames at 10 Hz on a clock of its own, to a worker without a thread."""
+
+    def __init__(self, **config: Any) -> None:
+        self.clock, self.told = VirtualClock(measured=False), Told()
+        self.model = BlobModel(links=True)
+        self.worker = Worker(self.model, PipelineConfig(**config), self.told, self.clock)
+        self.index = 0
+
+    def deliver(self, frames: int = 1) -> None:
+        for _ in range(frames):
+            self.worker.offer(frame(self.index))
+            self.turns()
+            self.clock.advance(0.1)
+            self.index += 1
+
+    def silence(self, seconds: float) -> None:
+        """Nothing comes; the worker wakes only when it wants to."""
+        end_ns = self.clock() + round(seconds * 1e9)
+        while True:
+            due_ns = self.worker.next_due_ns
+            if due_ns is None or due_ns > end_ns:
+                break
+            self.clock.set(max(due_ns, self.clock()))
+            self.turns()
+        self.clock.set(end_ns)
+        self.index += round(seconds * 10)
+
+    def turns(self) -> None:
+        while self.worker.turn():
+            pass
+
+
+def test_no_request_is_answered_from_an_old_picture() -> None:
+    camera = Camera(frame_timeout_s=1.0)
+    camera.deliver(20)
+    camera.silence(3.0)
+    camera.worker.submit(Request("r", "red"))
+    camera.turns()
+    camera.silence(1.0)
+    assert camera.told.states("r") == ["QUEUED", "FAILED"]
+    assert camera.told.last("r").error_code is ErrorCode.NO_FRAMES
+    assert "the last frame came 4.1 s ago" in camera.told.last("r").message
+    assert not camera.told.tracks()
+    assert not camera.model.sessions
+    # With the camera back all is well.
+    camera.worker.submit(Request("next", "red"))
+    camera.deliver()
+    assert camera.told.states("next")[-1] == "TRACKING"
+
+
+def test_a_request_waits_for_a_camera_that_comes_back_in_time() -> None:
+    camera = Camera()
+    camera.deliver(20)
+    camera.silence(3.0)
+    camera.worker.submit(Request("r", "red"))
+    camera.turns()
+    camera.silence(5.0)
+    assert camera.told.states("r") == ["QUEUED"]
+    camera.deliver()
+    assert camera.told.states("r")[-1] == "TRACKING"
+    assert camera.told.tracks()[0].header == frame(100).header
+
+
+def test_tracks_of_a_camera_that_falls_silent_are_lost_until_it_sees_them_again() -> None:
+    camera = Camera()
+    camera.worker.submit(Request("r", "red"))
+    camera.deliver(20)
+    told = camera.told.tracks()[-1]
+    assert [one.state.name for one in told.instances] == ["TRACKED"]
+    camera.silence(10.0)
+    lost = camera.told.tracks()[-1]
+    assert lost.sequence == told.sequence + 1  # once
+    assert lost.header == told.header
+    assert [(one.state.name, one.mask.area, one.score, one.track_id) for one in lost.instances] == [
+        ("LOST", 0, 0.0, told.instances[0].track_id)
+    ]
+    assert camera.told.states("r")[-1] == "TRACKING"
+    camera.deliver()
+    again = camera.told.tracks()[-1]
+    assert [(one.state.name, one.track_id) for one in again.instances] == [("TRACKED", told.instances[0].track_id)]
+    assert again.instances[0].mask.area
+
+
+def test_an_answer_about_a_picture_that_grew_old_meanwhile_tracks_nothing_live() -> None:
+    camera = Camera()
+    camera.model = PacedModel(camera.model, Pace(fast_s=0.0, slow_step_s=1.0), camera.clock)
+    camera.worker = Worker(camera.model, PipelineConfig(), camera.told, camera.clock)
+    camera.worker.submit(Request("r", "red"))
+    camera.deliver()
+    assert camera.told.states("r")[-1] == "TRACKING"
+    assert [one.state.name for one in camera.told.tracks()[-1].instances] == ["LOST"]
+
+
+def test_what_was_lost_with_its_camera_and_is_not_seen_again_is_looked_for() -> None:
+    camera = Camera(lost_after_frames=2, remove_after_frames=0)
+    camera.worker.submit(Request("r", "red"))
+    camera.deliver(5)
+    camera.silence(4.0)
+    asked = camera.model.sessions[0].requests
+    assert len(asked) == 1  # not on the old picture
+    camera.worker.offer(frame(camera.index, green=(1, 1, 4, 4)))
+    camera.turns()
+    assert len(asked) == 2
+
+
+def test_a_slow_camera_is_not_silent_between_two_pictures() -> None:
+    camera = Camera()
+    camera.worker.submit(Request("r", "red"))
+    for _ in range(6):
+        camera.deliver()
+        camera.silence(0.9)
+    camera.silence(1.5)
+    for _ in range(4):  # now one in 4 s: at first it seems silent, then that is its pace
+        camera.deliver()
+        camera.silence(3.9)
+    states = [one.state.name for event in camera.told.tracks() for one in event.instances]
+    camera.deliver()
+    camera.silence(5.0)
+    assert states[-1] == "TRACKED"
+    assert camera.told.tracks()[-1].instances[0].state.name == "TRACKED"
+
+
+def test_a_picture_that_comes_again_and_again_is_an_old_one() -> None:
+    camera = Camera()
+    camera.worker.submit(Request("r", "red"))
+    camera.deliver(5)
+    for _ in range(25):
+        camera.worker.offer(frame(4))
+        camera.turns()
+        camera.clock.advance(0.1)
+    camera.turns()
+    assert camera.told.tracks()[-1].instances[0].state.name == "LOST"
+
+
+def test_a_simulation_that_stands_still_keeps_its_pictures_young(make: Any) -> None:
+    told, simulated = Told(), VirtualClock(measured=False)
+    worker = Worker(BlobModel(), PipelineConfig(), told, VirtualClock(measured=False), present=simulated)
+    worker.offer(frame(0))
+    worker.turn()
+    worker._clock.advance(60.0)  # type: ignore[attr-defined]
+    worker.submit(Request("r", "red"))
+    while worker.turn():
+        pass
+    assert told.states("r")[-1] == "TRACKING"
+    simulated.advance(3.0)
+    worker.turn()
+    assert told.tracks()[-1].instances[0].state.name == "LOST"
+
+
+def test_a_run_with_a_silent_camera_is_repeated_from_its_journal() -> None:
+    camera = Camera(frame_timeout_s=1.0)
+    camera.worker.submit(Request("r", "red"))
+    camera.deliver(5)
+    camera.silence(4.0)
+    camera.worker.submit(Request("second", "green"))
+    camera.turns()
+    camera.silence(2.0)
+    camera.deliver(2)
+    again = Told()
+    engine = Engine(BlobModel(links=True), PipelineConfig(frame_timeout_s=1.0), again, camera.worker._nonce)
+    requests = {"r": Request("r", "red"), "second": Request("second", "green")}
+    for entry in (event for event in camera.told if isinstance(event, JournalEvent)):
+        repeat(engine, entry, lambda _, stamp_ns: frame(round(stamp_ns / 1e8) - 10), requests.__getitem__)
+    kept = [[event for event in events if not isinstance(event, JournalEvent)] for events in (camera.told, again)]
+    assert kept[0] == kept[1]
 
 
 def test_a_lost_object_is_looked_for_once_and_a_period_does_it_again(make: Any) -> None:
@@ -210,7 +396,7 @@ def test_a_lost_object_is_looked_for_once_and_a_period_does_it_again(make: Any) 
 
 def test_bad_stamps_unknown_cameras_and_refused_images_are_counted_by_reason(make: Any) -> None:
     worker, _ = make()
-    for index in (15, 15, 16, 13, 2):
+    for index in (15, 15, 16, 13, 40, 17, 2, 3):
         worker.offer(frame(index))
     worker.offer(frame(0, camera="nobody"))
     worker.dropped("camera", "truncated")
@@ -218,6 +404,7 @@ def test_bad_stamps_unknown_cameras_and_refused_images_are_counted_by_reason(mak
     assert worker.stats().cameras["camera"].dropped == {
         "duplicate_stamp": 1,
         "out_of_order": 1,
+        "bad_stamp": 1,
         "clock_jump": 1,
         "truncated": 1,
     }

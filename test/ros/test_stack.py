@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from array import array
@@ -23,7 +24,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from villa_msgs.action import SegmentVideo
-from villa_msgs.msg import Command, RequestStatus
+from villa_msgs.msg import Command, RequestStatus, TrackedInstance
 from villa_ros.conversions.events import nanoseconds
 from villa_ros.runtime import qos
 
@@ -317,6 +318,27 @@ def test_states_bear_simulated_time_and_nothing_waits_for_it(start_node, operato
     operator.command("the red square", "red")
     peer.until(lambda: RequestStatus.TRACKING in operator.states("red"), "the request to track", shoot)
     assert {status.header.stamp.sec for status in operator.statuses} == {1_000}
+
+
+def test_a_camera_that_stops_is_not_taken_for_the_present(start_node, operator, camera, peer):
+    start_node(policy="queue", silent_after_s=0.5, frame_timeout_s=0.5)
+    operator.command("the red square", "red")
+    operator.reach("red", RequestStatus.TRACKING)
+
+    def shown() -> list[tuple[str, int]]:
+        mine = operator.tracks_of("red")
+        return [(one.track_id, one.state) for one in mine[-1].instances] if mine else []
+
+    peer.until(lambda: [state for _, state in shown()] == [TrackedInstance.TRACKED], "tracks", camera.shoot)
+    ((track, _),) = shown()
+    peer.until(lambda: shown() == [(track, TrackedInstance.LOST)], "the track to be lost")
+    operator.command("the blue square", "blue")
+    peer.until(lambda: RequestStatus.FAILED in operator.states("blue"), "the request to fail")
+    end = operator.statuses[-1]
+    assert end.error_code == RequestStatus.ERROR_NO_FRAMES
+    assert re.search(r"the last frame came \d+\.\d s ago", end.message)
+    assert not operator.tracks_of("blue")
+    peer.until(lambda: shown() == [(track, TrackedInstance.TRACKED)], "the track again", camera.shoot)
 
 
 @pytest.mark.parametrize(

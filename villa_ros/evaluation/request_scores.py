@@ -25,7 +25,9 @@ def published_tracks(run: Run, request_id: str) -> dict[str, dict[int, RleMask]]
     for timed in run.tracks_of(request_id):
         for instance in timed.value.instances:
             if instance.request_id == request_id and instance.state != TrackState.REMOVED:
-                tracks.setdefault(instance.track_id, {})[timed.value.header.stamp_ns] = instance.mask
+                # Of a frame that is told again, since its camera fell silent, the first mask counts.
+                of_track = tracks.setdefault(instance.track_id, {})
+                of_track.setdefault(timed.value.header.stamp_ns, instance.mask)
     return tracks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ class Activity:
         self._rate = TokenBucket()
         self._subscriptions: list[Any] = []
         self.cameras: dict[str, CameraInputs] = {}
-        self.worker = Worker(model, chosen().pipeline_config(), sink)
+        self.worker = Worker(model, chosen().pipeline_config(), sink, present=self._now_ns)
         self.worker.start()
         outputs.start()
         try:
@@ -129,6 +130,11 @@ class Activity:
                 kind, topic, callback, qos.commands(), qos_overriding_options=qos.overridable()
             )
         )
+
+    def _now_ns(self) -> int:
+        """The time by which pictures grow old; a simulation that stands still keeps them young."""
+        clock = self._node.get_clock()
+        return int(clock.now().nanoseconds) if clock.ros_time_is_active else time.monotonic_ns()
 
     def _on_frame(self, frame: Frame) -> None:
         self._outputs.frame(frame)

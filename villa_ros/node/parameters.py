@@ -132,7 +132,13 @@ class Parameters:
     queue_limit: int = setting(_BASE.queue_limit, "most waiting requests", (1, 1000), when=LIVE)
     history_turns: int = setting(_BASE.history_turns, "turns of a conversation that a follow-up sees", (0, 100))
     frame_timeout_s: float = setting(
-        _BASE.frame_timeout_s, "how long a request waits for a first frame", (0.01, 3600.0), when=LIVE
+        _BASE.frame_timeout_s, "how long a request waits for a frame of the present", (0.01, 3600.0), when=LIVE
+    )
+    silent_after_s: float = setting(
+        _BASE.silent_after_s,
+        "without a frame for so long, a camera is silent: requests wait for its next one, tracks are LOST; 0: never",
+        (0.0, 3600.0),
+        when=LIVE,
     )
     default_timeout_s: float = setting(
         0.0, "timeout of a request that sets none; 0: no timeout", (0.0, 86_400.0), when=LIVE

@@ -54,6 +54,12 @@ class Stream:
     stepped_ns: int | None = None  # stamp of the newest frame the tracks were carried to
     sequence: int = 0
     seen: Frame | None = None  # the frame of the last tracks event
+    stalled: bool = False  # the camera is silent: its newest frame is not the present any more
+
+    @property
+    def has_frame(self) -> bool:
+        """Is there a picture of the present?"""
+        return self.ring.newest is not None and not self.stalled
 
     def begin_anew(self) -> None:
         """Nothing that was seen before counts any more."""

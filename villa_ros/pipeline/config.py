@@ -46,7 +46,8 @@ class PipelineConfig:
     history_turns: int = 4  # turns a follow-up request is given
     history_conversations: int = 32
     history_requests: int = 1024  # finished request ids remembered, so that none is used twice
-    frame_timeout_s: float = 10.0  # how long a request without a timeout of its own waits for a first frame
+    frame_timeout_s: float = 10.0  # how long a request without a timeout of its own waits for a frame of the present
+    silent_after_s: float = 2.0  # without a frame for so long, a camera's last one is not the present; 0: never
     default_timeout_s: float = 0.0  # timeout of a request that sets none; 0: no timeout
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class PipelineConfig:
         for name in ("remove_after_frames", "catch_up_frames", "history_turns"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        for name in ("look_again_s", "clock_jump_s", "default_timeout_s"):
+        for name in ("look_again_s", "clock_jump_s", "default_timeout_s", "silent_after_s"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)} s; it must be 0 (never) or more")
         for name in ("clip_duration_s", "frame_timeout_s"):

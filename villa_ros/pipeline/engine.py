@@ -82,11 +82,17 @@ class Engine:
             record = self._requests.get(request_id)
             return None if record is None else record.state
 
-    def starved(self, request_id: str) -> bool:
-        """Does this request wait for a first frame of its camera?"""
+    def camera_of(self, request_id: str) -> str | None:
+        """The camera of an active request, None for any other."""
         with self._outbox.lock:
             record = self._requests.get(request_id)
-            return record is not None and record.waiting and self._streams[record.request.camera].ring.newest is None
+            return None if record is None else record.request.camera
+
+    def starved(self, request_id: str) -> bool:
+        """Does this request wait for a frame of its camera?"""
+        with self._outbox.lock:
+            record = self._requests.get(request_id)
+            return record is not None and record.waiting and not self._streams[record.request.camera].has_frame
 
     def unseen(self, camera: str, stamp_ns: int) -> bool:
         """Are there tracks that have not been carried to this ring frame?"""
@@ -123,6 +129,8 @@ class Engine:
             self._journal("ingest", frame.camera, frame.header.stamp_ns)
             before = stream.ring.newest
             outcome = stream.ring.add(frame)
+            if outcome in (Ingested.KEPT, Ingested.CLOCK_JUMP):
+                stream.stalled = False
             if outcome is Ingested.CLOCK_JUMP and before is not None:
                 self._begin_anew(stream, frame.header.stamp_ns - before.stamp_ns)
             return outcome
@@ -135,6 +143,23 @@ class Engine:
                 self._journal("jump", camera, jumped_ns)
                 stream.ring.clear()
                 self._begin_anew(stream, jumped_ns)
+
+    def stall(self, camera: str, age_ns: int) -> None:
+        """The camera has been silent for so long: requests wait for its next frame, and its tracks are LOST until then.
+
+        Nothing happens where that was told before.
+        """
+        with self._outbox.committing():
+            stream = self._streams[camera]
+            live = [track for track in stream.tracks.values() if track.shown is not None]
+            lost = [track for track in live if track.state != TrackState.LOST]
+            if stream.stalled and not lost:
+                return
+            self._journal("stall", camera, age_ns)
+            stream.stalled = True
+            if lost and stream.seen is not None:
+                empty = RleMask.empty(stream.seen.height, stream.seen.width)
+                self._outbox.put(stream.tell(stream.seen, [track.lose(empty, self._config) for track in live]))
 
     def configure(self, config: PipelineConfig) -> None:
         """Go on with other settings. Cameras, bounds of the rings and of histories stay as they are.
@@ -187,19 +212,27 @@ class Engine:
             self._requests.finish(record, RequestState.CANCELED, message="stopped on request")
             return (request_id,)
 
-    def expire(self, request_id: str) -> None:
-        """The request's time is over: a tracking one has succeeded, any other failed."""
+    def expire(self, request_id: str, age_ns: int = 0) -> None:
+        """The request's time is over: a tracking one has succeeded, any other failed.
+
+        `age_ns`: how long ago the newest frame of its camera came.
+        """
         with self._outbox.committing():
             record = self._requests.get(request_id)
             if record is None:
                 return
-            self._journal("expire", record.request.camera, 0, request_id)
+            self._journal("expire", record.request.camera, age_ns, request_id)
+            camera = record.request.camera
+            stream = self._streams[camera]
             if record.state == RequestState.TRACKING:
                 self._requests.finish(record, RequestState.SUCCEEDED, message="tracked until its timeout")
-            elif self._streams[record.request.camera].ring.newest is None:
+            elif record.waiting and not stream.has_frame:
+                came = "no frame came in time"
+                if stream.ring.newest is not None:
+                    came = f"the last frame came {age_ns / NS_PER_S:.1f} s ago and none since"
                 message = (
-                    f"no frame of camera {record.request.camera!r} came in time: "
-                    "check that its image topic publishes and that the transport lets images through"
+                    f"camera {camera!r}: {came}; check that its image topic publishes and that the transport lets "
+                    "images through"
                 )
                 self._requests.finish(record, RequestState.FAILED, ErrorCode.NO_FRAMES, message)
             else:
@@ -261,7 +294,7 @@ class Engine:
             if self._requests.running is not None or self._answering.next_waiting() is not None:
                 return False
             clip = self._answering.clip(record)
-            if not clip:
+            if not clip or self._streams[record.request.camera].stalled:
                 return False
             self._journal("again", record.request.camera, 0, request_id)
             self._answering.begin_again(record, clip)

@@ -34,6 +34,8 @@ def repeat(
         engine.ingest(frame(entry.camera, entry.stamp_ns))
     elif entry.op == "jump":
         engine.jump(entry.camera, entry.stamp_ns)
+    elif entry.op == "stall":
+        engine.stall(entry.camera, entry.stamp_ns)
     elif entry.op == "configure" and entry.config is not None:
         engine.configure(entry.config)
     elif entry.op == "again":
@@ -43,7 +45,7 @@ def repeat(
     elif entry.op == "stop":
         engine.stop(entry.request_id)
     elif entry.op == "expire":
-        engine.expire(entry.request_id)
+        engine.expire(entry.request_id, entry.stamp_ns)
     elif entry.op == "reset":
         engine.reset()
     elif entry.op == "fast":
@@ -52,6 +54,6 @@ def repeat(
         engine.slow()
     else:
         raise JournalError(
-            f"journal entry {entry.index} has operation {entry.op!r}, wanted ingest, jump, submit, stop, expire, "
-            "reset, configure, again, fast or slow: record the run again with this version"
+            f"journal entry {entry.index} has operation {entry.op!r}, wanted ingest, jump, stall, submit, stop, "
+            "expire, reset, configure, again, fast or slow: record the run again with this version"
         )

@@ -46,9 +46,9 @@ class RequestAnswering:
         return self._requests.config
 
     def next_waiting(self) -> ActiveRequest | None:
-        """The request whose slow pass is to begin next: the first that waits and has a frame."""
+        """The request whose slow pass is to begin next: the first that waits and whose camera sees something."""
         for record in self._requests:
-            if record.waiting and self._streams[record.request.camera].ring.newest is not None:
+            if record.waiting and self._streams[record.request.camera].has_frame:
                 return record
         return None
 

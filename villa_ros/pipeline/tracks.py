@@ -49,6 +49,12 @@ class Track:
                 self.state = TrackState.OCCLUDED
         return self._show(mask, mask_score, self.relevance * present_score)
 
+    def lose(self, empty: RleMask, config: PipelineConfig) -> TrackedInstance:
+        """The camera is silent: where the object is now nobody knows."""
+        self.state = TrackState.LOST
+        self.missed_frames = max(self.missed_frames, config.lost_after_frames)
+        return self._show(empty, 0.0, 0.0)
+
     def remove(self, empty: RleMask) -> TrackedInstance:
         """The track's last instance: REMOVED, with an empty mask."""
         self.state = TrackState.REMOVED

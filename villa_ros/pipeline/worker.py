@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from villa_ros.pipeline.camera_silence import CameraSilence
 from villa_ros.pipeline.clip_buffer import NS_PER_S, Ingested
 from villa_ros.pipeline.engine import Engine
 from villa_ros.pipeline.events import Event, StatusEvent, TracksEvent, TrackState
@@ -45,15 +46,21 @@ class Worker:
         sink: Callable[[Event], None],
         clock: Callable[[], int] = time.monotonic_ns,
         nonce: str | None = None,
+        present: Callable[[], int] | None = None,
     ) -> None:
-        """`clock` gives nanoseconds for timeouts and latencies; `nonce` leads all ids (random when None)."""
+        """`clock` gives nanoseconds for timeouts and latencies; `nonce` leads all ids (random when None).
+
+        `present` gives the nanoseconds by which pictures grow old, where that is another clock: one that is simulated
+        stands still when the simulation does.
+        """
         self._config = config
         self._sink = sink
         self._clock = clock
+        self._present = clock if present is None else present
         self._nonce = secrets.token_hex(4) if nonce is None else nonce
         self._tally = Tally(config.cameras)
         self._engine = Engine(model, config, self._emit, self._nonce)
-        self._inbox = FrameInbox(config, lambda camera: self._tally.dropped(camera, "inbox_full"))
+        self._inbox = FrameInbox(config, self._tally.dropped)
         self._timers = RequestTimers()
         self._times = ResponseTimes(self._tally)
         self._wake = threading.Condition()
@@ -65,6 +72,9 @@ class Worker:
         # Worker thread only: the newest frame of a camera that no fast pass has seen, and when it came in.
         self._fresh: dict[str, tuple[int, int]] = {}
         self._lost: set[str] = set()  # tracks; while an event is told
+        self._silence = CameraSilence(config.cameras)
+        self._silent: set[str] = set()  # cameras
+        self._ended = False  # what comes in has ended, as a recording does
 
     def start(self) -> None:
         """Start the thread.
@@ -97,7 +107,7 @@ class Worker:
             return
         self._tally.received(frame.camera)
         if not self._closing:
-            self._inbox.put(frame, self._clock())
+            self._inbox.put(frame, self._clock(), self._present())
             self._notify()
 
     def dropped(self, camera: str, reason: str) -> None:
@@ -161,7 +171,15 @@ class Worker:
     @property
     def next_due_ns(self) -> int | None:
         """When a timeout runs out or a request is to be looked for again, if nothing happens before; None: never."""
-        return self._timers.next_due_ns
+        due_ns = [self._timers.next_due_ns]
+        if self._longest_silence_s:
+            silent_ns = self._silence.next_due_ns(self._longest_silence_s)
+            due_ns.append(None if silent_ns is None else self._clock() + max(0, silent_ns - self._present()))
+        return min((one for one in due_ns if one is not None), default=None)
+
+    def end_of_input(self) -> None:
+        """A recording has ended, which is no camera that fell silent: its last frames stay the present."""
+        self._ended = True
 
     def _run(self) -> None:
         while not self._closing:
@@ -185,6 +203,7 @@ class Worker:
         """
         self._reconfigure()
         self._drain()
+        self._note_silence()
         self._expire()
         self._look_again()
         began_ns = self._clock()
@@ -255,22 +274,38 @@ class Worker:
     def _drain(self) -> None:
         for arrival in self._inbox.take(self._config.clock_jump_s):
             frame, camera, stamp_ns = arrival.frame, arrival.frame.camera, arrival.frame.header.stamp_ns
-            if arrival.ahead_ns:
-                self._engine.jump(camera, arrival.ahead_ns)
+            if arrival.jumped_ns > 0:  # one that went back is seen by the ring
+                self._engine.jump(camera, arrival.jumped_ns)
                 self._tally.dropped(camera, Ingested.CLOCK_JUMP.value)
             outcome = self._engine.ingest(frame)
             if outcome is not Ingested.KEPT:
                 self._tally.dropped(camera, outcome.value)
             if outcome is Ingested.KEPT or outcome is Ingested.CLOCK_JUMP:
+                self._silence.heard(camera, arrival.present_ns)
+                self._silent.discard(camera)
                 unseen = self._fresh.get(camera)
                 if unseen is not None and self._engine.unseen(camera, unseen[0]):
                     self._tally.dropped(camera, "replaced")
                 self._fresh[camera] = (stamp_ns, arrival.offered_ns)
 
+    @property
+    def _longest_silence_s(self) -> float:
+        """After which a camera's last frame is not the present; 0: never."""
+        return 0.0 if self._ended else min(self._config.silent_after_s, self._config.frame_timeout_s)
+
+    def _note_silence(self) -> None:
+        if not self._longest_silence_s:
+            return
+        now_ns = self._present()
+        for camera in self._silence.silent(now_ns, self._longest_silence_s):
+            self._silent.add(camera)
+            self._engine.stall(camera, self._silence.age_ns(camera, now_ns))
+
     def _expire(self) -> None:
         for request_id, only_starved in self._timers.take_expired(self._clock()):
             if not only_starved or self._engine.starved(request_id):
-                self._engine.expire(request_id)
+                camera = self._engine.camera_of(request_id)
+                self._engine.expire(request_id, self._silence.age_ns(camera, self._present()) if camera else 0)
 
     def _rest(self) -> None:
         next_ns = self.next_due_ns
@@ -312,7 +347,7 @@ class Worker:
         for instance in event.instances:
             if instance.state != TrackState.LOST:
                 self._lost.discard(instance.track_id)
-            elif instance.track_id not in self._lost:
+            elif instance.track_id not in self._lost and event.camera not in self._silent:
                 self._lost.add(instance.track_id)
                 if self._config.look_again_when_lost:
                     self._timers.plan_look(instance.request_id, self._clock())

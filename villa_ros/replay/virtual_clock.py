@@ -137,6 +137,8 @@ def drive_live(
             else:
                 worker.offer(item)
                 yield item
+        if coming.next_ns is None:
+            worker.end_of_input()
         clock.set(now_ns)
         clock.run()
         worked = worker.turn()

@@ -60,7 +60,9 @@ class ReplaySource:
         self._requests = requests
         with Bag(bag_path) as bag:
             self._topic = bag.choose_image_topic(camera_topic)
-        self._worker = Worker(model, config or PipelineConfig(cameras=(camera,)), self._told)
+        # Who pauses a recording wants to ask about what it shows.
+        config = replace(config or PipelineConfig(cameras=(camera,)), silent_after_s=0.0)
+        self._worker = Worker(model, config, self._told)
         self._closing = threading.Event()
         self._wake = threading.Event()  # set to end a pause: closing, or to be played again
         self._again = threading.Event()

@@ -216,7 +216,7 @@ class _Writer:
             one.name = instance.name or one.name
             if instance.request_id not in one.request_ids:
                 one.request_ids.append(instance.request_id)
-            one.states[stamp_ns] = instance.state
+            one.states.setdefault(stamp_ns, instance.state)
             if instance.mask.area:
                 one.masks[stamp_ns] = instance.mask
         if len(self._objects) > MOST_OBJECTS:
