@@ -33,9 +33,11 @@ from small_bags import (
 from villa.masks import encode
 from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import read_run
+from villa_ros.conversions.events import header_message
 from villa_ros.evaluation.results import Asked, BagResult, ScenarioResult, read_result, to_json
 from villa_ros.evaluation.scenario import Scenario, read_scenario
 from villa_ros.evaluation.scenario_eval import evaluate_scenario
+from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Request
 
 FRAMES = 20
@@ -356,6 +358,19 @@ def test_frames_out_of_order_are_sorted_and_those_too_far_back_are_told(tmp_path
     assert not far.failed
     assert "1 frames are out of order" in far.faults[0].message
     assert far.faults[0].stamp_ns == stamp(0)
+
+
+def test_what_is_true_of_images_without_stamps_cannot_be_known(tmp_path: Path) -> None:
+    extra = []
+    for index in range(6):
+        image = raw_image(index, painted(**moving_red(index)))
+        image.header = header_message(FrameHeader(0, "optical"), TYPES)
+        extra.append((IMAGE_TOPIC, stamp(index), image))
+    write_bag(tmp_path / "unstamped", frames=0, extra=extra)
+    text = "bags:\n  - path: unstamped\n    requests: [{text: the red box, at: 0.1, absent: false}]\n"
+    (bag,) = evaluated(tmp_path, text).bags
+    assert bag.failed
+    assert f"every image of {IMAGE_TOPIC} is stamped 0 s" in bag.faults[0].message
 
 
 def test_images_that_cannot_be_used_are_counted_and_told(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_no_request_is_answered_from_an_old_picture() -> None:
     camera.silence(1.0)
     assert camera.told.states("r") == ["QUEUED", "FAILED"]
     assert camera.told.last("r").error_code is ErrorCode.NO_FRAMES
-    assert "the last frame came 4.1 s ago" in camera.told.last("r").message
+    assert "the last new frame came 4.1 s ago" in camera.told.last("r").message
     assert not camera.told.tracks()
     assert not camera.model.sessions
     # With the camera back all is well.

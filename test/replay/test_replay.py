@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 from fakes import BlobModel
 from replays import commands_of, repeated, replayed
-from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, stamp, write_bag
+from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, raw_image, stamp, write_bag
 from typer.testing import CliRunner
 
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import Run, Timed, read_run
 from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.cli.main import app
-from villa_ros.conversions.events import journal_line
+from villa_ros.conversions.events import header_message, journal_line, nanoseconds
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent, TrackState
+from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Action, Request, RequestState
 from villa_ros.pipeline.worker import Worker
 from villa_ros.replay.bag_replay import TimedTexts
@@ -82,6 +83,36 @@ def test_no_frame_is_ever_stamped_anew(bag: Path, tmp_path: Path) -> None:
     with Bag(bag) as opened:
         headers = {frame.header for frame in opened.frames(IMAGE_TOPIC, "camera")}
     assert {timed.value.header for timed in run.tracks} <= headers
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1_600_000_000.25])
+def test_images_without_stamps_go_by_the_times_of_recording_and_out_as_they_came(
+    tmp_path: Path, seconds: float
+) -> None:
+    """All stamped 0, as of many drivers, or all alike."""
+    unstamped = [raw_image(index, painted(**moving_red(index))) for index in range(20)]
+    for image in unstamped:
+        image.header = header_message(FrameHeader(round(seconds * 1e9), "optical"), TYPES)
+    extra = [(IMAGE_TOPIC, stamp(index), image) for index, image in enumerate(unstamped)]
+    path = write_bag(tmp_path / "unstamped", frames=0, extra=extra)
+    requests = [Request("r", "red", camera="camera", stamp_ns=stamp(5))]
+    run = offline(path, tmp_path / "out", requests)
+    assert len(run.tracks) == 15
+    assert {timed.value.header.frame_id for timed in run.tracks} == {"optical"}
+    for index, timed in enumerate(run.tracks, 5):
+        assert timed.value.header.stamp_ns == round(seconds * 1e9)
+        assert timed.log_ns == stamp(index)
+        assert abs(timed.value.instances[0].mask.x - (2 + index)) <= 1
+    with Bag(tmp_path / "out" / "run") as written:  # nothing is stamped anew
+        tracks = [
+            recorded.message for recorded in written.messages([t for t in written.topics if t.endswith("/tracks")])
+        ]
+    assert {nanoseconds(message.header.stamp) for message in tracks} == {round(seconds * 1e9)}
+    with Bag(path) as bag:
+        list(bag.frames(IMAGE_TOPIC, "camera"))
+        list(bag.frames(IMAGE_TOPIC, "camera"))
+        assert [fault for fault in bag.faults if "does not stamp" in fault] == list(bag.faults) != []
+        assert not bag.bad_images
 
 
 def test_a_stop_in_the_bag_ends_the_tracks(tmp_path: Path) -> None:

@@ -320,6 +320,38 @@ def test_states_bear_simulated_time_and_nothing_waits_for_it(start_node, operato
     assert {status.header.stamp.sec for status in operator.statuses} == {1_000}
 
 
+def test_a_driver_that_stamps_no_image_is_named(start_node, operator, camera, peer):
+    start_node()
+
+    def shoot() -> None:
+        message = camera.message()
+        message.header.stamp = Time()
+        camera.shoot(message)
+
+    def told() -> str:
+        return operator.diagnosed("camera camera").get("message", "")
+
+    peer.until(lambda: "every image is stamped 0 s" in told() and "set the camera's stamps" in told(), "a hint", shoot)
+
+
+def test_images_by_arrival_go_out_as_they_came(start_node, operator, camera, peer):
+    start_node(**{"camera.stamps": "arrival"})
+
+    def shoot() -> None:
+        message = camera.message()
+        message.header.stamp = Time()
+        camera.shoot(message)
+
+    operator.command("the red square", "red")
+    peer.until(lambda: len(operator.tracks_of("red")) > 5, "tracks", shoot)
+    told = operator.tracks_of("red")
+    assert {(message.header.stamp.sec, message.header.stamp.nanosec) for message in told} == {(0, 0)}
+    assert {message.header.frame_id for message in told} == {"camera_optical_frame"}
+    assert {message.instances[0].state for message in told[2:]} == {TrackedInstance.TRACKED}
+    assert len({message.instances[0].track_id for message in told}) == 1
+    assert "stamped" not in operator.diagnosed("camera camera").get("message", "")
+
+
 def test_a_camera_that_stops_is_not_taken_for_the_present(start_node, operator, camera, peer):
     start_node(policy="queue", silent_after_s=0.5, frame_timeout_s=0.5)
     operator.command("the red square", "red")
@@ -336,7 +368,7 @@ def test_a_camera_that_stops_is_not_taken_for_the_present(start_node, operator, 
     peer.until(lambda: RequestStatus.FAILED in operator.states("blue"), "the request to fail")
     end = operator.statuses[-1]
     assert end.error_code == RequestStatus.ERROR_NO_FRAMES
-    assert re.search(r"the last frame came \d+\.\d s ago", end.message)
+    assert re.search(r"the last new frame came \d+\.\d s ago", end.message)
     assert not operator.tracks_of("blue")
     peer.until(lambda: shown() == [(track, TrackedInstance.TRACKED)], "the track again", camera.shoot)
 

@@ -20,6 +20,7 @@ from villa_ros.bags.storages import Storages
 from villa_ros.conversions.events import nanoseconds, request_from_message
 from villa_ros.conversions.images import IMAGE_TYPES, BadImage, ImageType, image_type
 from villa_ros.pipeline.stamp_filter import StampFilter
+from villa_ros.pipeline.unstamped import timed
 
 if TYPE_CHECKING:
     from villa_ros.pipeline.frame import Frame
@@ -57,6 +58,7 @@ class Bag:
         self.path = path
         self.bad_images: Counter[str] = Counter()  # why frames were left out, over all calls of `frames`
         self._storages = Storages(path)
+        self._unstamped: dict[str, str] = {}  # topics, and what to say of them
         self._definitions = Definitions()
         self._by_type: dict[tuple[str, str], Channel] = {}  # those that can be read, by topic and type
 
@@ -75,8 +77,8 @@ class Bag:
 
     @property
     def faults(self) -> Sequence[str]:
-        """What of the bag cannot be read, in words; the rest of it is read."""
-        return self._storages.faults
+        """What of the bag cannot be read, or not as it should be, in words; the rest of it is read."""
+        return [*self._storages.faults, *self._unstamped.values()]
 
     @property
     def topics(self) -> dict[str, str]:
@@ -209,7 +211,7 @@ class Bag:
         waiting: list[tuple[int, int, Frame]] = []
         followed = self._followed(kind, topic, camera, on_bad, span_ns, beside or {})
         for place, frame in enumerate(followed):
-            heapq.heappush(waiting, (frame.header.stamp_ns, place, frame))
+            heapq.heappush(waiting, (frame.header.time_ns, place, frame))
             if len(waiting) > _REORDER_FRAMES:
                 yield heapq.heappop(waiting)[2]
         while waiting:
@@ -235,17 +237,23 @@ class Bag:
             said = f"stamp {frame.header.stamp_ns / 1e9:.3f} s does not follow those before and after it"
             leave_out(frame.arrival_ns, BadImage("bad_stamp", f"{said}: check the driver's clock"))
 
+        def unstamped(stamp_ns: int) -> None:
+            said = f"every image of {topic} is stamped {stamp_ns / 1e9:g} s: the driver does not stamp them"
+            self._unstamped.setdefault(topic, f"{said}; they are taken by the times at which they were recorded")
+
+        def logged() -> Iterator[Frame]:
+            for recorded in self.messages([topic, *beside], span_ns):
+                if recorded.topic != topic:
+                    beside[recorded.topic](recorded.message)
+                    continue
+                try:
+                    yield kind.frame(recorded.message, camera, recorded.log_ns)
+                except BadImage as bad:
+                    leave_out(recorded.log_ns, bad)
+
         stamps: StampFilter[Frame] = StampFilter(astray)
-        for recorded in self.messages([topic, *beside], span_ns):
-            if recorded.topic != topic:
-                beside[recorded.topic](recorded.message)
-                continue
-            try:
-                frame = kind.frame(recorded.message, camera, recorded.log_ns)
-            except BadImage as bad:
-                leave_out(recorded.log_ns, bad)
-                continue
-            for passed in stamps.offer(frame, frame.header.stamp_ns, recorded.log_ns, 0):
+        for frame in timed(logged(), unstamped):
+            for passed in stamps.offer(frame, frame.header.time_ns, frame.arrival_ns, 0):
                 yield passed.item
         for passed in stamps.rest(0):
             yield passed.item

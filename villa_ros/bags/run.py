@@ -118,7 +118,7 @@ def _take(run: Run, message: Any, log_ns: int) -> None:
 
 def masks_of(event: TrackletsEvent) -> dict[int, list[RleMask]]:
     """The masks of every frame of a clip, by stamp in ns."""
-    return _by_stamp([header.stamp_ns for header in event.headers], event.tracklets, lambda mask: mask)
+    return _by_stamp([header.time_ns for header in event.headers], event.tracklets, lambda mask: mask)
 
 
 def masks_at(message: Any) -> dict[int, list[RleMask]]:

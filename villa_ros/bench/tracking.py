@@ -121,7 +121,7 @@ class Tracker:
         """One frame of the stream: ring, then fast pass; False when nothing is tracked."""
         frame = next(self.stream)
         self.engine.ingest(frame)
-        return self.engine.fast(CAMERA, frame.header.stamp_ns)
+        return self.engine.fast(CAMERA, frame.header.time_ns)
 
     def ask(self, track: bool = True) -> float | None:
         """Make the next request and run it to its answer; seconds until its masks were out, None without any."""

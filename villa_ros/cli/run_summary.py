@@ -47,7 +47,7 @@ def summary(run: Run, title: str) -> Table:
                 if instance.request_id == request_id:
                     ids[instance.track_id] = None
                     if instance.mask.area:
-                        frames.add(entry.value.header.stamp_ns)
+                        frames.add(entry.value.header.time_ns)
         result.add_row(
             escape(request.text),
             escape(answer.value.text) if answer else "-",

@@ -44,6 +44,12 @@ def open_bag(spec: BagSpec) -> Opened:
         }
         logged = {name: tuple(sorted(bag.stamps(topic))) for name, topic in cameras.items()}
         stamps = {name: tuple(stamp for stamp, _ in times) for name, times in logged.items()}
+        for name, own in stamps.items():
+            if len(own) > 1 and own[0] == own[-1]:
+                raise RequestError(
+                    f"{spec.path}: every image of {cameras[name]} is stamped {own[0] / 1e9:g} s, and what is true of "
+                    "which image is found by stamps: have the driver stamp its images and record it again"
+                )
         requests = [*_recorded(bag, spec, tuple(cameras)), *_timed(spec, cameras, stamps)]
         if spec.words:
             requests = [replace(one, text=spec.words) if one.action in ASKING else one for one in requests]

@@ -70,7 +70,7 @@ def _run_bag(
         bags = {camera: stack.enter_context(Bag(spec.path)) for camera in opened.cameras}
         frames = heapq.merge(
             *(bag.frames(opened.cameras[camera], camera) for camera, bag in bags.items()),
-            key=lambda frame: frame.header.stamp_ns,
+            key=lambda frame: frame.header.time_ns,
         )
         count = sum(len(stamps) for stamps in opened.stamps.values())
         steps = _steps(scenario, opened, model, log, taken.noted(frames))
@@ -151,7 +151,7 @@ class _Log:
         if isinstance(event, JournalEvent):
             self._step = event.op
         if isinstance(event, TracksEvent) and self._step == "fast":
-            self.latencies.append((now_ns - event.header.stamp_ns) / 1e9)
+            self.latencies.append((now_ns - event.header.time_ns) / 1e9)
         if isinstance(event, (TrackletsEvent, TracksEvent)):
             for request_id in _shown(event):
                 if request_id in self._asked and request_id not in self.first_masks:
@@ -198,7 +198,7 @@ class _Taken:
 
     def noted(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
-            stamp_ns, camera = frame.header.stamp_ns, frame.camera
+            stamp_ns, camera = frame.header.time_ns, frame.camera
             if stamp_ns <= self._newest.get(camera, -1):
                 self._back[camera].append(stamp_ns)
             self._newest[camera] = stamp_ns

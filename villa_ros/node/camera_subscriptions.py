@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from villa_ros.conversions.events import nanoseconds, rclpy_types
 from villa_ros.conversions.images import BadImage, type_by_transport
 from villa_ros.node.diagnostics import CameraHealth
+from villa_ros.pipeline.unstamped import by_arrival
 from villa_ros.runtime import qos
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class CameraInputs:
         own = chosen().of_cameras[camera]
         topic = chosen().image_topic(camera)
         resolved = self._resolved(topic)
-        self.health = health or CameraHealth(resolved)
+        self._unstamped = own.stamps == "arrival"
+        self.health = health or CameraHealth(resolved, stamped=not self._unstamped)
         image = type_by_transport(own.transport, resolved)
         frame_of_message = partial(image.frame, tones=own.tones)
         try:
@@ -101,14 +103,14 @@ class CameraInputs:
             self.health.bad_image(error.reason, str(error))
             self._warn(f"dropped an image of {self.health.topic}: {error}")
             return
-        self._offer(frame)
+        self._offer(by_arrival(frame) if self._unstamped else frame)
 
     def _ignored(self, stamp_ns: int) -> str:
         """Why an image is not even looked at; empty where it is."""
         if not self.enabled:
             return "disabled"
         chosen = self._chosen()
-        if not (chosen.stale_after_s or chosen.future_tolerance_s):
+        if self._unstamped or not (chosen.stale_after_s or chosen.future_tolerance_s):
             return ""
         age_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
         if chosen.stale_after_s and age_s > chosen.stale_after_s:

@@ -41,6 +41,7 @@ class CameraHealth:
     """What came in from one camera. Written and read in the executor's thread only."""
 
     topic: str
+    stamped: bool = True  # by the driver
     received: int = 0
     bad: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
@@ -99,6 +100,11 @@ class CameraHealth:
         }
         if not publishers:
             return Finding(WARN, f"nothing publishes {self.topic}; start the camera or remap it", values)
+        stamps = {stamp for _, stamp in self._arrivals}
+        if self.stamped and len(stamps) == 1 and len(self._arrivals) >= _MIN_STAMPS:
+            said = f"every image is stamped {stamps.pop() / 1e9:g} s, so they are taken for one"
+            hint = "the driver hangs, or does not stamp its images: for such a one set the camera's stamps to arrival"
+            return Finding(WARN, f"{said}; {hint}", values)
         settled = watched_s >= _PATIENCE_S
         if settled and (rate_hz < _LOSS_RATIO * expected_hz or rate_hz < min_rate_hz):
             seen = f"{rate_hz:.1f} Hz arrive"

@@ -131,7 +131,7 @@ class ImageTopics:
             return
         with self._lock:
             frames = self._frames[frame.camera]
-            frames[frame.header.stamp_ns] = frame
+            frames[frame.header.time_ns] = frame
             if len(frames) > _FRAMES_KEPT:
                 frames.popitem(last=False)
 
@@ -142,7 +142,7 @@ class ImageTopics:
         if not event.instances or not listened_to(mine):
             return
         with self._lock:
-            frame = self._frames[camera].get(event.header.stamp_ns) if self._draws(camera) else None
+            frame = self._frames[camera].get(event.header.time_ns) if self._draws(camera) else None
         mask = event.instances[0].mask  # all of a frame have its size
         self._thread.put(camera, TrackedFrame(event, frame, mask.height, mask.width))
 

@@ -24,6 +24,7 @@ from villa_ros.runtime.parameter_table import (
 )
 
 TRANSPORTS = ("auto", *(one.transport for one in IMAGE_TYPES))
+STAMPS = ("header", "arrival")
 LOAD_WHEN = ("configure", "activate")
 _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE = PipelineConfig()  # its defaults are the node's
@@ -36,6 +37,11 @@ class CameraParameters:
     image_topic: str = setting("", "image topic; empty: `image`, or `<camera>/image` where there are several cameras")
     transport: str = setting(
         "auto", "auto: CompressedImage where the topic ends in /compressed, else Image", choices=TRANSPORTS
+    )
+    stamps: str = setting(
+        "header",
+        "arrival: for a driver that stamps none of its images; they go by when they came, and out as they came",
+        choices=STAMPS,
     )
     camera_info_topic: str = setting("", "calibration of the images; needed with depth")
     black: float = setting(0.0, "value of images of more than 8 bits that is black", (-1e9, 1e9))
@@ -175,6 +181,11 @@ class Parameters:
                 raise ParameterError(
                     f"{camera}.black is {own.black:g} and {camera}.white {own.white:g}: wanted white above black, "
                     "or 0 for both"
+                )
+            if own.depth_topic and own.stamps != "header":
+                raise ParameterError(
+                    f"{camera}.stamps is {own.stamps!r} and {camera}.depth_topic {own.depth_topic!r}: depth finds its "
+                    "image by stamps; have the driver stamp its images"
                 )
             if own.depth_topic and not own.camera_info_topic:
                 raise ParameterError(

@@ -43,7 +43,7 @@ def told_in_full(
 def tracklets_of(done: SlowPass, answered: Answered, tracks: Mapping[int, Track], ring: ClipBuffer) -> TrackletsEvent:
     """The objects over the frames that the model used; frames of that time that it did not use are counted."""
     used = [done.entries[index].frame for index in answered.result.clip_index]
-    first_ns, last_ns = used[0].header.stamp_ns, used[-1].header.stamp_ns
+    first_ns, last_ns = used[0].header.time_ns, used[-1].header.time_ns
     offered = sum(first_ns <= entry.stamp_ns <= last_ns for entry in done.entries)
     came = max(offered, len(ring.between(first_ns - 1, last_ns + 1)))
     return TrackletsEvent(

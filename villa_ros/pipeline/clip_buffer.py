@@ -39,12 +39,12 @@ class RingEntry:
     @property
     def stamp_ns(self) -> int:
         """The source's stamp."""
-        return self.frame.header.stamp_ns
+        return self.frame.header.time_ns
 
     @property
     def stamp_s(self) -> float:
         """The source's stamp in seconds."""
-        return self.frame.header.stamp_ns / NS_PER_S
+        return self.frame.header.time_ns / NS_PER_S
 
 
 class ClipBuffer:
@@ -82,14 +82,14 @@ class ClipBuffer:
             return Ingested.TOO_LARGE
         outcome = Ingested.KEPT
         newest = self.newest
-        if newest is not None and frame.header.stamp_ns == newest.stamp_ns:
+        if newest is not None and frame.header.time_ns == newest.stamp_ns:
             return Ingested.DUPLICATE_STAMP
-        if newest is not None and frame.header.stamp_ns < newest.stamp_ns:
-            if newest.stamp_ns - frame.header.stamp_ns <= _OVERTAKEN_NS:
+        if newest is not None and frame.header.time_ns < newest.stamp_ns:
+            if newest.stamp_ns - frame.header.time_ns <= _OVERTAKEN_NS:
                 return Ingested.OUT_OF_ORDER
             self.clear()
             outcome = Ingested.CLOCK_JUMP
-        self._entries[frame.header.stamp_ns] = RingEntry(frame)
+        self._entries[frame.header.time_ns] = RingEntry(frame)
         self._nbytes += frame.nbytes
         while len(self._entries) > self._max_frames or self._nbytes > self._max_bytes:
             self.remove(next(iter(self._entries.values())))

@@ -115,7 +115,7 @@ class Engine:
             if running is not None and running.camera == camera:  # its clip may have left the ring
                 stamps.append(running.entries[-1].stamp_ns)
             if stream.tracks and stream.seen is not None:  # told once more when a track ends
-                stamps.append(stream.seen.header.stamp_ns)
+                stamps.append(stream.seen.header.time_ns)
             return min(stamps, default=None)
 
     # -- operations that keep books: any thread ---
@@ -126,13 +126,13 @@ class Engine:
             stream = self._streams.get(frame.camera)
             if stream is None:
                 return Ingested.UNKNOWN_CAMERA
-            self._journal("ingest", frame.camera, frame.header.stamp_ns)
+            self._journal("ingest", frame.camera, frame.header.time_ns)
             before = stream.ring.newest
             outcome = stream.ring.add(frame)
             if outcome in (Ingested.KEPT, Ingested.CLOCK_JUMP):
                 stream.stalled = False
             if outcome is Ingested.CLOCK_JUMP and before is not None:
-                self._begin_anew(stream, frame.header.stamp_ns - before.stamp_ns)
+                self._begin_anew(stream, frame.header.time_ns - before.stamp_ns)
             return outcome
 
     def jump(self, camera: str, jumped_ns: int) -> None:
@@ -229,7 +229,7 @@ class Engine:
             elif record.waiting and not stream.has_frame:
                 came = "no frame came in time"
                 if stream.ring.newest is not None:
-                    came = f"the last frame came {age_ns / NS_PER_S:.1f} s ago and none since"
+                    came = f"the last new frame came {age_ns / NS_PER_S:.1f} s ago"
                 message = (
                     f"camera {camera!r}: {came}; check that its image topic publishes and that the transport lets "
                     "images through"

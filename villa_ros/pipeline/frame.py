@@ -16,6 +16,12 @@ class FrameHeader:
 
     stamp_ns: int
     frame_id: str
+    came_ns: int | None = None  # when it came, where the source does not stamp; never published
+
+    @property
+    def time_ns(self) -> int:
+        """When the picture was taken, as far as is known: what everything inside goes by."""
+        return self.stamp_ns if self.came_ns is None else self.came_ns
 
 
 @dataclass(frozen=True)

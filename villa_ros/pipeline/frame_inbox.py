@@ -73,7 +73,7 @@ class FrameInbox:
             return [
                 Arrival(*passed.item, passed.jumped_ns)
                 for one in came
-                for passed in self._stamps[one[0].camera].offer(one, one[0].header.stamp_ns, one[1], jump_ns)
+                for passed in self._stamps[one[0].camera].offer(one, one[0].header.time_ns, one[1], jump_ns)
             ]
 
     def clear(self) -> None:

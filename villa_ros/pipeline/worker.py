@@ -273,7 +273,7 @@ class Worker:
 
     def _drain(self) -> None:
         for arrival in self._inbox.take(self._config.clock_jump_s):
-            frame, camera, stamp_ns = arrival.frame, arrival.frame.camera, arrival.frame.header.stamp_ns
+            frame, camera, stamp_ns = arrival.frame, arrival.frame.camera, arrival.frame.header.time_ns
             if arrival.jumped_ns > 0:  # one that went back is seen by the ring
                 self._engine.jump(camera, arrival.jumped_ns)
                 self._tally.dropped(camera, Ingested.CLOCK_JUMP.value)

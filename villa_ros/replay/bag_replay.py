@@ -114,7 +114,7 @@ def replay(
         frames = bag.frames(topic, camera, beside=watch.beside)
         if isinstance(requests, TimedTexts):
             begin = list(islice(frames, 1))
-            requests = requests.requests(begin[0].header.stamp_ns, camera) if begin else []
+            requests = requests.requests(begin[0].header.time_ns, camera) if begin else []
             frames = chain(begin, frames)
         given = drive(engine, watch.watched(frames, engine.oldest_open_ns), requests, watch.command)
         for _ in progress(given, bag.count(topic), "segmenting"):

@@ -32,7 +32,7 @@ class DrawnFrames:
             rgb = frame.rgb()
         except ImageError:  # the run dropped it too, and said so
             return
-        stamp_ns = frame.header.stamp_ns
+        stamp_ns = frame.header.time_ns
         self._canvas.add(rgb, shown(settled.told), caption_at(run, stamp_ns, frame.camera), stamp_ns)
 
 
@@ -57,7 +57,7 @@ def caption_at(run: Run, stamp_ns: int, camera: str) -> Caption:
         answer = run.answers.get(request_id)
         since = [(request.stamp_ns, Caption(request.text))]
         if answer is not None:
-            answered_ns = answer.value.header.stamp_ns
+            answered_ns = answer.value.header.time_ns
             with_answer = (answered_ns, Caption(request.text, answer.value.text))
             # made after the newest frame that it looked at: words and masks of that frame belong together
             since = [with_answer] if answered_ns <= request.stamp_ns else [*since, with_answer]

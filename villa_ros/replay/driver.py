@@ -32,7 +32,7 @@ def drive(
     waiting = sorted(requests, key=lambda request: request.stamp_ns)
     deadlines: dict[str, int] = {}
     for frame in frames:
-        now_ns = frame.header.stamp_ns
+        now_ns = frame.header.time_ns
         engine.ingest(frame)
         for request_id in [name for name, end_ns in deadlines.items() if end_ns <= now_ns]:
             engine.expire(request_id)

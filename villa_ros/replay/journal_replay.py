@@ -34,11 +34,11 @@ class FrameFinder:
             BagError: the bag has no such frame, so it is not the one that was played.
         """
         for frame in self._skipped:
-            if frame.header.stamp_ns == stamp_ns:
+            if frame.header.time_ns == stamp_ns:
                 self._skipped.remove(frame)
                 return frame
         for frame in self._frames:
-            if frame.header.stamp_ns == stamp_ns:
+            if frame.header.time_ns == stamp_ns:
                 return frame
             self._skipped.append(frame)
         raise BagError(

@@ -92,7 +92,7 @@ class RunWatch:
         if isinstance(event, JournalEvent) and event.op == "ingest":
             self._now_ns = event.stamp_ns
         if isinstance(event, TracksEvent) and event.camera == self._camera and self._observers:
-            self._told[event.header.stamp_ns].append(event)
+            self._told[event.header.time_ns].append(event)
         self._log.event(event, self._now_ns)
 
     def command(self, request: Request) -> None:
@@ -108,10 +108,10 @@ class RunWatch:
             began_s = time.perf_counter()
             yield frame
             if self._observers:
-                self._seconds[frame.header.stamp_ns] = time.perf_counter() - began_s
+                self._seconds[frame.header.time_ns] = time.perf_counter() - began_s
             open_ns = oldest_open_ns(self._camera)
             while self._pending and (
-                len(self._pending) > _KEPT_FRAMES if open_ns is None else self._pending[0].header.stamp_ns < open_ns
+                len(self._pending) > _KEPT_FRAMES if open_ns is None else self._pending[0].header.time_ns < open_ns
             ):
                 self._show(self._pending.popleft())
 
@@ -121,7 +121,7 @@ class RunWatch:
             self._show(self._pending.popleft())
 
     def _show(self, frame: Frame) -> None:
-        stamp_ns = frame.header.stamp_ns
+        stamp_ns = frame.header.time_ns
         settled = SettledFrame(frame, tuple(self._told.pop(stamp_ns, ())), self._seconds.pop(stamp_ns, None))
         self._observers = [observer for observer in self._observers if self._observed(observer, settled)]
 
@@ -140,8 +140,8 @@ def show_run(frames: Iterable[Frame], run: Run, observers: Sequence[FrameObserve
     told: defaultdict[int, list[TracksEvent]] = defaultdict(list)
     for timed in run.tracks:
         if timed.value.camera == camera:
-            told[timed.value.header.stamp_ns].append(timed.value)
+            told[timed.value.header.time_ns].append(timed.value)
     for frame in frames:
         for observer in observers:
-            observer.observe(SettledFrame(frame, tuple(told.get(frame.header.stamp_ns, ()))), run)
+            observer.observe(SettledFrame(frame, tuple(told.get(frame.header.time_ns, ()))), run)
         yield frame

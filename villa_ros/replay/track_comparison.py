@@ -79,10 +79,10 @@ def compare(recorded: Sequence[TracksEvent], repeated: Sequence[TracksEvent]) ->
 def _compare_frame(
     one: TracksEvent, two: TracksEvent, forth: dict[str, str], back: dict[str, str], result: Comparison
 ) -> None:
-    where = f"{one.camera} message {one.sequence} at {one.header.stamp_ns / 1e9:.3f} s"
+    where = f"{one.camera} message {one.sequence} at {one.header.time_ns / 1e9:.3f} s"
     result.frames += 1
     if one.header != two.header:
-        result.differences.append(f"{where}: the repetition's is about {two.header.stamp_ns / 1e9:.3f} s")
+        result.differences.append(f"{where}: the repetition's is about {two.header.time_ns / 1e9:.3f} s")
         return
     if len(one.instances) != len(two.instances):
         result.differences.append(f"{where}: {len(one.instances)} instances, repeated {len(two.instances)}")

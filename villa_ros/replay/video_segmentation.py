@@ -75,7 +75,7 @@ class _Collector:
         if isinstance(event, JournalEvent) and event.op == "ingest":
             self._now_ns = event.stamp_ns
             self.instances = ()
-        elif isinstance(event, TracksEvent) and event.header.stamp_ns == self._now_ns:
+        elif isinstance(event, TracksEvent) and event.header.time_ns == self._now_ns:
             self.instances = event.instances
         elif isinstance(event, AnswerEvent):
             self.caption = Caption(self.caption.request, event.text)
@@ -122,7 +122,7 @@ def segment(
         try:
             for frame in drive(engine, frames, [request], collector.command):
                 size = (frame.height, frame.width)
-                overlay.add(frame.rgb(), collector.instances, collector.caption, frame.header.stamp_ns)
+                overlay.add(frame.rgb(), collector.instances, collector.caption, frame.header.time_ns)
                 described.append(_describe(frame, collector.instances))
         except KeyboardInterrupt:  # ends a live camera's stream; what was segmented so far is kept
             if not described:
@@ -147,7 +147,7 @@ def segment(
 
 def _describe(frame: Frame, instances: Iterable[TrackedInstance]) -> dict[str, Any]:
     return {
-        "stamp_s": frame.header.stamp_ns / 1e9,
+        "stamp_s": frame.header.time_ns / 1e9,
         "instances": [
             {
                 "track_id": instance.track_id,

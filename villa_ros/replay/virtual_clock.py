@@ -163,13 +163,13 @@ class _Coming:
 
     @property
     def next_ns(self) -> int | None:
-        stamps = [self._frame.header.stamp_ns] if self._frame is not None else []
+        stamps = [self._frame.header.time_ns] if self._frame is not None else []
         stamps += [self._requests[-1].stamp_ns] if self._requests else []
         return min(stamps, default=None)
 
     def take(self) -> Frame | Request:
         frame = self._frame
-        if self._requests and (frame is None or self._requests[-1].stamp_ns <= frame.header.stamp_ns):
+        if self._requests and (frame is None or self._requests[-1].stamp_ns <= frame.header.time_ns):
             return self._requests.pop()
         assert frame is not None
         self._frame = next(self._frames, None)

@@ -82,11 +82,11 @@ class CameraFeed:
         self._tracks_s = None if ended else now_s
         self.latency_s = latency_s
         self.tracked = tuple({one.request_id: None for one in event.instances if one.state != TrackState.REMOVED})
-        picture = self._pictures.get(event.header.stamp_ns)
+        picture = self._pictures.get(event.header.time_ns)
         if picture is not None:
             self._pair(picture, event, latency_s)
             return
-        self._early[event.header.stamp_ns] = (event, latency_s)
+        self._early[event.header.time_ns] = (event, latency_s)
         if len(self._early) > _KEPT_TRACKS:
             self._early.popitem(last=False)
 

@@ -27,7 +27,7 @@ class Picture:
 
     def __init__(self, frame: Frame) -> None:
         self.camera = frame.camera
-        self.stamp_ns = frame.header.stamp_ns
+        self.stamp_ns = frame.header.time_ns
         self.height = frame.height  # px, of the source
         self.width = frame.width
         self.nbytes = frame.nbytes

@@ -139,6 +139,11 @@ class DraftLabelsWriter:
     def observe(self, settled: SettledFrame, run: Run) -> None:
         """Write one frame and its labels; an image that does not decode is counted."""
         frame = settled.frame
+        if frame.header.came_ns is not None:
+            raise DraftLabelsError(
+                f"the images of {self._topic} are not stamped, and labels find theirs by stamps: have the driver stamp "
+                "its images and record them again"
+            )
         stamp_ns = frame.header.stamp_ns
         self._camera = frame.camera
         self._writer.know(settled.told, stamp_ns)

@@ -81,7 +81,7 @@ class RunRecording:
     def observe(self, settled: SettledFrame, run: Run) -> None:
         """Write one frame; what does not decode is left out, as the run left it out."""
         frame, instances = settled.frame, shown(settled.told)
-        stamp_ns = frame.header.stamp_ns
+        stamp_ns = frame.header.time_ns
         if not self._camera:
             self._camera = frame.camera
             if self._model is not None:
