@@ -76,6 +76,7 @@ setup(
         "villa.data.language": ["*.yaml"],
         "villa.data.language.wordings": ["*.yaml"],
         "villa.data.scans": ["*.yaml"],
+        "villa.modeling.language": ["*.yaml"],
         PACKAGE: ["speech/*.safetensors", "evaluation/report/*", "viewers/web/page/*"],
     },
     data_files=data_files(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,15 @@ class SegmentationModel(Protocol):
 
     def open_session(self) -> Session:
         """A new, empty session."""
+        ...
+
+
+@runtime_checkable
+class ChoosyModel(Protocol):
+    """A model that knows what it cannot read."""
+
+    def objection(self, text: str) -> str:
+        """Why a request cannot be read, for people: what was seen and what is wanted; empty where it can be."""
         ...
 
 

@@ -62,12 +62,25 @@ class ViLLa:
         """Features of one frame -> descriptor [C]: the mean image token."""
         return self.network.describe(features)
 
+    def objection(self, text: str) -> str:
+        """Why a request cannot be read; empty where it can be: see `villa.interface.ChoosyModel`."""
+        length, most = len(self.network.codec.request_ids(text)), self.config.max_request_tokens
+        if length > most:
+            return f"the text has {length} tokens, at most {most} are read: say it in fewer words"
+        return self.network.language.objection(text)
+
     def open_session(self) -> StreamSession:
         """A new, empty streaming session."""
         return StreamSession(self.network)
 
     def segment(self, frames: Sequence[Rgb], text: str, **options: Any) -> Segmentation:
-        """A whole video and a request -> tracklets; options and errors as of `villa.inference.video.segment`."""
+        """A whole video and a request -> tracklets; options and errors as of `villa.inference.video.segment`.
+
+        A request in a language that the model does not read finds nothing: its `finish_reason` is "refused", and the
+        text says why.
+        """
+        if why := self.network.language.objection(text):
+            return Segmentation(why, "", "refused", (), ())
         return video.segment(self.network, frames, text, **options)
 
     def rank(self, frames: Sequence[Rgb], text: str, names: Sequence[str], **options: Any) -> tuple[float, ...]:

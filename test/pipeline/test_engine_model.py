@@ -44,7 +44,7 @@ def test_a_request_is_answered_and_tracked_and_followed_up(family: str) -> None:
     assert told.states("b")[-1] in ("TRACKING", "SUCCEEDED")
 
 
-def test_a_request_that_is_too_long_fails_with_both_numbers_and_the_next_one_works() -> None:
+def test_a_request_that_is_too_long_is_refused_with_both_numbers_and_the_next_one_works() -> None:
     told = Told()
     made = Engine(ViLLa(over_sam2(ONE)), PipelineConfig(max_command_chars=50_000), told, "n")
     for index in range(4):
@@ -52,7 +52,8 @@ def test_a_request_that_is_too_long_fails_with_both_numbers_and_the_next_one_wor
     made.submit(Request("long", "mug " * 9000))
     while made.slow():
         pass
-    assert told.states("long")[-1] == "FAILED"
+    assert told.states("long") == ["REJECTED"]
+    assert told.last("long").error_code == ErrorCode.TEXT_NOT_READ
     assert "tokens, at most" in told.last("long").message
     made.submit(Request("b", "the red box"))
     while made.slow():

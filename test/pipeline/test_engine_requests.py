@@ -232,6 +232,28 @@ def test_stop_words_stop_everything_and_never_reach_the_model() -> None:
     assert_legal(told)
 
 
+class Choosy(BlobModel):
+    """Reads one language."""
+
+    def objection(self, text: str) -> str:
+        return "say it in English" if "mug" not in text else ""
+
+
+def test_what_the_model_cannot_read_is_rejected_and_supersedes_nothing() -> None:
+    told = Told()
+    made = Engine(Choosy(), PipelineConfig(), told, "n")
+    made.ingest(frame(0))
+    made.submit(Request("r", "the mug"))
+    made.submit(Request("s", "赤いマグ"))
+    assert told.states("s") == ["REJECTED"]
+    assert told.last("s").error_code == ErrorCode.TEXT_NOT_READ
+    assert told.last("s").message == "say it in English"
+    assert made.active == ("r",)
+    made.submit(Request("t", "止まれ"))  # to stop is said in every language
+    assert told.states("r")[-1] == "CANCELED"
+    assert_legal(told)
+
+
 def test_stop_commands_end_one_all_or_name_an_unknown_one() -> None:
     made, told = engine(policy="queue")
     for name in ("a", "b", "c"):

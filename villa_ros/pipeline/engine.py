@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from villa.interface import ChoosyModel
 from villa.masks import RleMask
 from villa_ros.pipeline import command_validation
 from villa_ros.pipeline.camera_state import Stream
@@ -188,7 +189,7 @@ class Engine:
                 self._requests.stop(request.request_id)
                 return request.request_id
             if action not in (Action.STOP_ALL, Action.RESET):
-                return self._requests.accept(request)
+                return self._requests.accept(request, self._objection(request.text))
             request_id = self._requests.claim(request.request_id)
             self._outbox.status(request_id, RequestState.QUEUED)
             ended = self._requests.cancel_all("stopped by a command")
@@ -412,6 +413,9 @@ class Engine:
             if not stream.tracks_of(request_id):
                 message = f"not seen on {self._config.remove_after_frames} frames in a row"
                 self._requests.finish(self._requests[request_id], RequestState.SUCCEEDED, message=message)
+
+    def _objection(self, text: str) -> str:
+        return self._model.objection(text) if isinstance(self._model, ChoosyModel) else ""
 
     def _journal(
         self, operation: str, camera: str = "", stamp_ns: int = 0, request_id: str = "", *, settings: bool = False

@@ -67,9 +67,14 @@ class RequestTable:
             timeout_s=request.timeout_s or self.config.default_timeout_s,
         )
 
-    def accept(self, request: Request) -> str:
-        """Accept a SEGMENT or FOLLOW_UP request or refuse it; returns the id that says which."""
+    def accept(self, request: Request, objection: str = "") -> str:
+        """Accept a SEGMENT or FOLLOW_UP request or refuse it; returns the id that says which.
+
+        `objection`: why the model cannot read it, if it cannot.
+        """
         refusal = command_validation.refusal(request, self.config)
+        if refusal is None and objection:
+            refusal = ErrorCode.TEXT_NOT_READ, objection
         used = request.request_id in self._used_ids
         request_id = self.claim(request.request_id)
         if used:
@@ -89,7 +94,7 @@ class RequestTable:
         if self.config.policy == "preempt":
             for rival in rivals:
                 self._supersede(rival, record)
-        if self._streams[request.camera].ring.newest is None:
+        if not self._streams[request.camera].has_frame:
             self.advance(record, RequestState.BUFFERING, f"waiting for a frame of camera {request.camera!r}")
         return request_id
 

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from villa.interface import ClipFrame, RequestResult, SlowStep, TrackOutput, Turn
+from villa.interface import ChoosyModel, ClipFrame, RequestResult, SlowStep, TrackOutput, Turn
 from villa_ros.pipeline.request import Request
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class PacedModel:
     def describe(self, features: FrameFeatures) -> NDArray[np.float32]:
         """As the model's."""
         return self._model.describe(features)
+
+    def objection(self, text: str) -> str:
+        """As the model's."""
+        return self._model.objection(text) if isinstance(self._model, ChoosyModel) else ""
 
     def open_session(self) -> PacedSession:
         """A session of the model, paced."""

@@ -37,7 +37,7 @@ class Segmentation:
 
     text: str
     raw_text: str
-    finish_reason: str  # "stop" | "length"
+    finish_reason: str  # "stop" | "length" | "refused": the model cannot read the request
     frames: tuple[int, ...]  # that the language model saw
     tracklets: tuple[Tracklet, ...]
 

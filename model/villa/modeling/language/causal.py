@@ -11,6 +11,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaModel
 from villa.config import CausalConfig, EncoderConfig
 from villa.interface import Rgb
 from villa.modeling.key_segment_sampler import even
+from villa.modeling.language import english
 from villa.modeling.language.interface import Inputs, MultimodalLLM, Visual, bias_of
 from villa.modeling.language.tokenizer import TextCodec
 from villa.modeling.layers import TIME_LONGEST_S, TIME_SHORTEST_S, Mlp, grid_positions, sinusoid
@@ -133,6 +134,10 @@ class CausalLLM(MultimodalLLM):
         scene: EncodedScene = self.scene(proposals, self.finder.prompts(proposals.features, proposals.boxes), times_s)
         tokens = torch.cat((self.to_token(scene.states), picture), dim=1)
         return Visual(tokens, (1, tokens.shape[1]), scene=scene)
+
+    def objection(self, text: str) -> str:
+        """Why a request cannot be read: the models that are trained here read English alone."""
+        return english.objection(text, lambda word: len(self.codec.plain(f" {word}")) == 1)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Ids [...] -> [..., D]."""

@@ -110,6 +110,10 @@ class MultimodalLLM(nn.Module, ABC):
     def video_positions(self, ids: Sequence[int], visual: Visual) -> Tensor:
         """Positions [P, L] of the first part of a prompt, up to the end of the video."""
 
+    def objection(self, text: str) -> str:
+        """Why a request cannot be read; empty where nothing speaks against it. Large models read most languages."""
+        return ""
+
     # -- the same for all kinds ----------------------------------------------------------------------------------
 
     @property

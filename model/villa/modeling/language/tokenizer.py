@@ -7,12 +7,17 @@ tokenizer: rarer words only split into more pieces. The small default is such a 
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
+# As phones and word processors write them.
+_TYPEWRITER = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2026": "..."}
+)
 SEG = "[SEG]"
 FRM = "[FRM]"
 
@@ -45,6 +50,12 @@ class ChatFormat:
 
 
 SMALL_CHAT = ChatFormat()
+
+
+def plain_text(text: str) -> str:
+    """The same words as a typewriter has them: one space between two, no control characters, no typographic quotes."""
+    text = unicodedata.normalize("NFKC", text.translate(_TYPEWRITER))
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def cut(serialized: str, vocabulary: int) -> str:
@@ -131,10 +142,13 @@ class TextCodec:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else []
 
     def request_ids(self, text: str) -> list[int]:
-        """A user's words -> ids; written special tokens are text, not control."""
+        """A user's words -> ids; written special tokens are text, not control.
+
+        What is not printed (new lines, control characters) parts words, and typographic signs are plain ones.
+        """
         for token in self._control:
             text = text.replace(token, " ")
-        return self.plain(self.chat.words_before + text.strip())
+        return self.plain(self.chat.words_before + plain_text(text))
 
     def prompt(
         self, request: str, history: Sequence[tuple[str, str]], times_s: Sequence[float], visual: int, limit: int
