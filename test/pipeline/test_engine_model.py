@@ -13,7 +13,7 @@ from villa import ViLLa  # noqa: E402
 from villa_ros.pipeline.config import PipelineConfig  # noqa: E402
 from villa_ros.pipeline.engine import Engine  # noqa: E402
 from villa_ros.pipeline.events import TracksEvent  # noqa: E402
-from villa_ros.pipeline.request import Action, Request  # noqa: E402
+from villa_ros.pipeline.request import Action, ErrorCode, Request  # noqa: E402
 
 TWO, ONE = "The red box [SEG] and the green box [SEG].", "The red box [SEG]."
 
