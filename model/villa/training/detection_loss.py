@@ -90,12 +90,21 @@ def overlaps(proposals: Proposals, places: Located) -> Tensor:
 
 
 def matched(proposals: Proposals, places: Located) -> Tensor:
-    """Which object each found thing is [T, N]; -1: none. No object is found twice on a frame."""
-    overlap = overlaps(proposals, places)
+    """Which object each found thing is [T, N]; -1: none. No object is found twice on a frame.
+
+    What is no thing at all is none, however well it would fit: nobody looks at it.
+    """
+    overlap = overlaps(proposals, places).masked_fill(~proposals.seen.T, 0.0)
     value, which = overlap.max(dim=0)
     best = overlap == overlap.amax(dim=1, keepdim=True)
     own = best.gather(0, which[None])[0]
     return torch.where(own & (value >= _LEAST_OVERLAP), which, -1).T
+
+
+def beside(proposals: Proposals, places: Located, which: Tensor) -> Tensor:
+    """Which object each thing lies on that another one stands for [T, N], where `which` is what is `matched`; -1: none."""
+    value, lies_on = overlaps(proposals, places).max(dim=0)
+    return torch.where((value >= _LEAST_OVERLAP).T & proposals.seen & (which < 0), lies_on.T, -1)
 
 
 def found_at(proposals: Proposals, places: Located) -> Tensor:

@@ -19,11 +19,11 @@ from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batch import Batch
-from villa.training.detection_loss import DetectionLoss, MaskTerms, Places, matched, point_loss
+from villa.training.detection_loss import DetectionLoss, MaskTerms, Places, beside, matched, point_loss
 from villa.training.feature_cache import FeatureCache, Looks, eyes_of
 from villa.training.glances import glanced
 from villa.training.precision import mixed
-from villa.training.referring_loss import SegTargets, focus_loss, hits_of
+from villa.training.referring_loss import SegTargets, focus_loss, lessons_of, wordless
 from villa.training.sight_memory import SightMemory
 from villa.training.token_alignment_loss import Reading
 
@@ -183,11 +183,12 @@ class ClipLoss:
         which = matched(scene.proposals, batch)  # [T, N]
         parts = self._seen(batch, visual, scene, which) | self._aimed(batch, scene, which)
         hits = (which[None] == batch.targets[:, None, None]) & (batch.targets >= 0)[:, None, None]
-        targets = SegTargets(hits, scene, batch.questions, self.model.codec.seg_id)
+        questions = wordless(batch.questions, hits, batch.targets, self.model.codec.seg_id)
+        targets = SegTargets(hits, scene, questions, self.model.codec.seg_id)
         with torch.no_grad():
-            told = self.model.refer([question.prompt.tail for question in batch.questions], scene)
+            told = self.model.refer([question.prompt.tail for question in questions], scene)
         focus, marked = targets.shown(visual.tokens, told)
-        packed = packed_forward.forward(self.model, visual, batch.times_s, batch.questions, focus=focus)
+        packed = packed_forward.forward(self.model, visual, batch.times_s, questions, focus=focus)
         parts.update(self._text(packed))
         if not len(packed.video):
             return parts, None
@@ -229,11 +230,11 @@ class ClipLoss:
         if aims is None or not aims.tails:
             return {}
         logits = self.model.roles(aims.tails, scene)
-        hits = hits_of(aims.about, which)
-        targets = FOCUS * focus_loss(logits[..., TARGET], hits[..., TARGET], scene)
+        wanted, known = lessons_of(aims.about, which, beside(scene.proposals, batch, which), scene)
+        others = slice(TARGET + 1, None)
         return {
-            "focus": targets,
-            "spoken": SPOKEN * focus_loss(logits[..., TARGET + 1 :], hits[..., TARGET + 1 :], scene),
+            "focus": FOCUS * focus_loss(logits[..., TARGET], wanted[..., TARGET], scene, known[..., TARGET]),
+            "spoken": SPOKEN * focus_loss(logits[..., others], wanted[..., others], scene, known[..., others]),
         }
 
     def _text(self, packed: packed_forward.Packed) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,6 +29,17 @@ _OWN = 0.5  # of the questions whose answer is taught behind what the focus itse
 def owners(questions: Sequence[Question], seg_id: int) -> list[int]:
     """The question that each of the K [SEG] of some answers belongs to."""
     return [index for index, question in enumerate(questions) for token in question.answer if token == seg_id]
+
+
+def wordless(questions: Sequence[Question], hits: Tensor, targets: Tensor, seg_id: int) -> list[Question]:
+    """The same questions; what names an object that no thing [K, T, N] stands for teaches no words.
+
+    `targets` [K] are the objects of the [SEG], -1 for none. The language model is shown nothing of such a one, and who
+    learnt to name it all the same would learn to name what is not there.
+    """
+    found = hits.flatten(1).any(dim=1) | (targets < 0)
+    lost = {owner for owner, known in zip(owners(questions, seg_id), found.tolist(), strict=True) if not known}
+    return [replace(one, text_loss=False) if index in lost else one for index, one in enumerate(questions)]
 
 
 class SegTargets:
@@ -90,11 +102,33 @@ def hits_of(about: Tensor, which: Tensor) -> Tensor:
     return torch.cat((about, none), dim=1)[:, which]  # -1 is the last
 
 
-def focus_loss(logits: Tensor, wanted: Tensor, scene: EncodedScene) -> Tensor:
-    """Logits against what is so, both [R, T, N, ...], where each thing of the scene is looked at."""
+def focus_loss(logits: Tensor, wanted: Tensor, scene: EncodedScene, counts: Tensor | None = None) -> Tensor:
+    """Logits against what is so, both [R, T, N, ...], where each thing of the scene is looked at.
+
+    `counts` of the same shape: where it is known what is so; None: everywhere.
+    """
     once = once_each(scene)
     logits, wanted = logits[:, once], wanted[:, once]
     if not logits.numel():
         return logits.sum()
     weight = torch.tensor(RARE, device=logits.device)
-    return F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), pos_weight=weight)
+    if counts is None:
+        return F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), pos_weight=weight)
+    known = counts[:, once].float()
+    each = F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), pos_weight=weight, reduction="none")
+    return (each * known).sum() / known.sum().clamp(min=1.0)
+
+
+def lessons_of(about: Tensor, which: Tensor, beside: Tensor, scene: EncodedScene) -> tuple[Tensor, Tensor]:
+    """What is so, and where that is known, both [R, T, N, A], of O objects that R requests are `about` [R, O, A].
+
+    `which` [T, N] is the object that each thing is, `beside` the one that it merely lies on. Of the latter it is not
+    known whether they are meant, except where they alone are left of it. A request is no lesson where of what it means
+    nothing is looked at: it is there, and who learnt to find nothing would learn to refuse.
+    """
+    once = once_each(scene)[None, :, :, None]
+    hits, near = hits_of(about, which), hits_of(about, beside)
+    meant = about.any(dim=1)[:, None, None]
+    missed = meant & ~(hits & once).flatten(1, 2).any(dim=1)[:, None, None]
+    lost = missed & ~(near & once).flatten(1, 2).any(dim=1)[:, None, None]
+    return torch.where(missed, near, hits), ~lost & (missed | ~near)

@@ -34,7 +34,7 @@ _SAME_BOX = 0.55  # IoU from which two boxes are of one thing
 # Of what is recognised beside the model's own look, which is of this size: without it, steps of training that suit the
 # one hardly move the other.
 _LOUDNESS = 16.0
-_WORTH_A_LOOK = -2.0  # logit of something that was found, from which it is looked at more closely
+_SEEN = -2.0  # logit from which something is a thing at all
 _OWN_BOX = 0.5  # IoU from which what a cell says is about a box
 
 
@@ -48,6 +48,11 @@ class Proposals:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def seen(self) -> Tensor:
+        """Which are things at all [T, N]."""
+        return self.scores > _SEEN
 
     @property
     def doubt(self) -> Tensor:
@@ -135,7 +140,7 @@ class ObjectDetector(nn.Module):
         if recognised is not None:
             scores, boxes = _with_recognised(scores, boxes, recognised)
         frame = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
-        worth = scores.flatten() >= _WORTH_A_LOOK
+        worth = scores.flatten() >= _SEEN
         features = self.read(pyramid, boxes.flatten(0, 1), frame, recognised, closely, worth)
         features = features.reshape(len(cells), count, -1)
         return self._padded(Proposals(features, boxes, scores))

@@ -26,7 +26,6 @@ Sighting = tuple[int, int]  # frame and thing
 
 MOST_TARGETS = 6  # things that are shown again
 _SAME = 0.0  # logit of a link from which two sightings are one thing
-_SEEN = -2.0  # logit from which something is a thing at all
 _NEVER = -12.0  # logit of what was not asked
 _CERTAIN = 6.0  # logit of what is meant, where it was seen
 RARE = 3.0  # few things are meant: in training each weighs so much more
@@ -145,7 +144,7 @@ def once_each(scene: EncodedScene) -> Tensor:
     What is on a newer frame already, by its looks and place, is not compared again: what it did before is in its state.
     """
     frames, count = scene.proposals.scores.shape
-    seen = scene.proposals.scores > _SEEN
+    seen = scene.proposals.seen
     same = (scene.links > _SAME).reshape(frames, count, frames, count) & seen
     newer = seen.new_ones(frames, frames).triu(1)[:, None, :, None]
     return seen & ~(same & newer).flatten(2).any(dim=2)

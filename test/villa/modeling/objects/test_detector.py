@@ -23,7 +23,16 @@ from villa.modeling.segmenters.light.encoder import LightPyramid
 from villa.modeling.temporal_synchronizer import Prompts
 from villa.training.auxiliary_heads import LESSONS, AuxiliaryHeads
 from villa.training.batch import Batch
-from villa.training.detection_loss import DetectionLoss, Places, heat_loss, matched, point_loss, reach_loss, sides_loss
+from villa.training.detection_loss import (
+    DetectionLoss,
+    Places,
+    beside,
+    heat_loss,
+    matched,
+    point_loss,
+    reach_loss,
+    sides_loss,
+)
 
 ROWS, COLUMNS = 8, 12  # of the tiny encoder's stride-8 grid
 CELLS = [[(1, 2), (5, 9)], [(6, 3), (2, 7)]]
@@ -129,7 +138,15 @@ def test_an_object_is_found_once():
     box = torch.tensor([0.5, 0.5, 0.2, 0.2])
     boxes = torch.stack((box, box + torch.tensor([0.01, 0.0, 0.0, 0.0])))[None]
     proposals = Proposals(torch.zeros(1, 2, 24), boxes, torch.zeros(1, 2))
-    assert matched(proposals, _batch([[box.tolist()]]))[0].tolist() == [0, -1]
+    batch = _batch([[box.tolist()]])
+    which = matched(proposals, batch)
+    assert which[0].tolist() == [0, -1]
+    assert beside(proposals, batch, which)[0].tolist() == [-1, 0]
+    # A cell that says of itself that it is nothing is nothing, however well its box fits.
+    unseen = replace(proposals, scores=torch.tensor([[-18.0, 0.0]]))
+    which = matched(unseen, batch)
+    assert which[0].tolist() == [-1, 0]
+    assert beside(unseen, batch, which)[0].tolist() == [-1, -1]
 
 
 def test_places_of_masks_are_those_of_their_pixels():

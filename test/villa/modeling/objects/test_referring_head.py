@@ -38,7 +38,7 @@ from villa.modeling.objects.relation_encoder import EncodedScene
 from villa.modeling.objects.seg_selector import Words
 from villa.training.batches import Feed, FeedConfig
 from villa.training.feature_cache import FeatureCache, eyes_of
-from villa.training.referring_loss import SegTargets, focus_loss, hits_of, owners
+from villa.training.referring_loss import SegTargets, focus_loss, hits_of, lessons_of, owners, wordless
 from villa.training.train import TrainConfig, train
 
 FRAMES, THINGS = 3, 6
@@ -262,6 +262,35 @@ def test_a_thing_that_is_no_object_is_nothing_to_a_request():
     assert hits[0, ..., TARGET].tolist() == [[True, False, False], [False, False, True]]
     assert hits[0, ..., ANCHOR].tolist() == [[False, False, True], [False, False, False]]
     assert not hits[..., CANDIDATE].any()
+
+
+def test_a_request_teaches_nothing_where_what_it_means_was_not_found(scene):
+    """Three objects: one that is found, one that only a second box lies on, one of which nothing is left."""
+    which = torch.full((FRAMES, THINGS), -1)
+    lies_on = torch.full((FRAMES, THINGS), -1)
+    which[2, 0], lies_on[2, 1], lies_on[2, 3] = 0, 0, 1
+    about = torch.zeros(4, 3, 1, dtype=torch.bool)
+    about[0, 0] = about[1, 1] = about[2, 2] = True  # the last request means nothing
+    wanted, known = (x[..., 0] for x in lessons_of(about, which, lies_on, scene))
+    assert wanted.nonzero().tolist() == [[0, 2, 0], [1, 2, 3]]
+    assert (~known[0]).nonzero().tolist() == [[2, 1]]  # a second box on the same thing
+    assert bool(known[1].all())
+    assert not known[2].any()
+    assert bool(known[3].all())
+    logits = torch.zeros(4, FRAMES, THINGS, requires_grad=True)
+    focus_loss(logits, wanted, scene, known).backward()
+    assert not logits.grad[2].any()
+    assert float(logits.grad[0, 2, 1]) == 0.0
+    assert float(logits.grad[0, 2, 0]) < 0 < float(logits.grad[3, 2, 0])
+
+
+def test_an_answer_about_what_was_not_found_teaches_no_words():
+    questions = [_question((1, SEG, SEG)), _question((2,)), _question((SEG,)), _question((SEG,))]
+    hits = torch.zeros(4, FRAMES, THINGS, dtype=torch.bool)
+    hits[0, 1, 2] = hits[3, 0, 0] = True
+    taught = wordless(questions, hits, torch.tensor([0, 1, -1, 2]), SEG)
+    assert [one.text_loss for one in taught] == [False, True, True, True]
+    assert [one.prompt for one in taught] == [one.prompt for one in questions]
 
 
 def test_to_miss_what_is_meant_costs_more_than_to_add_what_is_not(scene):
