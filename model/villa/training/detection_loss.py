@@ -102,7 +102,7 @@ def matched(proposals: Proposals, places: Located) -> Tensor:
 
 
 def beside(proposals: Proposals, places: Located, which: Tensor) -> Tensor:
-    """Which object each thing lies on that another one stands for [T, N], where `which` is what is `matched`; -1: none."""
+    """Which object each thing lies on that another one stands for [T, N]; -1: none. `which` is what is `matched`."""
     value, lies_on = overlaps(proposals, places).max(dim=0)
     return torch.where((value >= _LEAST_OVERLAP).T & proposals.seen & (which < 0), lies_on.T, -1)
 
