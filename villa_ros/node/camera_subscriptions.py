@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from villa_ros.conversions.events import nanoseconds, rclpy_types
 from villa_ros.conversions.images import BadImage, type_by_transport
 from villa_ros.node.diagnostics import CameraHealth
+from villa_ros.node.unmatched import unmatched
 from villa_ros.pipeline.unstamped import by_arrival
 from villa_ros.runtime import qos
 
@@ -69,6 +70,14 @@ class CameraInputs:
         except Exception:
             self.close()
             raise
+
+    def unmatched(self) -> list[str]:
+        """Why what is published on these topics cannot come in, where it cannot."""
+        transport = f"{self._camera}.transport"
+        found = [
+            unmatched(self._node, one, transport if row == 0 else "") for row, one in enumerate(self._subscriptions)
+        ]
+        return [why for why in found if why]
 
     def close(self) -> None:
         """Unsubscribe."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from villa_ros.runtime.diagnostic_status import ERROR, OK, WARN, Finding
 from villa_ros.runtime.model_loading import memory_mb
-from villa_ros.runtime.process import PROFILE_VARIABLE
 
 if TYPE_CHECKING:
     from villa_ros.node.depth_topics import DepthStats
@@ -74,8 +73,13 @@ class CameraHealth:
         while self._arrivals and now_s - self._arrivals[0][0] > _WINDOW_S:
             self._arrivals.popleft()
 
-    def report(self, now_s: float, publishers: int, min_rate_hz: float, profile: str) -> Finding:
-        """Judge the last seconds. `profile` is the Fast DDS profile that a camera driver should be given."""
+    def report(
+        self, now_s: float, publishers: int, min_rate_hz: float, lost: str, unmatched: Sequence[str] = ()
+    ) -> Finding:
+        """Judge the last seconds.
+
+        `lost` says what to do where images are lost on their way, `unmatched` why what is published cannot come in.
+        """
         self._forget(now_s)
         if not publishers:
             self.since_s = None
@@ -105,16 +109,16 @@ class CameraHealth:
             said = f"every image is stamped {stamps.pop() / 1e9:g} s, so they are taken for one"
             hint = "the driver hangs, or does not stamp its images: for such a one set the camera's stamps to arrival"
             return Finding(WARN, f"{said}; {hint}", values)
-        settled = watched_s >= _PATIENCE_S
-        if settled and (rate_hz < _LOSS_RATIO * expected_hz or rate_hz < min_rate_hz):
+        if unmatched:
+            return Finding(ERROR, "; ".join(unmatched), values)
+        if watched_s >= _PATIENCE_S and (not rate_hz or rate_hz < _LOSS_RATIO * expected_hz):
             seen = f"{rate_hz:.1f} Hz arrive"
             if expected_hz > rate_hz:
                 seen += f", the stamps show at least {expected_hz:.1f} Hz"
-            hint = (
-                "images are probably lost in Fast DDS's default shared memory: start the camera driver with "
-                f"{PROFILE_VARIABLE}={profile}"
-            )
-            return Finding(WARN, f"{seen}; {hint}", values)
+            return Finding(WARN, f"{seen}; {lost}", values)
+        if watched_s >= _PATIENCE_S and rate_hz < min_rate_hz:
+            hint = "the camera sends no more by its stamps: raise its rate, or lower min_image_rate_hz"
+            return Finding(WARN, f"{rate_hz:.1f} Hz arrive, fewer than {min_rate_hz:g}; {hint}", values)
         if self.bad:
             return Finding(WARN, f"{sum(self.bad.values())} bad images so far: {self.last_error}", values)
         return Finding(OK, f"{rate_hz:.1f} Hz", values)

@@ -13,6 +13,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_srvs.srv import SetBool, Trigger
 
 from villa_ros.node import parameters
@@ -28,6 +29,7 @@ from villa_ros.node.diagnostics import (
 )
 from villa_ros.node.publishers import Outputs
 from villa_ros.node.segment_video_action import SegmentAction
+from villa_ros.node.unmatched import lost_hint
 from villa_ros.pipeline.config import ConfigError
 from villa_ros.pipeline.events import Event
 from villa_ros.runtime import parameter_table, qos, ros_process
@@ -68,7 +70,7 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._health = NodeHealth()
         self._model_health = ModelHealth()
         self._commands = CommandHealth()
-        self._profile = use_shared_memory_profile()
+        self._lost = lost_hint(get_rmw_implementation_identifier(), use_shared_memory_profile())
 
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -277,7 +279,7 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             health.processed(now_s, stats.cameras[camera])
             publishers = self.count_publishers(health.topic)
             findings[f"camera {camera}"] = health.report(
-                now_s, publishers, self._chosen.min_image_rate_hz, self._profile
+                now_s, publishers, self._chosen.min_image_rate_hz, self._lost, inputs.unmatched()
             )
         for camera, lifted in outputs.depth.cameras.items():
             findings[f"depth {camera}"] = depth_finding(lifted.stats(), self._chosen.of_cameras[camera].depth_topic)
