@@ -16,6 +16,7 @@ from replays import commands_of, repeated, replayed
 from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, raw_image, stamp, write_bag
 from typer.testing import CliRunner
 
+from villa.masks import decode
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import Run, Timed, read_run
 from villa_ros.bags.writer import BagWriter, EventBag
@@ -24,9 +25,11 @@ from villa_ros.conversions.events import header_message, journal_line, nanosecon
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import Event, JournalEvent, TracksEvent, TrackState
 from villa_ros.pipeline.frame import FrameHeader
+from villa_ros.pipeline.image_reading import ImageReading
+from villa_ros.pipeline.mounting import Mounting
 from villa_ros.pipeline.request import Action, Request, RequestState
 from villa_ros.pipeline.worker import Worker
-from villa_ros.replay.bag_replay import TimedTexts
+from villa_ros.replay.bag_replay import TimedTexts, replay
 from villa_ros.replay.journal_replay import check_journal
 from villa_ros.replay.track_comparison import compare, mask_iou
 from villa_ros.video.overlay_video import PictureError
@@ -441,3 +444,32 @@ def test_a_picture_that_cannot_be_drawn_costs_no_run(bag: Path, tmp_path: Path) 
         replayed(bag, commands_of(bag), BlobModel(), tmp_path / "out", observers=[Failing()])
     assert len(read_run(tmp_path / "out" / "run").tracks) > 10
     assert (tmp_path / "out" / "overlay.mp4").exists()
+
+
+@pytest.mark.parametrize(("rotation", "mirrored"), [(90, False), (180, True), (270, False)])
+def test_a_bag_of_a_camera_that_hangs_otherwise_is_seen_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+    mounting = Mounting(rotation, mirrored)
+    pictures = [mounting.as_given(painted(**moving_red(index))) for index in range(8)]
+    extra = [(IMAGE_TOPIC, stamp(index), raw_image(index, picture)) for index, picture in enumerate(pictures)]
+    path = write_bag(tmp_path / "hung", frames=0, extra=extra)
+    with Bag(path, ImageReading(mounting=mounting)) as bag:
+        seen = list(bag.frames(IMAGE_TOPIC, "camera"))
+    assert np.array_equal(seen[3].upright(), painted(**moving_red(3)))
+    assert np.array_equal(seen[3].rgb(), pictures[3])
+    request = Request("r", "red", camera="camera", stamp_ns=stamp(2))
+    with Bag(path, ImageReading(mounting=mounting)) as bag:
+        run = replay(bag, [request], BlobModel(), tmp_path / "out", pictures=False).run
+    truth = pictures[-1][..., 0] > 127
+    mask = decode(run.tracks[-1].value.instances[0].mask)
+    assert mask.shape == truth.shape
+    assert (mask & truth).sum() > 0.6 * (mask | truth).sum()
+
+
+def test_angles_and_tones_that_make_no_sense_are_named(bag: Path, tmp_path: Path) -> None:
+    for given, said in (
+        (["--rotation", "45"], "rotation is 45, wanted one of 0, 90, 180, 270"),
+        (["--black", "5"], "black is 5 and white 0: wanted white above black"),
+    ):
+        done = CliRunner().invoke(app, ["replay", str(bag), "--command", "red", "--out", str(tmp_path / "out"), *given])
+        assert done.exit_code == 2
+        assert said in " ".join(done.output.split())

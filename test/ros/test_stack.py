@@ -24,8 +24,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from villa_msgs.action import SegmentVideo
-from villa_msgs.msg import Command, RequestStatus, TrackedInstance
-from villa_ros.conversions.events import nanoseconds
+from villa_msgs.msg import Command, RequestStatus, TrackedInstance, TrackedInstanceArray
+from villa_ros.conversions.events import mask_from_message, nanoseconds
 from villa_ros.runtime import qos
 
 LONG = os.environ.get("VILLA_SOAK") == "1"
@@ -350,6 +350,21 @@ def test_images_by_arrival_go_out_as_they_came(start_node, operator, camera, pee
     assert {message.instances[0].state for message in told[2:]} == {TrackedInstance.TRACKED}
     assert len({message.instances[0].track_id for message in told}) == 1
     assert "stamped" not in operator.diagnosed("camera camera").get("message", "")
+
+
+def test_masks_of_a_camera_that_hangs_upside_down_lie_on_its_own_images(start_node, operator, camera, peer):
+    start_node(**{"camera.rotation": 90, "camera.mirrored": True})
+    operator.command("the red square", "red")
+
+    def seen() -> list[TrackedInstanceArray]:
+        return [message for message in operator.tracks_of("red") if message.instances[0].mask.area]
+
+    peer.until(lambda: len(seen()) > 3, "masks", camera.shoot)
+    for message in seen():
+        mask = mask_from_message(message.instances[0].mask)
+        assert (mask.height, mask.width) == (120, 160)
+        assert abs(mask.x - camera.lefts[nanoseconds(message.header.stamp)]) <= 2
+        assert abs(mask.y - 20) <= 2
 
 
 def test_a_camera_that_stops_is_not_taken_for_the_present(start_node, operator, camera, peer):

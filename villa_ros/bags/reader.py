@@ -19,6 +19,7 @@ from villa_ros.bags.storage import Channel, StorageError
 from villa_ros.bags.storages import Storages
 from villa_ros.conversions.events import nanoseconds, request_from_message
 from villa_ros.conversions.images import IMAGE_TYPES, BadImage, ImageType, image_type
+from villa_ros.pipeline.image_reading import ImageReading
 from villa_ros.pipeline.stamp_filter import StampFilter
 from villa_ros.pipeline.unstamped import timed
 
@@ -54,8 +55,10 @@ class Bag:
         BagError: nothing there, no bag, damaged, or of a version or compression that cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: ImageReading | None = None) -> None:
+        """`reading`: what the images of its cameras do not say of themselves."""
         self.path = path
+        self.reading = reading or ImageReading()
         self.bad_images: Counter[str] = Counter()  # why frames were left out, over all calls of `frames`
         self._storages = Storages(path)
         self._unstamped: dict[str, str] = {}  # topics, and what to say of them
@@ -247,7 +250,8 @@ class Bag:
                     beside[recorded.topic](recorded.message)
                     continue
                 try:
-                    yield kind.frame(recorded.message, camera, recorded.log_ns)
+                    frame = kind.frame(recorded.message, camera, recorded.log_ns, self.reading.tones)
+                    yield self.reading.mounted(frame)
                 except BadImage as bad:
                     leave_out(recorded.log_ns, bad)
 

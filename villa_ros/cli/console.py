@@ -13,6 +13,7 @@ from villa_ros.cli.terminal import expected, need_ros, out, usage
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
+    from villa_ros.pipeline.image_reading import ImageReading
     from villa_ros.pipeline.request import Request
     from villa_ros.replay.bag_replay import TimedTexts
     from villa_ros.viewers.web.server import Opened
@@ -107,6 +108,7 @@ def console_on_replay(
     model: SegmentationModel,
     *,
     camera_topic: str | None = None,
+    reading: ImageReading | None = None,
     host: str = "127.0.0.1",
     port: int = 8080,
 ) -> None:
@@ -120,7 +122,8 @@ def console_on_replay(
     from villa_ros.viewers.web.settings import ConsoleSettings
 
     with expected(ConsoleError):
-        serve_replay(bag, requests, model, ConsoleSettings(host=host, port=port), tell, camera_topic=camera_topic)
+        settings = ConsoleSettings(host=host, port=port)
+        serve_replay(bag, requests, model, settings, tell, camera_topic=camera_topic, reading=reading)
 
 
 def tell(opened: Opened) -> None:

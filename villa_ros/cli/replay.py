@@ -57,6 +57,16 @@ def replay(
         ),
     ] = None,
     camera_topic: CameraTopic = None,
+    rotation: Annotated[
+        int, typer.Option(metavar="DEGREES", help="Turn the images so far clockwise to be upright: 90, 180, 270.")
+    ] = 0,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="Turned upright, the images have left and right the wrong way round.")
+    ] = False,
+    black: Annotated[float, typer.Option(help="Value of images of more than 8 bits that is black.")] = 0.0,
+    white: Annotated[
+        float, typer.Option(help="Value of them that is white, as 4095 of 12 bits; 0: both are told from each image.")
+    ] = 0.0,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/replay"),
     pictures: Annotated[bool, typer.Option(help="Write an overlay video and a contact sheet.")] = True,
     labels: Annotated[
@@ -84,6 +94,8 @@ def replay(
     from villa_ros.cli.run_summary import failed_requests, summary
     from villa_ros.conversions.events import MappingError
     from villa_ros.evaluation.labels.draft import DraftLabelsError
+    from villa_ros.pipeline.image_reading import ImageReading
+    from villa_ros.pipeline.mounting import Mounting
     from villa_ros.replay.bag_replay import TimedTexts, recorded_requests, replay_like
     from villa_ros.replay.bag_replay import replay as run
     from villa_ros.runtime.package_share import share_path
@@ -96,13 +108,17 @@ def replay(
         usage("--console plays a bag for people to look at: leave --like, --draft-labels and --rerun out")
     if labels is not None and labels.exists():
         usage(f"--draft-labels {labels}: it is there already, and may hold corrected labels; choose another folder")
+    try:
+        reading = ImageReading((black, white) if black or white else None, Mounting(rotation, mirrored))
+    except ValueError as error:
+        usage(str(error))
     with expected(
         BagError, DraftLabelsError, FileNotFoundError, MappingError, PictureError, RerunError, TypestoreError
     ):
         if rerun:
             require_rerun()
         path = bag or share_path("sample", "tabletop")
-        with Bag(path) as opened:
+        with Bag(path, reading) as opened:
             requests: Sequence[Request] | TimedTexts = TimedTexts(texts, times)
             if not texts and like is None:
                 # people at the console make requests of their own
@@ -110,7 +126,7 @@ def replay(
             with _observed(opened, camera_topic, labels, folder / "run.rrd" if rerun else None) as observed:
                 model = open_model(checkpoint, device, threads)
                 if console:
-                    console_on_replay(path, requests, model, camera_topic=camera_topic, port=port)
+                    console_on_replay(path, requests, model, camera_topic=camera_topic, reading=reading, port=port)
                     return
                 seen = observed.observers
                 if like is not None:

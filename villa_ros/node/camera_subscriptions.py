@@ -58,9 +58,10 @@ class CameraInputs:
         topic = chosen().image_topic(camera)
         resolved = self._resolved(topic)
         self._unstamped = own.stamps == "arrival"
+        self._reading = own.reading
         self.health = health or CameraHealth(resolved, stamped=not self._unstamped)
         image = type_by_transport(own.transport, resolved)
-        frame_of_message = partial(image.frame, tones=own.tones)
+        frame_of_message = partial(image.frame, tones=own.reading.tones)
         try:
             self._listen(rclpy_types().cls(image.name), topic, partial(self._on_image, frame_of_message))
             if own.depth_topic:
@@ -112,7 +113,8 @@ class CameraInputs:
             self.health.bad_image(error.reason, str(error))
             self._warn(f"dropped an image of {self.health.topic}: {error}")
             return
-        self._offer(by_arrival(frame) if self._unstamped else frame)
+        frame = by_arrival(frame) if self._unstamped else frame
+        self._offer(self._reading.mounted(frame))
 
     def _ignored(self, stamp_ns: int) -> str:
         """Why an image is not even looked at; empty where it is."""

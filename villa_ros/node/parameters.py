@@ -12,6 +12,8 @@ from rclpy.node import Node
 from villa_ros.conversions.images import IMAGE_TYPES
 from villa_ros.pipeline.config import MIB, POLICIES, PipelineConfig
 from villa_ros.pipeline.depth import MILLIMETRE_M
+from villa_ros.pipeline.image_reading import ImageReading
+from villa_ros.pipeline.mounting import ROTATIONS, Mounting
 from villa_ros.runtime.parameter_table import (
     LIVE,
     START,
@@ -43,6 +45,12 @@ class CameraParameters:
         "arrival: for a driver that stamps none of its images; they go by when they came, and out as they came",
         choices=STAMPS,
     )
+    rotation: int = setting(
+        0,
+        "degrees clockwise by which the images have to be turned to be upright; masks are of the image as it comes",
+        choices=ROTATIONS,
+    )
+    mirrored: bool = setting(False, "turned upright, the images have left and right the wrong way round")
     camera_info_topic: str = setting("", "calibration of the images; needed with depth")
     black: float = setting(0.0, "value of images of more than 8 bits that is black", (-1e9, 1e9))
     white: float = setting(
@@ -61,6 +69,11 @@ class CameraParameters:
         0.0, "largest difference between the stamps of image and depth; 0: they must be equal", (0.0, 1.0)
     )
     rectified: bool = setting(False, "the images are rectified: use P of the camera info, not D")
+
+    @property
+    def reading(self) -> ImageReading:
+        """How the images are read."""
+        return ImageReading(self.tones, Mounting(self.rotation, self.mirrored))
 
     @property
     def tones(self) -> tuple[float, float] | None:

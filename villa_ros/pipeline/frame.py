@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from villa_ros.pipeline.mounting import UPRIGHT, Mounting
+
 
 @dataclass(frozen=True)
 class FrameHeader:
@@ -26,7 +28,7 @@ class FrameHeader:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame in the ring. `rgb()` gives [H, W, 3] uint8, decoding anew at each call."""
+    """One frame in the ring. `rgb()` gives [H, W, 3] uint8 as the camera does, decoding anew at each call."""
 
     camera: str
     header: FrameHeader
@@ -36,3 +38,8 @@ class Frame:
     rgb: Callable[[], NDArray[np.uint8]]
     arrival_ns: int = 0  # the caller's clock
     encoded: Any = None  # the bytes of a compressed image as they came, as a buffer; None of a raw one
+    mounting: Mounting = UPRIGHT
+
+    def upright(self) -> NDArray[np.uint8]:
+        """What the model is to see [h, w, 3]: the same the right way up."""
+        return self.mounting.upright(self.rgb())

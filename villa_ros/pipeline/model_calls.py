@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from villa.masks import RleMask
     from villa_ros.pipeline.clip_buffer import RingEntry
     from villa_ros.pipeline.config import PipelineConfig
+    from villa_ros.pipeline.frame import Frame
 
 
 class ModelContractError(RuntimeError):
@@ -124,7 +125,7 @@ class SlowPass:
         keys = [result_object.key for result_object in result.objects]
         if len(set(keys)) != len(keys):
             raise ModelContractError(f"object keys are {keys}, wanted each once")
-        height, width = self.entries[-1].frame.height, self.entries[-1].frame.width
+        frame = self.entries[-1].frame
         objects = []
         for result_object in result.objects:
             if len(result_object.logits) != len(used):
@@ -132,7 +133,7 @@ class SlowPass:
                     f"{result_object.name!r} has {len(result_object.logits)} masks for {len(used)} frames"
                 )
             found = {
-                index: rle_of(logits, height, width, config)
+                index: rle_of(logits, frame, config)
                 for index, logits in enumerate(result_object.logits)
                 if logits is not None
             }
@@ -155,7 +156,7 @@ def propagate(
     features = entry.features
     if features is None:
         try:
-            rgb = entry.frame.rgb()
+            rgb = entry.frame.upright()
         except Exception as error:
             return Failure(error, entry)
     try:
@@ -165,30 +166,33 @@ def propagate(
         seen = {}
         for output in outputs:
             visible = output.logits is not None and output.present_score >= config.present_threshold
-            mask = rle_of(output.logits if visible else None, entry.frame.height, entry.frame.width, config)
+            mask = rle_of(output.logits if visible else None, entry.frame, config)
             seen[output.key] = Observed(mask, output.mask_score, output.present_score)
         return Propagated(features, seen)
     except Exception as error:
         return Failure(error)
 
 
-def rle_of(logits: Logits | None, height: int, width: int, config: PipelineConfig) -> RleMask:
-    """Mask logits [h, w] -> RLE at `height` x `width`, cut at the configured probability; None -> empty."""
+def rle_of(logits: Logits | None, frame: Frame, config: PipelineConfig) -> RleMask:
+    """Mask logits [h, w] of a frame seen upright -> RLE of the frame as it is, cut at the configured probability.
+
+    None -> empty.
+    """
     if logits is None:
-        return masks.RleMask.empty(height, width)
+        return masks.RleMask.empty(frame.height, frame.width)
     shift = math.log(config.mask_threshold / (1.0 - config.mask_threshold))
     shifted: NDArray[np.float32] = np.asarray(logits, np.float32) - np.float32(shift)
     if shifted.ndim != 2 or not shifted.size:
         raise ModelContractError(f"mask logits have shape {shifted.shape}, wanted [h, w]")
     if not np.isfinite(shifted).all():
         raise ModelContractError("mask logits hold NaN or infinity, wanted finite numbers")
-    return masks.of_logits(shifted, height, width)
+    return masks.of_logits(frame.mounting.as_given(shifted), frame.height, frame.width)
 
 
 def _decoder(entry: RingEntry) -> Callable[[], NDArray[np.uint8]]:
     def rgb() -> NDArray[np.uint8]:
         try:
-            return entry.frame.rgb()
+            return entry.frame.upright()
         except Exception:
             entry.broken = True  # so that a frame's damage is not taken for the model's failure
             raise

@@ -17,7 +17,7 @@ def table_rows(table: dict[str, Field[Any]], prefix: str) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, row in table.items():
         limits, choices, when = (row.metadata[key] for key in ("limits", "choices", "when"))
-        span = f"{limits[0]:g} to {limits[1]:g}" if limits else ", ".join(choices)
+        span = f"{limits[0]:g} to {limits[1]:g}" if limits else ", ".join(map(str, choices))
         text = row.metadata["text"].replace("|", "\\|")
         yield f"| `{prefix}{name}` | {_kind(row)} | {_shown(row.default)} | {span} | {_WHEN[when]} | {text} |"
 

@@ -24,7 +24,7 @@ def setting(
     text: str,
     limits: tuple[float, float] | None = None,
     *,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str, ...] | tuple[int, ...] = (),
     when: str = CONFIGURE,
 ) -> Any:
     """A field of a table: its default, meaning, range (or choices), and when a change takes effect."""
@@ -44,7 +44,7 @@ def check_choice(name: str, row: Field[Any], seen: Any) -> None:
     """
     wanted = row.metadata["choices"]
     if wanted and seen not in wanted:
-        raise ParameterError(f"{name} is {seen!r}; wanted one of {', '.join(wanted)}")
+        raise ParameterError(f"{name} is {seen!r}; wanted one of {', '.join(map(str, wanted))}")
 
 
 def descriptor(row: Field[Any]) -> ParameterDescriptor:
@@ -53,7 +53,7 @@ def descriptor(row: Field[Any]) -> ParameterDescriptor:
     limits, choices = row.metadata["limits"], row.metadata["choices"]
     made.additional_constraints = row.metadata["when"]
     if choices:
-        made.additional_constraints += f"; one of {', '.join(choices)}"
+        made.additional_constraints += f"; one of {', '.join(map(str, choices))}"
     if limits and isinstance(row.default, float):
         low, high = map(float, limits)
         made.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]

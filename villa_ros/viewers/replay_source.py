@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from villa_ros.bags.reader import Bag, BagError
-from villa_ros.conversions.events import nanoseconds
 from villa_ros.conversions.images import BadImage
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.events import AnswerEvent, Event, StatusEvent, TracksEvent
+from villa_ros.pipeline.image_reading import ImageReading
 from villa_ros.pipeline.request import Action, Request
 from villa_ros.pipeline.worker import Worker
 from villa_ros.replay.bag_replay import TimedTexts
 from villa_ros.runtime.model_loading import memory_mb
 from villa_ros.viewers.node_health import Line
-from villa_ros.viewers.picture import Picture, picture_of
+from villa_ros.viewers.picture import Picture
 from villa_ros.viewers.source import NotSentError
 
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ class ReplaySource:
         camera_topic: str | None = None,
         camera: str = "camera",
         config: PipelineConfig | None = None,
+        reading: ImageReading | None = None,
     ) -> None:
         self.name = f"replay of {bag_path.name}"
         self._heard = heard
         self._path = bag_path
+        self._reading = reading or ImageReading()
         self._camera = camera
         self._requests = requests
         with Bag(bag_path) as bag:
@@ -140,20 +142,15 @@ class ReplaySource:
         """Play once; False when it was broken off."""
         waiting: list[Request] = []
         began: tuple[float, int] | None = None
-        with Bag(self._path) as bag:
-            for recorded in bag.messages([self._topic]):
-                stamp_ns = nanoseconds(recorded.message.header.stamp)
+        with Bag(self._path, self._reading) as bag:
+            for frame in bag.frames(self._topic, self._camera, self._refused):
+                stamp_ns = frame.header.time_ns
                 if began is None:
                     began = (time.monotonic(), stamp_ns)
                     waiting = self._due_from(stamp_ns)
                 if self._broken_off(began[0] + (stamp_ns - began[1]) / 1e9):
                     return False
-                try:
-                    picture = picture_of(recorded.message, self._camera, time.monotonic_ns())
-                except BadImage as error:
-                    self._heard.bad_picture(self._camera, str(error))
-                    continue
-                self._show(picture)
+                self._show(Picture(replace(frame, arrival_ns=time.monotonic_ns())))
                 while waiting and waiting[0].stamp_ns <= stamp_ns:
                     self._give(waiting.pop(0), played)
         for request in waiting:
@@ -166,6 +163,9 @@ class ReplaySource:
         asked = self._requests
         made = asked.requests(first_ns, self._camera) if isinstance(asked, TimedTexts) else asked
         return sorted(made, key=lambda request: request.stamp_ns)
+
+    def _refused(self, log_ns: int, error: BadImage) -> None:
+        self._heard.bad_picture(self._camera, str(error))
 
     def _show(self, picture: Picture) -> None:
         self._heard.picture(picture)

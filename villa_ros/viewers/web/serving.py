@@ -16,6 +16,7 @@ from villa_ros.viewers.web.server import Opened, opened
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
     from villa_ros.pipeline.config import PipelineConfig
+    from villa_ros.pipeline.image_reading import ImageReading
     from villa_ros.pipeline.request import Request
     from villa_ros.replay.bag_replay import TimedTexts
     from villa_ros.viewers.source import Source
@@ -45,6 +46,7 @@ def serve_replay(
     camera_topic: str | None = None,
     camera: str = "camera",
     config: PipelineConfig | None = None,
+    reading: ImageReading | None = None,
 ) -> None:
     """Play a bag at its own rate to the pipeline, with a console on it, until SIGINT or SIGTERM; needs no ROS.
 
@@ -53,7 +55,9 @@ def serve_replay(
         ConsoleError: it cannot be served.
     """
     heard = NodeState()
-    source = ReplaySource(heard, bag_path, model, requests, camera_topic=camera_topic, camera=camera, config=config)
+    source = ReplaySource(
+        heard, bag_path, model, requests, camera_topic=camera_topic, camera=camera, config=config, reading=reading
+    )
     serve(heard, source, settings, tell)
 
 
