@@ -115,6 +115,8 @@ class ProposalConfig:
     # Of those frames the newest so many are looked at thing by thing (`villa.modeling.objects.closer_look`); 0: none.
     closer_frames: int = 0
     points: bool = False  # the finder also knows, of any point, how far what lies there reaches
+    # Logit from which something is a thing at all; lower for pictures that surprise a finder, where it doubts more.
+    least_score: float = -2.0
 
     def __post_init__(self) -> None:
         """Refuse what would never be looked at."""

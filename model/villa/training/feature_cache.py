@@ -104,7 +104,10 @@ def _read(file: Path) -> Looks | None:
         tensors = load_file(file)
     except (FileNotFoundError, SafetensorError):
         return None
-    return tuple(Proposals(*(tensors[f"{look}.{part}"] for part in _PARTS)) for look in range(len(tensors) // 3))
+    looks = range(len(tensors) // len(_PARTS))
+    return tuple(
+        Proposals(tensors[f"{look}.features"], tensors[f"{look}.boxes"], tensors[f"{look}.scores"]) for look in looks
+    )
 
 
 def _write(file: Path, looks: Looks) -> None:
@@ -124,7 +127,8 @@ def _values(things: Proposals) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _some(things: Proposals, chosen: Sequence[int]) -> Proposals:
-    return Proposals(*(x[list(chosen)].float() for x in _values(things)))
+    features, boxes, scores = (x[list(chosen)].float() for x in _values(things))
+    return Proposals(features, boxes, scores)
 
 
 def _kept(parts: Sequence[Proposals]) -> Proposals:

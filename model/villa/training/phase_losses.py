@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -132,7 +133,10 @@ class ClipLoss:
         """Teach to find what requests are about; nothing is answered, and the pictures of the batch are not used."""
         with mixed(batch.images.device.type):
             glances = self.language.glances(len(batch.chosen))
-            proposals = self.cache(batch.folder, batch.chosen, glances, batch.times_s.device)
+            proposals = replace(
+                self.cache(batch.folder, batch.chosen, glances, batch.times_s.device),
+                least=self.language.finder.config.least_score,
+            )
             no_picture = proposals.features.new_zeros(len(batch.chosen), 0, self.language.width)
             visual = self.language.told(proposals, no_picture, batch.times_s)
             scene = visual.scene

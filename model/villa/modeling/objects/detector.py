@@ -34,7 +34,7 @@ _SAME_BOX = 0.55  # IoU from which two boxes are of one thing
 # Of what is recognised beside the model's own look, which is of this size: without it, steps of training that suit the
 # one hardly move the other.
 _LOUDNESS = 16.0
-_SEEN = -2.0  # logit from which something is a thing at all
+_WORTH_A_LOOK = -2.0  # logit of something that was found, from which it is looked at more closely
 _OWN_BOX = 0.5  # IoU from which what a cell says is about a box
 
 
@@ -45,6 +45,7 @@ class Proposals:
     features: Tensor  # [T, N, F] what each looks like
     boxes: Tensor  # [T, N, 4] middle x, y, width, height as shares of the image
     scores: Tensor  # [T, N] logit of "here is something"
+    least: float = -2.0  # score from which something is a thing at all
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -52,7 +53,7 @@ class Proposals:
     @property
     def seen(self) -> Tensor:
         """Which are things at all [T, N]."""
-        return self.scores > _SEEN
+        return self.scores > self.least
 
     @property
     def doubt(self) -> Tensor:
@@ -140,10 +141,10 @@ class ObjectDetector(nn.Module):
         if recognised is not None:
             scores, boxes = _with_recognised(scores, boxes, recognised)
         frame = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
-        worth = scores.flatten() >= _SEEN
+        worth = scores.flatten() >= _WORTH_A_LOOK
         features = self.read(pyramid, boxes.flatten(0, 1), frame, recognised, closely, worth)
         features = features.reshape(len(cells), count, -1)
-        return self._padded(Proposals(features, boxes, scores))
+        return self._padded(Proposals(features, boxes, scores, self.config.least_score))
 
     def maps(self, pyramid: LightPyramid) -> Maps:
         """Features of T frames -> what each cell says."""
@@ -246,6 +247,7 @@ class ObjectDetector(nn.Module):
             F.pad(proposals.features, (0, 0, 0, lacking)),
             F.pad(proposals.boxes, (0, 0, 0, lacking)),
             F.pad(proposals.scores, (0, lacking), value=_NOTHING),
+            proposals.least,
         )
 
 

@@ -147,6 +147,16 @@ def test_an_object_is_found_once():
     which = matched(unseen, batch)
     assert which[0].tolist() == [-1, 0]
     assert beside(unseen, batch, which)[0].tolist() == [-1, -1]
+    # How sure it has to be is the model's to say.
+    assert matched(replace(unseen, least=-20.0), batch)[0].tolist() == [0, -1]
+
+
+def test_a_finder_says_what_it_takes_to_be_a_thing(finder):
+    assert finder(_pyramid()).least == -2.0
+    config = tiny_config()
+    strict = _Told(config.segmenter.encoder, replace(config.language.things, least_score=3.5))
+    seen = strict(_pyramid()).seen
+    assert seen.sum() == len(CELLS)  # on each frame the surer one of two
 
 
 def test_places_of_masks_are_those_of_their_pixels():
