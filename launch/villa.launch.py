@@ -21,7 +21,7 @@ ARGUMENTS = (
     ("device", "cpu", "torch device that runs the model: cpu, cuda, cuda:1", None),
     ("load_when", "configure", "load the model when configuring, or only while the node is active",
      ("configure", "activate")),
-    ("autostart", "true", "configure and activate at once; false leaves that to a lifecycle manager", YES_NO),
+    ("autostart", "true", "configure and activate at once; false leaves that to a lifecycle manager (Nav2's: with bond_timeout 0.0)", YES_NO),
     ("use_sim_time", "false", "take the time from /clock", YES_NO),
     ("respawn", "false", "start the node again, after 2 s, when its process dies", YES_NO),
     ("log_level", "info", "least severe messages that are logged", LEVELS),
