@@ -330,6 +330,50 @@ def test_a_slow_camera_is_not_silent_between_two_pictures() -> None:
     assert camera.told.tracks()[-1].instances[0].state.name == "TRACKED"
 
 
+@pytest.mark.parametrize("period_s", [0.1, 1.0, 4.0])
+@pytest.mark.parametrize("rate", [0.25, 1.0, 3.0, 10.0])
+def test_a_recording_is_played_at_any_rate_and_paused_and_no_clock_has_jumped(period_s: float, rate: float) -> None:
+    camera = Camera()
+    camera.worker.submit(Request("r", "red"))
+    frames = iter(range(0, 10**6, round(period_s * 10)))
+
+    def play(count: int) -> None:
+        for _ in range(count):
+            camera.worker.offer(frame(next(frames)))
+            camera.turns()
+            camera.clock.advance(period_s / rate)
+
+    play(12)
+    camera.silence(30.0)  # paused: the next frame is one period later by its stamp
+    play(12)
+    camera.turns()
+    dropped = camera.worker.stats().cameras["camera"].dropped
+    assert not {"clock_jump", "bad_stamp", "out_of_order"} & set(dropped)
+    assert camera.told.states("r")[-1] == "TRACKING"
+    assert camera.told.tracks()[-1].instances[0].state.name == "TRACKED"
+
+
+def test_a_recording_that_starts_over_is_a_clock_that_jumped() -> None:
+    camera = Camera()
+
+    def play() -> None:
+        for index in range(20):
+            camera.worker.offer(frame(index))
+            camera.turns()
+            camera.clock.advance(0.1)
+
+    camera.worker.submit(Request("r", "red"))
+    play()
+    assert camera.told.states("r")[-1] == "TRACKING"
+    play()
+    assert camera.told.last("r").error_code is ErrorCode.CLOCK_JUMPED
+    assert "starts over" in camera.told.last("r").message
+    camera.worker.submit(Request("again", "red"))
+    camera.turns()
+    assert camera.told.states("again")[-1] == "TRACKING"
+    assert camera.worker.stats().cameras["camera"].dropped == {"clock_jump": 1}
+
+
 def test_a_picture_that_comes_again_and_again_is_an_old_one() -> None:
     camera = Camera()
     camera.worker.submit(Request("r", "red"))
