@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fakes import painted
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from small_bags import COMPRESSED_TOPIC, IMAGE_TOPIC, PERIOD_NS, START_NS, TYPES, jpeg, raw_image, stamp, write_bag
+from videos import packets
 
 from villa_ros.bags.reader import Bag, BagError, header_stamp
 from villa_ros.bags.typestore import villa_typestore
@@ -195,6 +197,45 @@ def test_the_stamp_of_a_serialized_message_is_read_without_its_type() -> None:
     assert header_stamp(bytes(data), "sensor_msgs/msg/Image") == stamp(3)
     with pytest.raises(BagError, match="too short"):
         header_stamp(b"\0\1\0\0", "sensor_msgs/msg/Image")
+
+
+PACKET, VIDEO = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "foxglove_msgs/msg/CompressedVideo"
+DEFINITIONS = {
+    PACKET: "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\n"
+    "bool is_bigendian\nuint8[] data\n",
+    VIDEO: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
+}
+
+
+@pytest.mark.parametrize("kind", [PACKET, VIDEO])
+@pytest.mark.parametrize("plugin", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_video_in_a_bag_begins_at_a_key_frame_and_what_is_lost_is_told(tmp_path: Path, kind: str, plugin: Any) -> None:
+    store = get_typestore(Stores.ROS2_KILTED)
+    store.register(get_types_from_msg(DEFINITIONS[kind], kind))
+    pictures = [painted(96, 128, red=(4 + 3 * index, 20, 24, 24)) for index in range(30)]
+    sent = dict(enumerate(packets(pictures)))
+    for lost in (0, 1, 14):
+        del sent[lost]
+    with Writer(tmp_path / "bag", version=9, storage_plugin=plugin) as writer:
+        connection = writer.add_connection("/camera/video", kind, typestore=store)
+        for index, packet in sent.items():
+            time = store.types["builtin_interfaces/msg/Time"](*divmod(stamp(index), 10**9))
+            data = np.frombuffer(packet, np.uint8)
+            if kind == VIDEO:
+                message = store.types[kind](time, "optical", data, "h264")
+            else:
+                header = store.types["std_msgs/msg/Header"](time, "optical")
+                message = store.types[kind](header, 128, 96, "h264;yuv420p;bgr8;bgr8", index, 0, False, data)
+            writer.write(connection, stamp(index), store.serialize_cdr(message, kind))
+    with Bag(tmp_path / "bag") as bag:
+        assert bag.choose_image_topic() == "/camera/video"
+        frames = list(bag.frames("/camera/video", "camera"))
+        assert bag.bad_images == {"no_key_frame": 8, "lost_packets": 5}
+        assert bag.stamp_range("/camera/video") == (stamp(2), stamp(29))
+    assert [frame.header.stamp_ns for frame in frames] == [stamp(index) for index in (*range(10, 14), *range(20, 30))]
+    assert {frame.header.frame_id for frame in frames} == {"optical"}
+    for frame, index in zip(frames, (*range(10, 14), *range(20, 30)), strict=True):
+        assert np.abs(frame.rgb().astype(int) - pictures[index]).mean() < 12
 
 
 @pytest.mark.parametrize("bad", [-START_NS / PERIOD_NS, 27.0, 1e6])

@@ -74,6 +74,7 @@ def test_value_out_of_range_is_refused(make_node, overrides):
         ({"of_cameras": {"camera": CameraParameters(depth_topic="/depth")}}, "name its CameraInfo topic"),
         ({"of_cameras": {"camera": CameraParameters(depth_topic="/d", stamps="arrival")}}, "finds its image by stamps"),
         ({"of_cameras": {"camera": CameraParameters(stamps="never")}}, "camera.stamps"),
+        ({"of_cameras": {"camera": CameraParameters(rotation=45)}}, "rotation is 45; wanted one of 0, 90, 180, 270"),
         ({"of_cameras": {"camera": CameraParameters(black=5000.0)}}, "wanted white above black, or 0 for both"),
         ({"of_cameras": {"camera": CameraParameters(black=9.0, white=9.0)}}, "camera.black is 9 and camera.white 9"),
     ],

@@ -244,13 +244,15 @@ class Bag:
             said = f"every image of {topic} is stamped {stamp_ns / 1e9:g} s: the driver does not stamp them"
             self._unstamped.setdefault(topic, f"{said}; they are taken by the times at which they were recorded")
 
+        read = kind.reader()
+
         def logged() -> Iterator[Frame]:
             for recorded in self.messages([topic, *beside], span_ns):
                 if recorded.topic != topic:
                     beside[recorded.topic](recorded.message)
                     continue
                 try:
-                    frame = kind.frame(recorded.message, camera, recorded.log_ns, self.reading.tones)
+                    frame = read(recorded.message, camera, recorded.log_ns, self.reading.tones)
                     yield self.reading.mounted(frame)
                 except BadImage as bad:
                     leave_out(recorded.log_ns, bad)

@@ -10,15 +10,15 @@ import numpy as np
 
 from villa_ros.conversions.events import header_from_message, nanoseconds
 from villa_ros.pipeline.depth import MILLIMETRE_M, DepthImage, depth_image, packed_depth_image
+from villa_ros.pipeline.frame import Frame, FrameHeader
 from villa_ros.pipeline.image_view import ImageError as BadImage
-from villa_ros.pipeline.image_view import ImageView, compressed_view, raw_view
+from villa_ros.pipeline.image_view import ImageView, byte_view, compressed_view, raw_view
 from villa_ros.pipeline.raw_encodings import Tones, raw_encoding
+from villa_ros.pipeline.video_stream import VideoStream
 from villa_ros.runtime.optional_packages import installed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from villa_ros.pipeline.frame import Frame
 
 __all__ = [
     "IMAGE_TYPES",
@@ -27,8 +27,8 @@ __all__ = [
     "depth_from_message",
     "frame_from_compressed",
     "frame_from_image",
-    "frame_of",
     "image_type",
+    "stamp_of",
     "type_by_transport",
 ]
 
@@ -81,12 +81,44 @@ class ImageType:
 
     name: str  # "sensor_msgs/msg/Image"
     transport: str  # what image_transport calls it: the last part of a topic's name, but for raw
-    frame: Callable[..., Frame]  # (message, camera, arrival ns, tones)
+    # A reader of one topic: (message, camera, arrival ns, tones) -> frame. One of video knows what came before.
+    reader: Callable[[], Callable[..., Frame]]
+
+
+def _packet_reader() -> Callable[..., Frame]:
+    """A reader of ffmpeg_image_transport_msgs/FFMPEGPacket."""
+    stream = VideoStream()
+
+    def frame(message: Any, camera: str, arrival_ns: int = 0, tones: Tones = None) -> Frame:
+        picture = stream.picture(bytes(byte_view(message.data)), message.encoding)
+        return _of_video(picture, camera, header_from_message(message.header), arrival_ns)
+
+    return frame
+
+
+def _video_reader() -> Callable[..., Frame]:
+    """A reader of foxglove_msgs/CompressedVideo."""
+    stream = VideoStream()
+
+    def frame(message: Any, camera: str, arrival_ns: int = 0, tones: Tones = None) -> Frame:
+        picture = stream.picture(bytes(byte_view(message.data)), message.format)
+        header = FrameHeader(nanoseconds(message.timestamp), message.frame_id)
+        return _of_video(picture, camera, header, arrival_ns)
+
+    return frame
+
+
+def _of_video(picture: NDArray[np.uint8], camera: str, header: FrameHeader, arrival_ns: int) -> Frame:
+    """What was decoded, as it was: the packets before it are not kept, so it cannot be decoded again."""
+    height, width = picture.shape[:2]
+    return Frame(camera, header, height, width, picture.nbytes, picture.copy, arrival_ns)
 
 
 IMAGE_TYPES = (
-    ImageType("sensor_msgs/msg/Image", "raw", frame_from_image),
-    ImageType("sensor_msgs/msg/CompressedImage", "compressed", frame_from_compressed),
+    ImageType("sensor_msgs/msg/Image", "raw", lambda: frame_from_image),
+    ImageType("sensor_msgs/msg/CompressedImage", "compressed", lambda: frame_from_compressed),
+    ImageType("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "ffmpeg", _packet_reader),
+    ImageType("foxglove_msgs/msg/CompressedVideo", "foxglove", _video_reader),
 )
 _BY_NAME = {one.name: one for one in IMAGE_TYPES}
 _BY_TRANSPORT = {one.transport: one for one in IMAGE_TYPES}
@@ -103,18 +135,9 @@ def type_by_transport(transport: str, topic: str) -> ImageType:
     return _BY_TRANSPORT.get(asked, IMAGE_TYPES[0])
 
 
-def frame_of(message: Any, camera: str, arrival_ns: int = 0) -> Frame:
-    """A message of an image type, of rclpy or of rosbags -> frame.
-
-    Raises:
-        BadImage: it is of another type, or contradicts itself.
-    """
-    kind = type(message)
-    name = getattr(message, "__msgtype__", f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}")
-    found = image_type(name)
-    if found is None:
-        raise BadImage("type", f"message is a {name}, wanted {' or '.join(_BY_NAME)}")
-    return found.frame(message, camera, arrival_ns)
+def stamp_of(message: Any) -> int:
+    """The stamp in ns of a message of an image type."""
+    return nanoseconds(message.timestamp if hasattr(message, "timestamp") else message.header.stamp)
 
 
 def _bridged_view(message: Any) -> ImageView | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from villa_ros.conversions.events import nanoseconds, rclpy_types
-from villa_ros.conversions.images import BadImage, type_by_transport
+from villa_ros.conversions.events import rclpy_types
+from villa_ros.conversions.images import BadImage, ImageType, stamp_of, type_by_transport
 from villa_ros.node.diagnostics import CameraHealth
 from villa_ros.node.unmatched import unmatched
 from villa_ros.pipeline.unstamped import by_arrival
@@ -61,9 +61,9 @@ class CameraInputs:
         self._reading = own.reading
         self.health = health or CameraHealth(resolved, stamped=not self._unstamped)
         image = type_by_transport(own.transport, resolved)
-        frame_of_message = partial(image.frame, tones=own.reading.tones)
+        frame_of_message = partial(image.reader(), tones=own.reading.tones)
         try:
-            self._listen(rclpy_types().cls(image.name), topic, partial(self._on_image, frame_of_message))
+            self._listen(_class_of(image, camera), topic, partial(self._on_image, frame_of_message))
             if own.depth_topic:
                 self._listen(CameraInfo, own.camera_info_topic, self._on_info)
                 packed = own.depth_topic.endswith(PACKED_DEPTH)
@@ -101,7 +101,7 @@ class CameraInputs:
 
     def _on_image(self, convert: Callable[[Any, str, int], Frame], message: Any) -> None:
         arrival_ns = time.monotonic_ns()
-        stamp_ns = nanoseconds(message.header.stamp)
+        stamp_ns = stamp_of(message)
         self.health.arrived(arrival_ns / 1e9, stamp_ns)
         reason = self._ignored(stamp_ns)
         if reason:
@@ -142,3 +142,14 @@ class CameraInputs:
 
     def _warn(self, text: str) -> None:
         self._node.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+
+
+def _class_of(image: ImageType, camera: str) -> type:
+    try:
+        return rclpy_types().cls(image.name)
+    except (ImportError, AttributeError) as error:
+        package = image.name.partition("/")[0]
+        raise ValueError(
+            f"{camera}.transport is {image.transport}, and {package} is not installed ({error}): install it, or choose "
+            "another transport"
+        ) from error

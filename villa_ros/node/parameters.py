@@ -38,7 +38,7 @@ class CameraParameters:
 
     image_topic: str = setting("", "image topic; empty: `image`, or `<camera>/image` where there are several cameras")
     transport: str = setting(
-        "auto", "auto: CompressedImage where the topic ends in /compressed, else Image", choices=TRANSPORTS
+        "auto", "auto: as the topic's name ends, in /compressed, /ffmpeg or /foxglove, else raw", choices=TRANSPORTS
     )
     stamps: str = setting(
         "header",

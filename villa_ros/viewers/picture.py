@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 
-from villa_ros.conversions.images import frame_of
 from villa_ros.pipeline.image_view import byte_view
 
 if TYPE_CHECKING:
@@ -66,15 +65,6 @@ class Picture:
 def mime_of(data: bytes) -> str:
     """What JPEG or PNG bytes are."""
     return "image/png" if data[:4] == _PNG_START else "image/jpeg"
-
-
-def picture_of(message: Any, camera: str, arrival_ns: int = 0) -> Picture:
-    """A message of an image type -> picture. Looks at sizes only, touches no pixel.
-
-    Raises:
-        BadImage: the message contradicts itself.
-    """
-    return Picture(frame_of(message, camera, arrival_ns))
 
 
 def _jpeg(frame: Frame, largest_side_px: int) -> bytes:

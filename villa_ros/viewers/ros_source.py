@@ -36,7 +36,7 @@ from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
 from villa_ros.runtime.process import use_shared_memory_profile
 from villa_ros.runtime.ros_process import fast_executor, spin_while
 from villa_ros.viewers.node_health import LEVELS, Line
-from villa_ros.viewers.picture import picture_of
+from villa_ros.viewers.picture import Picture
 from villa_ros.viewers.source import NotSentError
 
 if TYPE_CHECKING:
@@ -185,18 +185,22 @@ class RosSource:
                     TrackedInstanceArray, f"{self.name}/{camera}/tracks", self._on_tracks, qos.tracks(reliable=False)
                 )
             wanted = self._cameras.get(camera, topic)
-            kind = next((name for name in types.get(wanted, ()) if image_type(name)), None)
+            kind = next((name for name in types.get(wanted, ()) if _readable(name)), None)
             if kind is None or (camera in self._images and self._images[camera][:2] == (wanted, kind)):
                 continue
             if camera in self._images:
                 self._node.destroy_subscription(self._images.pop(camera)[2])
-            made = self._listen(rclpy_types().cls(kind), wanted, self._on_image_of(camera), _newest_image())
+            made = self._listen(rclpy_types().cls(kind), wanted, self._on_image_of(camera, kind), _newest_image(kind))
             self._images[camera] = (wanted, kind, made)
 
-    def _on_image_of(self, camera: str) -> Callable[[Any], None]:
+    def _on_image_of(self, camera: str, kind: str) -> Callable[[Any], None]:
+        image = image_type(kind)
+        assert image is not None
+        read = image.reader()
+
         def on_image(message: Any) -> None:
             try:
-                self._heard.picture(picture_of(message, camera, time.monotonic_ns()))
+                self._heard.picture(Picture(read(message, camera, time.monotonic_ns())))
             except BadImage as error:
                 self._heard.bad_picture(camera, str(error))
 
@@ -249,6 +253,18 @@ def _absolute(name: str) -> str:
     return name if name.startswith("/") else f"/{name}"
 
 
-def _newest_image() -> QoSProfile:
-    """As the node's own, but only the newest: an older one would never be shown."""
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
+def _readable(name: str) -> bool:
+    """Is this an image type whose package is installed?"""
+    if image_type(name) is None:
+        return False
+    try:
+        rclpy_types().cls(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def _newest_image(kind: str) -> QoSProfile:
+    """As the node's own, but only the newest: an older one would never be shown. Of video each one is needed."""
+    depth = 2 if kind.startswith("sensor_msgs/") else 30
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
