@@ -110,6 +110,22 @@ def test_commands_of_the_bag_are_scored_against_its_own_ground_truth(truth_bag: 
         headers = {frame.header for frame in opened.frames(IMAGE_TOPIC, "camera")}
     assert {timed.value.header for timed in run.tracks} <= headers, "on the recording's own clock"
     assert read_result(tmp_path / "out") == result
+    lines = [json.loads(line) for line in (tmp_path / "out" / "truth" / "frames.jsonl").read_text().splitlines()]
+    assert [(line["request_id"], line["stamp_ns"]) for line in lines] == [
+        (asked.request_id, moment.stamp_ns) for asked in (red, banana) for moment in asked.moments
+    ]
+    assert lines[0] == {
+        "bag": "truth",
+        "camera": "camera",
+        "request_id": "red",
+        "text": "the red box",
+        "stamp_ns": stamp(5),
+        "since_request_s": 0.0,
+        "published": True,
+        "masks": 1,
+        "j": red.moments[0].j,
+        "f": red.moments[0].f,
+    }
 
 
 def test_the_same_input_gives_the_same_output(truth_bag: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from villa_ros.bags.run import Run, read_run
 from villa_ros.bags.typestore import villa_typestore
 from villa_ros.bags.writer import COMMAND_TOPIC, BagWriter
 from villa_ros.conversions.events import MappingError, command_message, rosbags_types
+from villa_ros.evaluation.frame_lines import write_frame_lines
 from villa_ros.evaluation.ground_truth import TruthError
 from villa_ros.evaluation.recording_inputs import ASKING, Opened, RequestError, open_bag
 from villa_ros.evaluation.replay_run import failed_bag, score_run
@@ -78,6 +79,8 @@ def play_scenario(
             found += agreements(bag.name, folder / before.folder / "run", place / bag.folder / "run")
     values = to_json(result) | {"agreements": [asdict(one) | {"agree": one.agree} for one in found]}
     write_json(place / "result.json", values)
+    for bag in result.bags:
+        write_frame_lines(bag, place)
     return result, found
 
 

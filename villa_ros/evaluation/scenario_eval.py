@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from villa_ros.evaluation.frame_lines import write_frame_lines
 from villa_ros.evaluation.replay_run import Progress, failed_bag, run_bag, silent
 from villa_ros.evaluation.results import (
     BagResult,
@@ -66,6 +67,8 @@ def evaluate_scenario(
 ) -> ScenarioResult:
     """Run and judge all recordings of a scenario; writes `folder/result.json` and a folder for each recording.
 
+    In the latter `frames.jsonl` has a line for each frame.
+
     What is wrong with one recording is told in its result and loses nothing of the others. A recording whose result
     is there already, made with the same files, scenario and model, is not run again.
 
@@ -104,6 +107,8 @@ def evaluate_scenario(
         told(got, False)
     result = judged(scenario, [results[spec.name] for spec in scenario.bags], about)
     write_json(folder / RESULT, to_json(result))
+    for bag in result.bags:
+        write_frame_lines(bag, folder)
     return result
 
 
