@@ -17,6 +17,7 @@ from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, raw_image,
 from typer.testing import CliRunner
 
 from villa.masks import decode
+from villa_ros.bags.camera_names import names_of
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import Run, Timed, read_run
 from villa_ros.bags.writer import BagWriter, EventBag
@@ -473,3 +474,94 @@ def test_angles_and_tones_that_make_no_sense_are_named(bag: Path, tmp_path: Path
         done = CliRunner().invoke(app, ["replay", str(bag), "--command", "red", "--out", str(tmp_path / "out"), *given])
         assert done.exit_code == 2
         assert said in " ".join(done.output.split())
+
+
+def alone_of(run: Run) -> list[TracksEvent]:
+    return [timed.value for timed in run.tracks]
+
+
+LEFT, RIGHT = "/rig/left/image_raw", "/rig/right/image_raw"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Path:
+    """Two cameras, the right one half a period later and every other frame; the red box moves in the left one alone."""
+    extra = []
+    for index in range(20):
+        extra.append((LEFT, stamp(index), raw_image(index, painted(**moving_red(index)))))
+        if index % 2 == 0:
+            extra.append((RIGHT, stamp(index + 0.5), raw_image(index + 0.5, painted(red=(30, 20, 10, 8)))))
+    return write_bag(tmp_path / "rig", frames=0, extra=extra)
+
+
+def test_several_cameras_are_replayed_together_as_the_node_would(rig: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    commands = TimedTexts(["the red box"], [0.5])
+    with Bag(rig) as bag:
+        done = replay(bag, commands, BlobModel(), out, cameras={"left": LEFT, "right": RIGHT})
+    assert done.frames == 30
+    of = {camera: [t.value for t in done.run.tracks if t.value.camera == camera] for camera in ("left", "right")}
+    assert [event.header.stamp_ns for event in of["left"]] == [stamp(index) for index in range(5, 20)]
+    assert [event.header.stamp_ns for event in of["right"]] == [stamp(index + 0.5) for index in range(4, 20, 2)]
+    for index, event in enumerate(of["left"], 5):
+        assert abs(event.instances[0].mask.x - (2 + index)) <= 1
+    assert {event.instances[0].mask.x for event in of["right"]} == {30}
+    assert list(done.run.commands) == ["request-1-left", "request-1-right"]
+    ids = {camera: {one.track_id for event in events for one in event.instances} for camera, events in of.items()}
+    assert len(ids["left"]) == len(ids["right"]) == 1
+    assert ids["left"] != ids["right"]
+    assert list(done.pictures) == ["left", "right"]
+    for video, sheet in done.pictures.values():
+        assert video.is_file()
+        assert sheet.is_file()
+    frames = cv2.VideoCapture(str(out / "right" / "overlay.mp4"))
+    assert frames.get(cv2.CAP_PROP_FRAME_COUNT) == 10
+    # One camera of them alone gives what it gave beside the other.
+    alone = offline(rig, tmp_path / "alone", [Request("r", "the red box", stamp_ns=stamp(5))], camera_topic=LEFT)
+    beside, by_itself = ([t.instances[0].mask.runs.tolist() for t in told] for told in (of["left"], alone_of(alone)))
+    assert beside == by_itself
+
+
+def test_the_command_line_takes_all_cameras_of_a_bag_and_names_them(
+    rig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("villa_ros.cli.replay.open_model", lambda *_: BlobModel())
+
+    def run(*given: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["replay", str(rig), "--command", "red", "--out", str(tmp_path / "out"), *given])
+        return done.exit_code, " ".join(done.output.split())
+
+    code, said = run()
+    assert code == 0, said
+    assert "overlay video of left" in said
+    assert "contact sheet of right" in said
+    assert (tmp_path / "out" / "right" / "contact_sheet.png").is_file()
+    code, said = run("--camera-topic", f"front={RIGHT}", "--camera-topic", LEFT, "--no-pictures")
+    assert code == 0, said
+    with Bag(tmp_path / "out" / "run") as written:
+        assert {"/villa_node/front/tracks", "/villa_node/left/tracks"} <= set(written.topics)
+    code, said = run("--camera-topic", LEFT, "--console", "--camera-topic", RIGHT)
+    assert (code, "are for one camera" in said) == (2, True)
+    code, said = run("--camera-topic", f"Front!={LEFT}")
+    assert (code, "names topics" in said) == (2, True)
+    code, said = run("--camera-topic", LEFT, "--camera-topic", LEFT)
+    assert (code, "another topic for each" in said) == (2, True)
+    code, said = run("--rerun")
+    assert code == 1
+    assert "choose one with --camera-topic" in said
+
+
+@pytest.mark.parametrize(
+    ("topics", "names"),
+    [
+        (["/camera/image_raw"], ["camera"]),
+        (["/left/image_raw", "/right/image_raw"], ["left", "right"]),
+        (["/rig/cam0/color/image", "/rig/cam1/color/image"], ["cam0", "cam1"]),
+        (["/a/x", "/b/y"], ["a_x", "b_y"]),
+        (["/Front-Left/image", "/0/image"], ["front_left", "camera_0"]),
+        (["/image", "/wrist/image"], ["image", "wrist_image"]),
+        (["/A/image", "/a/image"], ["a", "a_again1"]),
+    ],
+)
+def test_cameras_are_named_by_what_tells_their_topics_apart(topics: list[str], names: list[str]) -> None:
+    assert names_of(topics) == names

@@ -129,17 +129,20 @@ class Bag:
             raise BagError(f"{self.path} holds several {what} topics; choose one with {option}: {', '.join(found)}")
         raise BagError(f"{self.path}: {self._holding(found, what, types)}")
 
+    def colour_topics(self) -> list[str]:
+        """The image topics that are no depth by their names, without compressed twins of raw ones."""
+        found = [name for name in self.topics_of(*IMAGES) if not any(part in name for part in ("depth", "Depth"))]
+        return [name for name in found if name.rpartition("/")[0] not in found]
+
     def choose_image_topic(self, wanted: str | None = None) -> str:
         """The image topic to use; no depth, and a raw topic rather than the compressed twin under its name.
 
         Raises:
             BagError: as `choose_topic`.
         """
-        if wanted is None:
-            found = [name for name in self.topics_of(*IMAGES) if not any(part in name for part in ("depth", "Depth"))]
-            colour = [name for name in found if name.rpartition("/")[0] not in found]
-            if len(colour) == 1:
-                return colour[0]
+        colour = self.colour_topics()
+        if wanted is None and len(colour) == 1:
+            return colour[0]
         return self.choose_topic(wanted, IMAGES, "image", "--camera-topic")
 
     def _holding(self, found: Sequence[str], what: str, types: Sequence[str]) -> str:

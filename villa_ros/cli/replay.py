@@ -13,7 +13,6 @@ from rich.markup import escape
 
 from villa_ros.cli.console import console_on_replay
 from villa_ros.cli.terminal import (
-    CameraTopic,
     Checkpoint,
     Device,
     Threads,
@@ -56,7 +55,12 @@ def replay(
             metavar="RUN", help="Recording of a live run with ~/journal: repeat its steps and compare the tracks."
         ),
     ] = None,
-    camera_topic: CameraTopic = None,
+    camera_topics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--camera-topic", metavar="[NAME=]TOPIC", help="Image topic of a camera; repeat for several. Default: all."
+        ),
+    ] = None,
     rotation: Annotated[
         int, typer.Option(metavar="DEGREES", help="Turn the images so far clockwise to be upright: 90, 180, 270.")
     ] = 0,
@@ -112,6 +116,7 @@ def replay(
         reading = ImageReading((black, white) if black or white else None, Mounting(rotation, mirrored))
     except ValueError as error:
         usage(str(error))
+    one_alone = console or rerun or like is not None or labels is not None
     with expected(
         BagError, DraftLabelsError, FileNotFoundError, MappingError, PictureError, RerunError, TypestoreError
     ):
@@ -119,10 +124,12 @@ def replay(
             require_rerun()
         path = bag or share_path("sample", "tabletop")
         with Bag(path, reading) as opened:
+            cameras = _cameras(opened, camera_topics or (), one_alone=one_alone)
+            first, camera_topic = next(iter(cameras.items()))
             requests: Sequence[Request] | TimedTexts = TimedTexts(texts, times)
             if not texts and like is None:
                 # people at the console make requests of their own
-                requests = recorded_requests(opened, command_topic, needed=not console or commands_from_bag)
+                requests = recorded_requests(opened, command_topic, first, needed=not console or commands_from_bag)
             with _observed(opened, camera_topic, labels, folder / "run.rrd" if rerun else None) as observed:
                 model = open_model(checkpoint, device, threads)
                 if console:
@@ -137,16 +144,20 @@ def replay(
                 else:
                     done = run(
                         opened, requests, model, folder,
-                        camera_topic=camera_topic, progress=tracked, pictures=pictures, observers=seen,
+                        cameras=cameras, progress=tracked, pictures=pictures, observers=seen,
                     )  # fmt: skip
                 drafted = observed.labels.finish(done.run, done.bad_images) if observed.labels else None
                 recording = observed.recording.finish(done.run) if observed.recording else None
     out.print(summary(done.run, f"{path.name}: {done.frames} frames"))
-    for fault in opened.faults:
+    for fault in done.faults:
         out.print(f"[yellow]{escape(fault)}[/]", soft_wrap=True)
     for reason, count in done.bad_images.items():
         out.print(f"[yellow]left out {count} images: {escape(reason)}[/]")
-    shown = [("overlay video", done.overlay), ("contact sheet", done.contact_sheet)] if pictures else []
+    shown = [
+        (f"{what}{f' of {camera}' if len(cameras) > 1 else ''}", path)
+        for camera, drawn in done.pictures.items()
+        for what, path in zip(("overlay video", "contact sheet"), drawn, strict=True)
+    ]
     paths(("recording", done.bag), *shown, ("for Rerun", recording))
     if drafted is not None:
         out.print(drafted.text(), highlight=False, markup=False, soft_wrap=True)
@@ -164,6 +175,25 @@ def _check(texts: Sequence[str], times: Sequence[float], *, recorded: bool, like
         usage("--command, --commands-from-bag and --like exclude each other; give one of them")
     if len(times) not in (1, max(1, len(texts))):
         usage(f"{len(times)} times --at for {len(texts)} requests; give one for each, or one for all")
+
+
+def _cameras(bag: Bag, given: Sequence[str], *, one_alone: bool) -> dict[str, str]:
+    """Names and topics: those that are `given`, else all that the bag has."""
+    from villa_ros.bags.camera_names import ALONE, CAMERA_NAME, cameras_of, names_of
+
+    if not given:
+        return {ALONE: bag.choose_image_topic()} if one_alone else cameras_of(bag)
+    named = [one.rpartition("=") for one in given]
+    topics = [bag.choose_image_topic(topic) for _, _, topic in named]
+    cameras = {name or made: topic for (name, _, _), made, topic in zip(named, names_of(topics), topics, strict=True)}
+    for name in cameras:
+        if not CAMERA_NAME.fullmatch(name):
+            usage(f"--camera-topic: camera {name!r} names topics; wanted small letters, digits and _")
+    if len(cameras) < len(given) or len(set(topics)) < len(topics):
+        usage("--camera-topic: wanted another name and another topic for each camera")
+    if one_alone and len(cameras) > 1:
+        usage("--console, --like, --rerun and --draft-labels are for one camera: give one --camera-topic")
+    return cameras
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ The bag is opened once and its images are read once: what is drawn, labelled or 
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,16 @@ class TimedTexts:
     texts: Sequence[str]
     at_s: Sequence[float]
 
+    def of_cameras(self, first_ns: int, cameras: Sequence[str]) -> list[Request]:
+        """The requests of streams whose first frame has this stamp: of each camera all of them."""
+        if len(cameras) == 1:
+            return self.requests(first_ns, cameras[0])
+        return [
+            replace(request, request_id=f"{request.request_id}-{camera}")
+            for camera in cameras
+            for request in self.requests(first_ns, camera)
+        ]
+
     def requests(self, first_ns: int, camera: str) -> list[Request]:
         """The requests of a stream whose first frame has this stamp."""
         times = list(self.at_s) if len(self.at_s) == len(self.texts) else [self.at_s[0]] * len(self.texts)
@@ -62,7 +73,7 @@ class TimedTexts:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay wrote, and what is in it."""
+    """What a replay wrote, and what is in it. Pictures are of the first camera; `pictures` has those of each."""
 
     bag: Path
     overlay: Path
@@ -70,6 +81,8 @@ class Replayed:
     run: Run
     frames: int
     bad_images: Counter[str]
+    faults: tuple[str, ...]  # of the bag
+    pictures: Mapping[str, tuple[Path, Path]]  # overlay video and contact sheet by camera
 
 
 def recorded_requests(
@@ -96,6 +109,7 @@ def replay(
     *,
     camera_topic: str | None = None,
     camera: str = "camera",
+    cameras: Mapping[str, str] | None = None,
     config: PipelineConfig | None = None,
     progress: Progress = quietly,
     pictures: bool = True,
@@ -103,25 +117,38 @@ def replay(
 ) -> Replayed:
     """Run all frames of the open bag and these requests through the pipeline; write bag and pictures into `folder`.
 
+    `cameras` are several with the topic of each, which run together as the node would run them; requests in words are
+    then made of each, and pictures lie in a folder for each. `observers` watch the first one.
+
     Raises:
         BagError: the bag cannot be read, lacks the topic, or holds no usable frame; or nothing can be
         written.
     """
-    topic = bag.choose_image_topic(camera_topic)
-    with _Recording(bag, topic, camera, folder, pictures=pictures, observers=observers) as recording:
+    topics = cameras or {camera: bag.choose_image_topic(camera_topic)}
+    names = tuple(topics)
+    with ExitStack() as stack:
+        # An open bag is read in one place at a time.
+        bags = {name: bag if name == names[0] else stack.enter_context(Bag(bag.path, bag.reading)) for name in names}
+        recording = stack.enter_context(_Recording(bags, folder, pictures=pictures, observers=observers))
         watch = recording.watch
-        engine = Engine(model, config or PipelineConfig(cameras=(camera,)), watch, _NONCE)
-        frames = bag.frames(topic, camera, beside=watch.beside)
+        engine = Engine(model, config or PipelineConfig(cameras=names), watch, _NONCE)
+        frames: Iterator[Frame] = heapq.merge(
+            *(
+                one.frames(topics[name], name, beside=watch.beside if one is bag else None)
+                for name, one in bags.items()
+            ),
+            key=lambda frame: frame.header.time_ns,
+        )
         if isinstance(requests, TimedTexts):
             begin = list(islice(frames, 1))
-            requests = requests.requests(begin[0].header.time_ns, camera) if begin else []
+            requests = requests.of_cameras(begin[0].header.time_ns, names) if begin else []
             frames = chain(begin, frames)
         given = drive(engine, watch.watched(frames, engine.oldest_open_ns), requests, watch.command)
-        for _ in progress(given, bag.count(topic), "segmenting"):
+        for _ in progress(given, sum(bag.count(topic) for topic in topics.values()), "segmenting"):
             pass
         if not watch.frames:
             seen = ", ".join(f"{count} x {reason}" for reason, count in bag.bad_images.items()) or "no message"
-            raise BagError(f"topic {topic} of {bag.path} holds no usable frame: {seen}")
+            raise BagError(f"topic {topics[names[0]]} of {bag.path} holds no usable frame: {seen}")
         watch.end()
     return recording.replayed(watch.frames)
 
@@ -151,7 +178,7 @@ def replay_like(
     config = config or recorded.journal[0][0].config or PipelineConfig(cameras=(camera,))
     steps = sum(entry.op == "ingest" for entry, _ in recorded.journal)
     topic = bag.choose_image_topic(camera_topic)
-    with _Recording(bag, topic, camera, folder, pictures=pictures, observers=observers) as recording:
+    with _Recording({camera: bag}, folder, pictures=pictures, observers=observers) as recording:
         watch = recording.watch
         engine = Engine(model, config, watch, _NONCE)
         frames = watch.watched(bag.frames(topic, camera, beside=watch.beside), engine.oldest_open_ns)
@@ -180,26 +207,30 @@ class _Recording:
 
     def __init__(
         self,
-        bag: Bag,
-        topic: str,
-        camera: str,
+        bags: Mapping[str, Bag],
         folder: Path,
         *,
         pictures: bool,
         observers: Sequence[FrameObserver],
     ) -> None:
-        self._bag, self._folder = bag, folder
+        self._bags, self._folder = bags, folder
         self._stack = ExitStack()
         self._writer = BagWriter(folder / "run")
-        self._overlay = OverlayWriter(folder) if pictures else None
-        drawn = [] if self._overlay is None else [DrawnFrames(self._overlay)]
-        self.watch = RunWatch(EventBag(self._writer), camera, [*drawn, *observers])
+        alone = len(bags) == 1
+        self._overlays = (
+            {camera: OverlayWriter(folder if alone else folder / camera) for camera in bags} if pictures else {}
+        )
+        watching: dict[str, list[FrameObserver]] = {
+            camera: [DrawnFrames(self._overlays[camera])] if pictures else [] for camera in bags
+        }
+        watching[next(iter(bags))] += observers
+        self.watch = RunWatch(EventBag(self._writer), watching)
 
     def __enter__(self) -> _Recording:
         with ExitStack() as stack:
             stack.enter_context(self._writer)
-            if self._overlay is not None:
-                stack.enter_context(self._overlay)
+            for overlay in self._overlays.values():
+                stack.enter_context(overlay)
             self._stack = stack.pop_all()
         return self
 
@@ -212,10 +243,11 @@ class _Recording:
 
     def replayed(self, frames: int) -> Replayed:
         """What was written, once it is complete."""
-        overlay, sheet = (
-            (self._folder, self._folder) if self._overlay is None else (self._overlay.video, self._overlay.sheet)
-        )
-        return Replayed(self._writer.file, overlay, sheet, self.watch.run, frames, self._bag.bad_images)
+        drawn = {camera: (overlay.video, overlay.sheet) for camera, overlay in self._overlays.items()}
+        video, sheet = next(iter(drawn.values()), (self._folder, self._folder))
+        bad: Counter[str] = sum((bag.bad_images for bag in self._bags.values()), Counter())
+        faults = tuple(dict.fromkeys(fault for bag in self._bags.values() for fault in bag.faults))
+        return Replayed(self._writer.file, video, sheet, self.watch.run, frames, bad, faults, drawn)
 
 
 def draw_bag(

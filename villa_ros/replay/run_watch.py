@@ -62,20 +62,21 @@ class RunLog:
 class RunWatch:
     """The engine's sink in a replay, and the way of the frames to it.
 
-    Events are stamped with the frame that came in last. A frame is shown to the observers once no event that is still
-    to come can be about it, which `oldest_open_ns` knows.
+    Events are stamped with the frame that came in last. A frame is shown to the observers of its camera once no event
+    that is still to come can be about it, which `oldest_open_ns` knows.
     """
 
-    def __init__(self, bag: EventBag, camera: str, observers: Sequence[FrameObserver] = ()) -> None:
+    def __init__(self, bag: EventBag, observers: Mapping[str, Sequence[FrameObserver]]) -> None:
+        """`observers` by camera, of every camera."""
         self.frames = 0  # that came in
         self.problem: Exception | None = None  # of the first observer that failed; it was shown nothing more
         self._log = RunLog(bag)
-        self._camera = camera
-        self._observers = list(observers)
+        self._observers = {camera: list(own) for camera, own in observers.items()}
         self._now_ns = 0
-        self._pending: deque[Frame] = deque()
-        self._told: defaultdict[int, list[TracksEvent]] = defaultdict(list)
-        self._seconds: dict[int, float] = {}  # by stamp
+        self._pending: dict[str, deque[Frame]] = {camera: deque() for camera in observers}
+        # By camera and time.
+        self._told: defaultdict[tuple[str, int], list[TracksEvent]] = defaultdict(list)
+        self._seconds: dict[tuple[str, int], float] = {}
 
     @property
     def run(self) -> Run:
@@ -85,14 +86,15 @@ class RunWatch:
     @property
     def beside(self) -> dict[str, Callable[[Any], None]]:
         """What the observers want to be read beside the images."""
-        return {topic: take for observer in self._observers for topic, take in observer.beside.items()}
+        every = [observer for own in self._observers.values() for observer in own]
+        return {topic: take for observer in every for topic, take in observer.beside.items()}
 
     def __call__(self, event: Event) -> None:
         """Take an event of the engine."""
         if isinstance(event, JournalEvent) and event.op == "ingest":
             self._now_ns = event.stamp_ns
-        if isinstance(event, TracksEvent) and event.camera == self._camera and self._observers:
-            self._told[event.header.time_ns].append(event)
+        if isinstance(event, TracksEvent) and self._observers.get(event.camera):
+            self._told[event.camera, event.header.time_ns].append(event)
         self._log.event(event, self._now_ns)
 
     def command(self, request: Request) -> None:
@@ -103,27 +105,28 @@ class RunWatch:
         """The same frames, timed between each and the next; shown to the observers when they are settled."""
         for frame in frames:
             self.frames += 1
-            if self._observers:
-                self._pending.append(frame)
+            camera, pending = frame.camera, self._pending[frame.camera]
+            if self._observers[camera]:
+                pending.append(frame)
             began_s = time.perf_counter()
             yield frame
-            if self._observers:
-                self._seconds[frame.header.time_ns] = time.perf_counter() - began_s
-            open_ns = oldest_open_ns(self._camera)
-            while self._pending and (
-                len(self._pending) > _KEPT_FRAMES if open_ns is None else self._pending[0].header.time_ns < open_ns
-            ):
-                self._show(self._pending.popleft())
+            if self._observers[camera]:
+                self._seconds[camera, frame.header.time_ns] = time.perf_counter() - began_s
+            open_ns = oldest_open_ns(camera)
+            while pending and (len(pending) > _KEPT_FRAMES if open_ns is None else pending[0].header.time_ns < open_ns):
+                self._show(pending.popleft())
 
     def end(self) -> None:
         """Everything was told: show the frames that are left."""
-        while self._pending:
-            self._show(self._pending.popleft())
+        for pending in self._pending.values():
+            while pending:
+                self._show(pending.popleft())
 
     def _show(self, frame: Frame) -> None:
-        stamp_ns = frame.header.time_ns
-        settled = SettledFrame(frame, tuple(self._told.pop(stamp_ns, ())), self._seconds.pop(stamp_ns, None))
-        self._observers = [observer for observer in self._observers if self._observed(observer, settled)]
+        which = (frame.camera, frame.header.time_ns)
+        settled = SettledFrame(frame, tuple(self._told.pop(which, ())), self._seconds.pop(which, None))
+        own = self._observers[frame.camera]
+        self._observers[frame.camera] = [observer for observer in own if self._observed(observer, settled)]
 
     def _observed(self, observer: FrameObserver, settled: SettledFrame) -> bool:
         """Does it go on? The run itself is not to be lost for a picture that cannot be drawn."""
