@@ -17,7 +17,7 @@ from small_bags import IMAGE_TOPIC, TYPES, jpeg, moving_red, painted, raw_image,
 from typer.testing import CliRunner
 
 from villa.masks import decode
-from villa_ros.bags.camera_names import names_of
+from villa_ros.bags.cameras import names_of
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import Run, Timed, read_run
 from villa_ros.bags.writer import BagWriter, EventBag

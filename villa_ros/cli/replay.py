@@ -98,7 +98,7 @@ def replay(
     from villa_ros.cli.run_summary import failed_requests, summary
     from villa_ros.conversions.events import MappingError
     from villa_ros.evaluation.labels.draft import DraftLabelsError
-    from villa_ros.pipeline.image_reading import ImageReading
+    from villa_ros.pipeline.image_reading import ImageReading, tones_of
     from villa_ros.pipeline.mounting import Mounting
     from villa_ros.replay.bag_replay import TimedTexts, recorded_requests, replay_like
     from villa_ros.replay.bag_replay import replay as run
@@ -113,7 +113,7 @@ def replay(
     if labels is not None and labels.exists():
         usage(f"--draft-labels {labels}: it is there already, and may hold corrected labels; choose another folder")
     try:
-        reading = ImageReading((black, white) if black or white else None, Mounting(rotation, mirrored))
+        reading = ImageReading(tones_of(black, white), Mounting(rotation, mirrored))
     except ValueError as error:
         usage(str(error))
     one_alone = console or rerun or like is not None or labels is not None
@@ -179,10 +179,11 @@ def _check(texts: Sequence[str], times: Sequence[float], *, recorded: bool, like
 
 def _cameras(bag: Bag, given: Sequence[str], *, one_alone: bool) -> dict[str, str]:
     """Names and topics: those that are `given`, else all that the bag has."""
-    from villa_ros.bags.camera_names import ALONE, CAMERA_NAME, cameras_of, names_of
+    from villa_ros.bags.cameras import cameras_of, names_of
+    from villa_ros.pipeline.config import CAMERA_NAME, DEFAULT_CAMERA
 
     if not given:
-        return {ALONE: bag.choose_image_topic()} if one_alone else cameras_of(bag)
+        return {DEFAULT_CAMERA: bag.choose_image_topic()} if one_alone else cameras_of(bag)
     named = [one.rpartition("=") for one in given]
     topics = [bag.choose_image_topic(topic) for _, _, topic in named]
     cameras = {name or made: topic for (name, _, _), made, topic in zip(named, names_of(topics), topics, strict=True)}

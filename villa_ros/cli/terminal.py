@@ -40,9 +40,6 @@ err = Console(stderr=True)
 Checkpoint = Annotated[str, typer.Option(metavar="PATH", help="Model file or folder; empty: the shipped model.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch operation; 0: torch decides.")]
-CameraTopic = Annotated[
-    str | None, typer.Option("--camera-topic", help="Image topic; needed if the bag holds several.")
-]
 
 
 def fail(message: str, code: int = EXIT_FAILURE) -> NoReturn:

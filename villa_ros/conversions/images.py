@@ -85,40 +85,35 @@ class ImageType:
     reader: Callable[[], Callable[..., Frame]]
 
 
-def _packet_reader() -> Callable[..., Frame]:
-    """A reader of ffmpeg_image_transport_msgs/FFMPEGPacket."""
+def _video_reader(told: Callable[[Any], tuple[str, FrameHeader]]) -> Callable[..., Frame]:
+    """A reader of packets of video; `told` gives the encoding and the header that a message of their type names."""
     stream = VideoStream()
 
     def frame(message: Any, camera: str, arrival_ns: int = 0, tones: Tones = None) -> Frame:
-        picture = stream.picture(bytes(byte_view(message.data)), message.encoding)
-        return _of_video(picture, camera, header_from_message(message.header), arrival_ns)
+        encoding, header = told(message)
+        picture = stream.picture(bytes(byte_view(message.data)), encoding)
+        height, width = picture.shape[:2]
+        # The packets before it are not kept, so it cannot be decoded again.
+        return Frame(camera, header, height, width, picture.nbytes, picture.copy, arrival_ns)
 
     return frame
 
 
-def _video_reader() -> Callable[..., Frame]:
-    """A reader of foxglove_msgs/CompressedVideo."""
-    stream = VideoStream()
-
-    def frame(message: Any, camera: str, arrival_ns: int = 0, tones: Tones = None) -> Frame:
-        picture = stream.picture(bytes(byte_view(message.data)), message.format)
-        header = FrameHeader(nanoseconds(message.timestamp), message.frame_id)
-        return _of_video(picture, camera, header, arrival_ns)
-
-    return frame
+def _of_packet(message: Any) -> tuple[str, FrameHeader]:
+    """ffmpeg_image_transport_msgs/FFMPEGPacket."""
+    return message.encoding, header_from_message(message.header)
 
 
-def _of_video(picture: NDArray[np.uint8], camera: str, header: FrameHeader, arrival_ns: int) -> Frame:
-    """What was decoded, as it was: the packets before it are not kept, so it cannot be decoded again."""
-    height, width = picture.shape[:2]
-    return Frame(camera, header, height, width, picture.nbytes, picture.copy, arrival_ns)
+def _of_compressed_video(message: Any) -> tuple[str, FrameHeader]:
+    """foxglove_msgs/CompressedVideo."""
+    return message.format, FrameHeader(nanoseconds(message.timestamp), message.frame_id)
 
 
 IMAGE_TYPES = (
     ImageType("sensor_msgs/msg/Image", "raw", lambda: frame_from_image),
     ImageType("sensor_msgs/msg/CompressedImage", "compressed", lambda: frame_from_compressed),
-    ImageType("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "ffmpeg", _packet_reader),
-    ImageType("foxglove_msgs/msg/CompressedVideo", "foxglove", _video_reader),
+    ImageType("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "ffmpeg", lambda: _video_reader(_of_packet)),
+    ImageType("foxglove_msgs/msg/CompressedVideo", "foxglove", lambda: _video_reader(_of_compressed_video)),
 )
 _BY_NAME = {one.name: one for one in IMAGE_TYPES}
 _BY_TRANSPORT = {one.transport: one for one in IMAGE_TYPES}

@@ -14,11 +14,12 @@ from villa_ros.evaluation.criteria import parse_criterion
 from villa_ros.evaluation.demo_report import Report, report_on
 from villa_ros.evaluation.ground_truth import TRACKLETS, TRUTH_TOPIC, all_objects
 from villa_ros.evaluation.live_run import play_bag
-from villa_ros.evaluation.recording_inputs import DEFAULT_CAMERA, Opened, open_bag
+from villa_ros.evaluation.recording_inputs import Opened, open_bag
 from villa_ros.evaluation.replay_run import Progress, run_bag, silent
 from villa_ros.evaluation.results import BagResult, ScenarioResult, to_json
 from villa_ros.evaluation.scenario import BagSpec, Scenario, TruthSource
 from villa_ros.evaluation.scenario_eval import RESULT, judged, model_of, write_json
+from villa_ros.pipeline.config import DEFAULT_CAMERA
 from villa_ros.replay.bag_replay import draw_bag
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from villa_ros.evaluation.results import BagResult
+from villa_ros.evaluation.results import BagResult, write_whole
 
 FRAME_LINES = "frames.jsonl"
 
@@ -22,10 +22,7 @@ def write_frame_lines(bag: BagResult, folder: Path) -> Path | None:
         return None
     file = folder / bag.folder / FRAME_LINES
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in _lines(bag))
-    part.replace(file)
+    write_whole(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in _lines(bag)))
     return file
 
 

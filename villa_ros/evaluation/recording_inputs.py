@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from villa_ros.bags.reader import COMMAND, Bag
 from villa_ros.evaluation.ground_truth import RequestTruth, request_truths
 from villa_ros.evaluation.scenario import BagSpec
+from villa_ros.pipeline.config import DEFAULT_CAMERA
 from villa_ros.pipeline.request import Action, Request
 
-DEFAULT_CAMERA = "camera"
 ASKING = (Action.SEGMENT, Action.FOLLOW_UP)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from villa_ros.bags.cameras import faults_of, frames_together
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import Run
 from villa_ros.bags.writer import BagWriter, EventBag
@@ -68,16 +68,13 @@ def _run_bag(
         writer = stack.enter_context(BagWriter(folder / spec.name / "run"))
         log = _Log(RunLog(EventBag(writer)))
         bags = {camera: stack.enter_context(Bag(spec.path)) for camera in opened.cameras}
-        frames = heapq.merge(
-            *(bag.frames(opened.cameras[camera], camera) for camera, bag in bags.items()),
-            key=lambda frame: frame.header.time_ns,
-        )
+        frames = frames_together(bags, opened.cameras)
         count = sum(len(stamps) for stamps in opened.stamps.values())
         steps = _steps(scenario, opened, model, log, taken.noted(frames))
         for done, _ in enumerate(steps, 1):
             progress(spec.name, done, count)
         bad = {camera: bag.bad_images for camera, bag in bags.items()}
-        lost = dict.fromkeys(fault for bag in bags.values() for fault in bag.faults)
+        lost = faults_of(bags)
     if not any(taken.sizes.values()):
         seen = ", ".join(f"{n} x {reason}" for counts in bad.values() for reason, n in counts.items()) or "no message"
         raise BagError(f"{spec.path}: {', '.join(opened.cameras.values())} holds no usable frame: {seen}")

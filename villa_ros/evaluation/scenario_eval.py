@@ -22,6 +22,7 @@ from villa_ros.evaluation.results import (
     bag_to_json,
     read_json,
     to_json,
+    write_whole,
 )
 from villa_ros.parallel.dispatch import Failed
 from villa_ros.parallel.map import parallel_map
@@ -161,10 +162,8 @@ def model_of(scenario: Scenario) -> dict[str, Any]:
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """Whole or not at all: what is interrupted here leaves the file before."""
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(values, indent=1), "utf-8")
-    part.replace(file)
+    """Values as a file, whole or not at all."""
+    write_whole(file, json.dumps(values, indent=1))
 
 
 def _version() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from rclpy.node import Node
 
 from villa_ros.conversions.images import IMAGE_TYPES
-from villa_ros.pipeline.config import MIB, POLICIES, PipelineConfig
+from villa_ros.pipeline.config import CAMERA_NAME, MIB, POLICIES, PipelineConfig
 from villa_ros.pipeline.depth import MILLIMETRE_M
-from villa_ros.pipeline.image_reading import ImageReading
+from villa_ros.pipeline.image_reading import ImageReading, tones_of
 from villa_ros.pipeline.mounting import ROTATIONS, Mounting
 from villa_ros.runtime.parameter_table import (
     LIVE,
@@ -28,7 +27,6 @@ from villa_ros.runtime.parameter_table import (
 TRANSPORTS = ("auto", *(one.transport for one in IMAGE_TYPES))
 STAMPS = ("header", "arrival")
 LOAD_WHEN = ("configure", "activate")
-_CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE = PipelineConfig()  # its defaults are the node's
 
 
@@ -78,7 +76,7 @@ class CameraParameters:
     @property
     def tones(self) -> tuple[float, float] | None:
         """Black and white; None where they are told from each image."""
-        return (self.black, self.white) if self.black or self.white else None
+        return tones_of(self.black, self.white)
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,7 @@ class Parameters:
             ParameterError: naming the value seen and the value wanted.
         """
         for name in self.cameras:
-            if not _CAMERA_NAME.fullmatch(name):
+            if not CAMERA_NAME.fullmatch(name):
                 raise ParameterError(f"camera name {name!r} names topics; wanted small letters, digits and _")
         for name, row in TABLE.items():
             check_choice(name, row, getattr(self, name))

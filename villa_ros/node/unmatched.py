@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 
 from villa_ros.conversions.images import image_type
+from villa_ros.runtime.process import PROFILE_VARIABLE
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -60,7 +61,7 @@ def lost_hint(middleware: str, profile: str) -> str:
     if "fastrtps" in middleware:
         return (
             "images are probably lost in Fast DDS's default shared memory: start the camera driver with "
-            f"FASTDDS_DEFAULT_PROFILES_FILE={profile}"
+            f"{PROFILE_VARIABLE}={profile}"
         )
     if "cyclonedds" in middleware:
         return (

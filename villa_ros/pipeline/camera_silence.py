@@ -31,6 +31,10 @@ class CameraSilence:
         """How long ago the last picture came; 0 before the first."""
         return max(0, now_ns - self._came.get(camera, now_ns))
 
+    def is_silent(self, camera: str) -> bool:
+        """Was it found so, and has nothing come since?"""
+        return camera in self._told
+
     def silent(self, now_ns: int, most_s: float) -> list[str]:
         """Cameras of which nothing came for longer than `most_s`, and for longer than their pace explains."""
         found = [camera for camera in self._came if now_ns >= self._due_ns(camera, most_s)]

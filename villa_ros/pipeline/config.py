@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+DEFAULT_CAMERA = "camera"
+CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")  # it names topics
 POLICIES = ("preempt", "queue", "reject")
 MIB = 1024 * 1024
 
@@ -24,7 +27,7 @@ class PipelineConfig:
         ConfigError: a value is out of range; the message names it and what is wanted.
     """
 
-    cameras: tuple[str, ...] = ("camera",)
+    cameras: tuple[str, ...] = (DEFAULT_CAMERA,)
     clip_frames: int = 64  # ring bound of each camera, in frames ...
     clip_bytes: int = 256 * MIB  # ... and in bytes
     clip_duration_s: float = 2.5  # how far back a request looks unless it says otherwise

@@ -9,6 +9,11 @@ from villa_ros.pipeline.mounting import UPRIGHT, Mounting
 from villa_ros.pipeline.raw_encodings import Tones
 
 
+def tones_of(black: float, white: float) -> Tones:
+    """Two settings that are 0 where both are told from each image."""
+    return (black, white) if black or white else None
+
+
 @dataclass(frozen=True)
 class ImageReading:
     """How the images of one camera are read. `tones`: black and white of more than 8 bits; None: told from each image.

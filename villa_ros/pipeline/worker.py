@@ -73,7 +73,6 @@ class Worker:
         self._fresh: dict[str, tuple[int, int]] = {}
         self._lost: set[str] = set()  # tracks; while an event is told
         self._silence = CameraSilence(config.cameras)
-        self._silent: set[str] = set()  # cameras
         self._ended = False  # what comes in has ended, as a recording does
 
     def start(self) -> None:
@@ -282,7 +281,6 @@ class Worker:
                 self._tally.dropped(camera, outcome.value)
             if outcome is Ingested.KEPT or outcome is Ingested.CLOCK_JUMP:
                 self._silence.heard(camera, arrival.present_ns)
-                self._silent.discard(camera)
                 unseen = self._fresh.get(camera)
                 if unseen is not None and self._engine.unseen(camera, unseen[0]):
                     self._tally.dropped(camera, "replaced")
@@ -298,7 +296,6 @@ class Worker:
             return
         now_ns = self._present()
         for camera in self._silence.silent(now_ns, self._longest_silence_s):
-            self._silent.add(camera)
             self._engine.stall(camera, self._silence.age_ns(camera, now_ns))
 
     def _expire(self) -> None:
@@ -347,7 +344,7 @@ class Worker:
         for instance in event.instances:
             if instance.state != TrackState.LOST:
                 self._lost.discard(instance.track_id)
-            elif instance.track_id not in self._lost and event.camera not in self._silent:
+            elif instance.track_id not in self._lost and not self._silence.is_silent(event.camera):
                 self._lost.add(instance.track_id)
                 if self._config.look_again_when_lost:
                     self._timers.plan_look(instance.request_id, self._clock())

@@ -5,7 +5,6 @@ The bag is opened once and its images are read once: what is drawn, labelled or 
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from villa_ros.bags.cameras import faults_of, frames_together
 from villa_ros.bags.reader import COMMAND, Bag, BagError
 from villa_ros.bags.run import Run, read_run
 from villa_ros.bags.writer import BagWriter, EventBag
@@ -132,13 +132,7 @@ def replay(
         recording = stack.enter_context(_Recording(bags, folder, pictures=pictures, observers=observers))
         watch = recording.watch
         engine = Engine(model, config or PipelineConfig(cameras=names), watch, _NONCE)
-        frames: Iterator[Frame] = heapq.merge(
-            *(
-                one.frames(topics[name], name, beside=watch.beside if one is bag else None)
-                for name, one in bags.items()
-            ),
-            key=lambda frame: frame.header.time_ns,
-        )
+        frames = frames_together(bags, topics, watch.beside)
         if isinstance(requests, TimedTexts):
             begin = list(islice(frames, 1))
             requests = requests.of_cameras(begin[0].header.time_ns, names) if begin else []
@@ -246,8 +240,7 @@ class _Recording:
         drawn = {camera: (overlay.video, overlay.sheet) for camera, overlay in self._overlays.items()}
         video, sheet = next(iter(drawn.values()), (self._folder, self._folder))
         bad: Counter[str] = sum((bag.bad_images for bag in self._bags.values()), Counter())
-        faults = tuple(dict.fromkeys(fault for bag in self._bags.values() for fault in bag.faults))
-        return Replayed(self._writer.file, video, sheet, self.watch.run, frames, bad, faults, drawn)
+        return Replayed(self._writer.file, video, sheet, self.watch.run, frames, bad, faults_of(self._bags), drawn)
 
 
 def draw_bag(
