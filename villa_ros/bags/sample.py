@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Request
 
 if TYPE_CHECKING:
-    from villa.data.scenes.sample import SampleFrame, SampleRequest
+    from villa.data.scenes.sample import SampleFrame
 
 IMAGE_TOPIC = "/camera/image_raw/compressed"
 CAMERA_INFO_TOPIC = "/camera/camera_info"
@@ -37,6 +37,7 @@ DEPTH_TOPIC = "/camera/depth/compressed"
 COMMAND_TOPIC = "/command"
 TRUTH_TOPIC = "/ground_truth/tracklets"
 BAG_NAME = "tabletop"
+SUMS = "SHA256SUMS"
 CAMERA = "camera"
 FRAME_ID = "camera_color_optical_frame"
 START_NS = 1_767_225_600_000_000_000  # 2026-01-01 00:00:00 UTC
@@ -46,7 +47,47 @@ _NS_PER_S = 1_000_000_000
 
 
 class SampleBagError(RuntimeError):
-    """The sample bag cannot be written."""
+    """A sample bag cannot be written."""
+
+
+class SeenFrame(Protocol):
+    """What a camera saw at one time, and what is known of it."""
+
+    @property
+    def time_s(self) -> float:
+        """Since the first frame."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """[H, W, 3]."""
+
+    @property
+    def instances(self) -> NDArray[np.uint8] | None:
+        """[H, W]: 0 background, i + 1 for object i of the names; None where nobody outlined the objects."""
+
+    @property
+    def depth_m(self) -> NDArray[np.float32] | None:
+        """[H, W] along the optical axis; None where it is not recorded."""
+
+
+class AskedRequest(Protocol):
+    """A request, when its last word was spoken, and the names of what it means."""
+
+    @property
+    def request_id(self) -> str:
+        """Readable and stable."""
+
+    @property
+    def time_s(self) -> float:
+        """Since the first frame."""
+
+    @property
+    def text(self) -> str:
+        """In plain words."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """None where it means nothing in view."""
 
 
 def stamp_ns(time_s: float) -> int:
@@ -68,12 +109,9 @@ def build_sample(out: Path, progress: Callable[[int, int], None] | None = None) 
         OpenAssetError: robosuite or metaworld is not installed.
         RenderError: the machine cannot draw off-screen.
     """
-    from villa.data.scenes.sample import FRAMES, REQUESTS, names, render_sample
+    from villa.data.scenes.sample import FRAMES, REQUESTS, focal_px, names, render_sample
 
-    folder = out / BAG_NAME
-    if folder.exists():
-        raise SampleBagError(f"{folder} exists already; wanted a new place: choose another --out or remove it")
-    out.mkdir(parents=True, exist_ok=True)
+    folder = new_folder(out, BAG_NAME)
 
     def counted() -> Iterator[SampleFrame]:
         for frame in render_sample():
@@ -81,25 +119,50 @@ def build_sample(out: Path, progress: Callable[[int, int], None] | None = None) 
             if progress:
                 progress(frame.index + 1, FRAMES)
 
-    write_bag(folder, counted(), REQUESTS, names())
-    sums = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}\n"
-        for path in sorted(folder.iterdir())
-    ]
-    (out / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    write_bag(folder, counted(), REQUESTS, names(), focal_px())
+    write_sums(out)
     return folder
 
 
-def write_bag(
-    folder: Path, frames: Iterable[SampleFrame], requests: Sequence[SampleRequest], names: Sequence[str]
-) -> None:
-    """Write rendered frames and timed requests as a bag; the last window ends with the last frame."""
-    from villa.data.scenes.sample import HEIGHT_PX, WIDTH_PX, focal_px
+def new_folder(out: Path, name: str) -> Path:
+    """Where a bag is to be written.
 
+    Raises:
+        SampleBagError: something is there already.
+    """
+    folder = out / name
+    if folder.exists():
+        raise SampleBagError(f"{folder} exists already; wanted a new place: choose another --out or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_sums(out: Path) -> None:
+    """Write the SHA-256 sums of all bags in a folder, as `sha256sum --check` reads them."""
+    sums = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}\n"
+        for path in sorted(out.glob("*/*"))
+    ]
+    (out / SUMS).write_text("".join(sums), encoding="utf-8")
+
+
+def write_bag(
+    folder: Path,
+    frames: Iterable[SeenFrame],
+    requests: Sequence[AskedRequest],
+    names: Sequence[str],
+    focal_px: float | None = None,
+) -> None:
+    """Write frames and timed requests as a bag; the last window ends with the last frame.
+
+    Without a focal length there is neither CameraInfo nor depth. The ground truth is of the frames whose instances are
+    known.
+    """
     store = villa_typestore()
     types = rosbags_types(store)
     masks: list[tuple[RleMask, ...]] = []
-    stamps: list[int] = []
+    stamps: list[int] = []  # of the frames with masks
+    newest = START_NS
     pending = sorted(requests, key=lambda request: request.time_s)
     begins = [stamp_ns(request.time_s) for request in pending]
     writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
@@ -109,8 +172,8 @@ def write_bag(
             topic: writer.add_connection(topic, kind, typestore=store)
             for topic, kind in (
                 (IMAGE_TOPIC, "sensor_msgs/msg/CompressedImage"),
-                (CAMERA_INFO_TOPIC, "sensor_msgs/msg/CameraInfo"),
-                (DEPTH_TOPIC, "sensor_msgs/msg/CompressedImage"),
+                *([] if focal_px is None else [(CAMERA_INFO_TOPIC, "sensor_msgs/msg/CameraInfo")]),
+                *([] if focal_px is None else [(DEPTH_TOPIC, "sensor_msgs/msg/CompressedImage")]),
                 (COMMAND_TOPIC, "villa_msgs/msg/Command"),
                 (TRUTH_TOPIC, "villa_msgs/msg/TrackletArray"),
             )
@@ -119,14 +182,14 @@ def write_bag(
         def write(topic: str, at_ns: int, message: Any) -> None:
             writer.write(connection[topic], at_ns, store.serialize_cdr(message, connection[topic].msgtype))
 
-        def truth(request: SampleRequest | None, begin: int, end: int) -> None:
+        def truth(request: AskedRequest | None, begin: int, end: int) -> None:
             chosen = [index for index, stamp in enumerate(stamps) if begin <= stamp < end]
             targets = names if request is None else request.targets
             event = _truth_event("" if request is None else request.request_id, targets, chosen, stamps, masks, names)
-            write(TRUTH_TOPIC, stamps[-1], to_message(event, types))
+            write(TRUTH_TOPIC, newest, to_message(event, types))
 
         spoken = told = 0
-        for frame in frames:
+        for number, frame in enumerate(frames):
             now = stamp_ns(frame.time_s)
             while spoken < len(pending) and begins[spoken] <= now:
                 write(COMMAND_TOPIC, begins[spoken], command_message(_command(pending[spoken]), types))
@@ -136,7 +199,9 @@ def write_bag(
                 told += 1
             header = header_message(FrameHeader(now, FRAME_ID), types)
             compressed = types.cls("sensor_msgs/msg/CompressedImage")
-            write(CAMERA_INFO_TOPIC, now, pinhole_info(header, types, HEIGHT_PX, WIDTH_PX, focal_px()))
+            if focal_px is not None:
+                height, width, _ = frame.rgb.shape
+                write(CAMERA_INFO_TOPIC, now, pinhole_info(header, types, height, width, focal_px))
             colour = _encoded(
                 ".jpg", cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY
             )
@@ -145,19 +210,21 @@ def write_bag(
                 now,
                 compressed(header=header, format="rgb8; jpeg compressed bgr8", data=types.uint8(colour)),
             )
-            if frame.index % _DEPTH_EVERY == 0:
+            if frame.depth_m is not None and number % _DEPTH_EVERY == 0:
                 depth = _encoded(".png", depth_mm(frame.depth_m), cv2.IMWRITE_PNG_COMPRESSION, 9)
                 write(
                     DEPTH_TOPIC,
                     now,
                     compressed(header=header, format="16UC1; png compressed ", data=types.uint8(depth)),
                 )
-            stamps.append(now)
-            masks.append(tuple(encode(frame.instances == index + 1) for index in range(len(names))))
+            newest = now
+            if frame.instances is not None:
+                stamps.append(now)
+                masks.append(tuple(encode(frame.instances == index + 1) for index in range(len(names))))
         for index in range(told, spoken):
-            end = begins[index + 1] if index + 1 < spoken else stamps[-1] + 1
+            end = begins[index + 1] if index + 1 < spoken else newest + 1
             truth(pending[index], begins[index], end)
-        truth(None, stamps[0], stamps[-1] + 1)
+        truth(None, stamps[0], newest + 1)
 
 
 def depth_mm(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -173,7 +240,7 @@ def _encoded(suffix: str, image: NDArray[Any], option: int, value: int) -> NDArr
     return np.asarray(data, np.uint8)
 
 
-def _command(request: SampleRequest) -> Request:
+def _command(request: AskedRequest) -> Request:
     return Request(
         request_id=request.request_id,
         text=request.text,

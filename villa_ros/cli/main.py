@@ -66,9 +66,12 @@ def _options(
 @app.command()
 def demo(
     bag: Annotated[
-        Path | None, typer.Option(help="Bag with commands and ground truth; default: the sample bag.")
+        Path | None,
+        typer.Option(help="Bag with commands and ground truth; default: the sample bags."),
     ] = None,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/demo"),
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the results; of the sample bags, a folder in it for each.")
+    ] = Path("out/demo"),
     offline: Annotated[bool, typer.Option("--offline", help="Replay instead: no DDS, no dropped frames.")] = False,
     baseline: Annotated[
         bool, typer.Option(help="Also measure the model with the words ignored: one more pass.")
@@ -97,25 +100,28 @@ def demo(
     of_bag = (BagError, MappingError, RequestError, TruthError, TypestoreError)
     of_run = (demonstration.DemoError, PictureError, PlayerError, RecorderError, FileNotFoundError)
     with expected(*of_bag, *of_run):
-        bag = bag or share_path("sample", "tabletop")
-        given = demonstration.demo_scenario(bag, checkpoint, device, threads)
-        if offline:
-            done = demonstration.demo_offline(given, folder, load, baseline=baseline, telling=replay_bars)
-        else:
-            loading = load if baseline else None
-            done = demonstration.demo(given, folder, loading, playing=playing_bar, telling=replay_bars)
-    out.print(table(done.report, f"{bag.name}, {'replayed, no DDS' if offline else 'live over DDS'}"))
-    out.print(verdict_table(done.result))
-    paths(
-        ("recording", done.bag),
-        ("overlay video", done.overlay),
-        ("contact sheet", done.contact_sheet),
-        ("report", done.report_json),
-        ("node's log", done.node_log),
-    )
-    if broken := [verdict for verdict in done.result.verdicts if not verdict.passed]:
-        told = "; ".join(f"{verdict.text}: {verdict.reason}" for verdict in broken)
-        fail(f"{told}. The node's log and the states in the recording say more.")
+        shown = {bag: folder} if bag else {share_path("sample", name): folder / name for name in ("cup", "tabletop")}
+    broken: list[str] = []
+    for played, results in shown.items():
+        with expected(*of_bag, *of_run):
+            given = demonstration.demo_scenario(played, checkpoint, device, threads)
+            if offline:
+                done = demonstration.demo_offline(given, results, load, baseline=baseline, telling=replay_bars)
+            else:
+                loading = load if baseline else None
+                done = demonstration.demo(given, results, loading, playing=playing_bar, telling=replay_bars)
+        out.print(table(done.report, f"{played.name}, {'replayed, no DDS' if offline else 'live over DDS'}"))
+        out.print(verdict_table(done.result))
+        paths(
+            ("recording", done.bag),
+            ("overlay video", done.overlay),
+            ("contact sheet", done.contact_sheet),
+            ("report", done.report_json),
+            ("node's log", done.node_log),
+        )
+        broken += [f"{verdict.text}: {verdict.reason}" for verdict in done.result.verdicts if not verdict.passed]
+    if broken:
+        fail(f"{'; '.join(broken)}. The node's log and the states in the recording say more.")
 
 
 @app.command()

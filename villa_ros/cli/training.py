@@ -303,14 +303,23 @@ def cutouts(
 @data_app.command("sample")
 def sample(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the bag.")] = Path("out/sample"),
+    videos: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Instead the real one, of cup.mp4 in this folder."),
+    ] = None,
 ) -> None:
-    """Render the sample bag anew; the same versions give the same bytes as the one that ships."""
+    """Make a sample bag anew; the same versions give the same bytes as the one that ships."""
     with _rendering():
-        from villa_ros.bags.sample import build_sample
+        if videos is None:
+            from villa_ros.bags.sample import build_sample
 
-        with progress_bar() as bar:
-            task = bar.add_task("rendering", total=None)
-            path = build_sample(folder, lambda done, count: bar.update(task, completed=done, total=count))
+            with progress_bar() as bar:
+                task = bar.add_task("rendering", total=None)
+                path = build_sample(folder, lambda done, count: bar.update(task, completed=done, total=count))
+        else:
+            from villa_ros.bags.sample_video import build_video_sample
+
+            path = build_video_sample(videos, folder)
     out.print(f"sample bag: {path}", highlight=False, soft_wrap=True)
 
 

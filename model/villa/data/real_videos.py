@@ -10,7 +10,8 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,48 @@ _STEP = 3  # every third frame: about 10 a second
 
 class RealVideoError(ValueError):
     """A video is missing or is not the one that was outlined."""
+
+
+@dataclass(frozen=True)
+class OutlinedVideo:
+    """A video, and the outlines of the things in some of its frames."""
+
+    videos: Path  # folder
+    entry: Mapping[str, Any]  # what the file of outlines says of it
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return float(self.entry["fps"])
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.entry["outlines"])
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame, RGB [H, W, 3].
+
+        Raises:
+            RealVideoError: the video is missing, does not decode, or has another length or size.
+        """
+        for frame in _checked(self.videos, self.entry):
+            yield np.ascontiguousarray(frame[..., ::-1])
+
+    def instances(self, frame: int) -> NDArray[np.uint8] | None:
+        """What is outlined in a frame [H, W]: i + 1 for thing i, 0 for none; None where nothing was outlined."""
+        outlines = [of_one.get(str(frame)) for of_one in self.entry["outlines"].values()]
+        if all(polygons is None for polygons in outlines):
+            return None
+        drawn = np.zeros((self.entry["height"], self.entry["width"]), np.uint8)
+        for number, polygons in enumerate(outlines, 1):
+            _fill(drawn, polygons or [], number)
+        return drawn
+
+
+def outlined_video(videos: Path, name: str) -> OutlinedVideo:
+    """One of the outlined videos, "cup" or "box", in the folder that holds their files, also gzipped."""
+    return OutlinedVideo(videos, json.loads(OUTLINES.read_text("utf-8"))[name])
 
 
 def build(videos: Path, out: Path) -> Path:
@@ -73,17 +116,23 @@ def build(videos: Path, out: Path) -> Path:
 
 def _extract(videos: Path, entry: dict[str, Any], kept: list[int], folder: Path) -> None:
     wanted = set(kept)
+    for index, frame in enumerate(_checked(videos, entry)):
+        if index in wanted:
+            path = folder / f"{index:04d}.jpg"
+            if not cv2.imwrite(str(path), frame, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+                raise RealVideoError(f"{path} cannot be written")
+
+
+def _checked(videos: Path, entry: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
+    """Frames [H, W, 3], blue first, of the video that was outlined, and of no other."""
     count = 0
-    for index, frame in enumerate(_frames(videos, entry["file"])):
+    for frame in _frames(videos, entry["file"]):
         if frame.shape[:2] != (entry["height"], entry["width"]):
             height, width = frame.shape[:2]
             raise RealVideoError(
                 f"{entry['file']} is {width}x{height} px, the outlines are of {entry['width']}x{entry['height']} px"
             )
-        if index in wanted:
-            path = folder / f"{index:04d}.jpg"
-            if not cv2.imwrite(str(path), frame, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-                raise RealVideoError(f"{path} cannot be written")
+        yield frame
         count += 1
     if count != entry["frames"]:
         raise RealVideoError(f"{entry['file']} has {count} frames, the outlines are of a video of {entry['frames']}")
@@ -109,6 +158,10 @@ def _frames(videos: Path, file: str) -> Iterator[NDArray[Any]]:
 def _coded(outlines: list[list[list[int]]], shape: tuple[int, int]) -> dict[str, Any] | None:
     """Polygons in px -> COCO run lengths; None where there is none."""
     drawn = np.zeros(shape, np.uint8)
-    for outline in outlines:
-        cv2.fillPoly(drawn, [np.asarray(outline, np.int32)], [1])
+    _fill(drawn, outlines, 1)
     return run_lengths(drawn)
+
+
+def _fill(drawn: NDArray[np.uint8], outlines: list[list[list[int]]], value: int) -> None:
+    for outline in outlines:
+        cv2.fillPoly(drawn, [np.asarray(outline, np.int32)], [value])

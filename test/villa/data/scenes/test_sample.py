@@ -29,7 +29,7 @@ from villa_ros.pipeline.request import Request
 SAMPLE = Path(__file__).resolve().parents[4] / "sample"
 BAG = SAMPLE / "tabletop"
 IMAGE_PX = 640 * 480
-MOST_BYTES = 10_000_000
+MOST_BYTES = 12_000_000
 
 
 @cache
@@ -67,7 +67,7 @@ def shift_px(first: int, second: int) -> float:
 def test_every_file_of_the_bag_has_its_frozen_hash() -> None:
     lines = (SAMPLE / "SHA256SUMS").read_text().splitlines()
     listed = {name: digest for digest, name in (line.split() for line in lines)}
-    assert set(listed) == {path.relative_to(SAMPLE).as_posix() for path in BAG.iterdir()}
+    assert set(listed) == {path.relative_to(SAMPLE).as_posix() for path in SAMPLE.glob("*/*")}
     for name, digest in listed.items():
         assert hashlib.sha256((SAMPLE / name).read_bytes()).hexdigest() == digest, name
 
