@@ -6,7 +6,15 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV ?= .venv
+# The distribution whose wheels are taken: kilted or jazzy.
+ROS ?= kilted
+OF_ROS := $(if $(filter kilted,$(ROS)),,_$(ROS))
+ROS_WHEELS := requirements/ros$(OF_ROS).txt
+COLCON := requirements/colcon$(OF_ROS).txt
+ifeq ($(wildcard $(ROS_WHEELS)),)
+$(error ROS=$(ROS): no such distribution here; wanted kilted or jazzy)
+endif
+VENV ?= .venv$(OF_ROS)
 TORCH ?= -r requirements/torch.txt
 PYTEST_ARGS ?=
 TEST_WORKERS ?= 2
@@ -19,7 +27,8 @@ STAMPS := $(VENV)/.stamps
 STEP := .ci/step
 CHECK ?= .ci/check_machine
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-CONSTRAINTS := -c requirements/constraints.txt
+PINS := requirements/constraints.txt requirements/constraints_$(ROS).txt
+CONSTRAINTS := $(PINS:%=-c %)
 
 # The environment here is its own world: a sourced ROS workspace must not shadow its packages, and the guard that the
 # ROS wheels leave behind in their own processes would keep them from finding their libraries here.
@@ -32,7 +41,7 @@ export HOME
 
 # villa_msgs takes a minute to build, so its wheel is kept, named by what it was made from and for.
 MSG_SOURCES := $(sort $(wildcard msg/*.* msg/*/*))
-MSG_KEY = $(shell { cat $(MSG_SOURCES); $(PYTHON) -VV 2>&1; uname -m; } | sha256sum | cut -c1-16)
+MSG_KEY = $(shell { cat $(MSG_SOURCES) requirements/constraints_$(ROS).txt; $(PYTHON) -VV 2>&1; uname -m; } | sha256sum | cut -c1-16)
 MSG_WHEELS = .cache/wheels/$(MSG_KEY)
 NO_MSG_WHEEL = ! compgen -G '$(MSG_WHEELS)/*.whl' >/dev/null
 SOURCES := setup.py setup.cfg package.xml $(wildcard README.md NOTICE) \
@@ -41,7 +50,7 @@ SOURCES := setup.py setup.cfg package.xml $(wildcard README.md NOTICE) \
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  PYTHON=python3.12 VENV=path TORCH="torch==..." DEMO_ARGS=... PYTEST_ARGS=... TEST_WORKERS=1 change what is used.'
+	@echo '  ROS=jazzy PYTHON=python3.12 VENV=path TORCH="torch==..." DEMO_ARGS=... PYTEST_ARGS=... TEST_WORKERS=1 change what is used.'
 
 .PHONY: demo
 demo: $(STAMPS)/package ## set up, play the sample bag to the node over DDS, print the table
@@ -87,7 +96,7 @@ data-setup: $(STAMPS)/package $(STAMPS)/data ## what rendering training scenes a
 
 .PHONY: clean
 clean: ## remove the environment, caches and build outputs
-	rm -rf $(VENV) .cache build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv_* $(VENV) .cache build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Before anything is downloaded: a lack that shows after two minutes of downloads costs them.
 $(STAMPS)/venv:
@@ -97,16 +106,17 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/runtime: $(STAMPS)/venv requirements/runtime.txt requirements/torch.txt requirements/opencv.txt \
-    requirements/ros.txt requirements/report.txt requirements/console.txt requirements/constraints.txt
+    $(ROS_WHEELS) requirements/report.txt requirements/console.txt $(PINS)
 	@$(STEP) 'PyTorch, transformers, OpenCV, ROS 2 wheels (about 2 min)' $(PIP) install $(CONSTRAINTS) $(TORCH) \
-	    -r requirements/runtime.txt -r requirements/opencv.txt -r requirements/ros.txt -r requirements/report.txt \
+	    -r requirements/runtime.txt -r requirements/opencv.txt -r $(ROS_WHEELS) -r requirements/report.txt \
 	    -r requirements/console.txt
 	@touch $@
 
 $(STAMPS)/msgs: $(STAMPS)/venv $(MSG_SOURCES)
 	@if $(NO_MSG_WHEEL); then \
 	    $(CHECK) $(BIN)/python '$(VENV)' build && \
-	    $(STEP) 'villa_msgs, built once (about 1 min)' $(PIP) wheel --no-deps -w $(MSG_WHEELS).part ./msg && \
+	    .ci/msg_of requirements/constraints_$(ROS).txt .cache/msg && \
+	    $(STEP) 'villa_msgs, built once (about 1 min)' $(PIP) wheel --no-deps -w $(MSG_WHEELS).part ./.cache/msg && \
 	    rm -rf $(MSG_WHEELS) && mv $(MSG_WHEELS).part $(MSG_WHEELS); fi
 	@touch $@
 
@@ -116,9 +126,8 @@ $(STAMPS)/package: $(STAMPS)/runtime $(STAMPS)/msgs $(SOURCES)
 	@$(STEP) 'villa_msgs and villa_ros' $(PIP) install --no-deps --force-reinstall $(MSG_WHEELS)/*.whl .
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/runtime requirements/test.txt requirements/meshes.txt requirements/oracles.txt \
-    requirements/constraints.txt
-	@$(STEP) 'test tools' $(PIP) install $(CONSTRAINTS) -r requirements/test.txt
+$(STAMPS)/test: $(STAMPS)/runtime requirements/test.txt $(COLCON) requirements/meshes.txt requirements/oracles.txt $(PINS)
+	@$(STEP) 'test tools' $(PIP) install $(CONSTRAINTS) -r requirements/test.txt -r $(COLCON)
 	@$(STEP) 'object meshes for the rendering tests' $(PIP) install --no-deps -r requirements/meshes.txt
 	@$(STEP) 'published evaluators, to compare with' $(PIP) install --no-deps -r requirements/oracles.txt
 	@touch $@

@@ -83,7 +83,20 @@ setup(
     install_requires=requirements("runtime"),
     extras_require={
         name: requirements(name)
-        for name in ("ros", "opencv", "video", "ray", "report", "speech", "console", "rerun", "train", "data", "test")
+        for name in (
+            "ros",
+            "opencv",
+            "video",
+            "ray",
+            "report",
+            "speech",
+            "console",
+            "rerun",
+            "train",
+            "data",
+            "test",
+            "colcon",
+        )
     },
     entry_points={
         "console_scripts": [

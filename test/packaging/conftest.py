@@ -48,7 +48,7 @@ def colcon_workspace(source_copy: Path, tmp_path_factory: pytest.TempPathFactory
     """Build the tree with pip's colcon and return the install folder."""
     binaries = Path(sys.executable).parent
     if not (binaries / "colcon").exists():
-        pytest.skip(f"no colcon in {binaries}: pip install -r requirements/test.txt")
+        pytest.skip(f"no colcon in {binaries}: pip install -r requirements/colcon.txt")
 
     def build(*options: str) -> Path:
         out = tmp_path_factory.mktemp("colcon")

@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -81,9 +82,17 @@ def test_no_requirement_pulls_a_second_opencv_or_torchvision() -> None:
         assert not names & {"opencv-python", "opencv-contrib-python", "torchvision", "timm"}, path
 
 
-@pytest.mark.parametrize("name", ["runtime", "opencv", "ros", "test", "data", "train"])
-def test_every_requirement_is_pinned_by_a_constraint(name: str) -> None:
-    pinned = {distribution(line) for line in requirement_lines("constraints")} | {"torch"}
+@pytest.mark.parametrize(
+    ("name", "ros"),
+    [
+        *((name, "kilted") for name in ("runtime", "opencv", "ros", "test", "colcon", "data", "train")),
+        ("ros_jazzy", "jazzy"),
+        ("colcon_jazzy", "jazzy"),
+    ],
+)
+def test_every_requirement_is_pinned_by_a_constraint(name: str, ros: str) -> None:
+    of_all = (*requirement_lines("constraints"), *requirement_lines(f"constraints_{ros}"))
+    pinned = {distribution(line) for line in of_all} | {"torch"}
     exact = {distribution(line) for line in requirement_lines(name) if "==" in line}
     assert {distribution(line) for line in requirement_lines(name)} <= pinned | exact
 
@@ -95,7 +104,7 @@ def test_ros_packages_that_the_code_imports_are_declared() -> None:
     """In package.xml, for rosdep."""
     xml = ET.parse(ROOT / "package.xml").getroot()
     declared = {element.text for element in xml if element.tag.endswith("depend")}
-    wheels = {distribution(line) for line in requirement_lines("constraints")}
+    wheels = {distribution(line) for line in requirement_lines("constraints_kilted")}
     ros = {name.removeprefix("ros-").replace("-", "_") for name in wheels if name.startswith("ros-")}
     ros |= ONLY_NATIVE | {"villa_msgs"}
     imported = set()
@@ -122,6 +131,50 @@ def test_only_the_adapters_import_ros() -> None:
                 modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
                 for module in modules:
                     assert module.split(".")[0] not in names, f"{path} imports {module}"
+
+
+def test_the_two_distributions_are_asked_for_the_same_packages() -> None:
+    kilted, jazzy = ({distribution(line) for line in requirement_lines(name)} for name in ("ros", "ros_jazzy"))
+    assert kilted == jazzy
+
+
+def test_the_interface_package_is_built_from_the_wheels_of_one_distribution(tmp_path: Path) -> None:
+    made = {}
+    for ros in ("kilted", "jazzy"):
+        constraints = ROOT / "requirements" / f"constraints_{ros}.txt"
+        command = [sys.executable, str(ROOT / ".ci" / "msg_of"), str(constraints), str(tmp_path / ros)]
+        subprocess.run(command, check=True)
+        made[ros] = (tmp_path / ros / "pyproject.toml").read_text(encoding="utf-8")
+        named = dict(re.findall(r'"(ros-[\w-]+)(?:==|~=)([\w.]+)"', made[ros]))
+        wheels = dict(line.split("==") for line in requirement_lines(f"constraints_{ros}"))
+        assert named.items() <= wheels.items()
+        assert (tmp_path / ros / "msg" / "Command.msg").is_file()
+    own = dict(re.findall(r'"(ros-[\w-]+)~=([\w.]+)"', (ROOT / "msg" / "pyproject.toml").read_text(encoding="utf-8")))
+    assert dict(re.findall(r'"(ros-[\w-]+)==([\w.]+)"', made["kilted"])) == own
+    (tmp_path / "few.txt").write_text("ros-std-msgs==1.2.3\n")
+    command = [sys.executable, str(ROOT / ".ci" / "msg_of"), str(tmp_path / "few.txt"), str(tmp_path / "few")]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "few.txt has no version of ros-" in refused.stderr
+
+
+def test_make_names_the_distributions_that_it_knows() -> None:
+    command = ["make", "--no-print-directory", "help", "ROS=foxy"]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "ROS=foxy" in refused.stderr
+    assert "kilted or jazzy" in refused.stderr
+
+
+def test_the_container_takes_the_steps_of_the_page() -> None:
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    container = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    native = page[page.index("## With colcon") :]
+    (steps,) = re.findall(r"```\ncd villa_ros\n(.*?)source install", native, re.DOTALL)
+    flat = " ".join(container.replace("\\\n", " ").split())
+    assert len(steps.splitlines()) == 3
+    for step in steps.splitlines():
+        assert step in flat, step
 
 
 @pytest.mark.parametrize("target", ["setup", "demo", "test", "bench", "soak", "colcon", "clean", "data-setup"])
