@@ -119,3 +119,18 @@ def test_an_unknown_benchmark_lists_those_that_are_there(tmp_path: Path) -> None
     assert run.exit_code == 1
     assert "mevis" in run.output
     assert "ref-davis17" in run.output
+
+
+def test_worst_moments_are_written_for_other_tools(
+    scenario: Path, tmp_path: Path, fake_model: list[tuple[str, str]]
+) -> None:
+    asked = "requests: [{at: 0.5, text: the purple box, absent: true}, {at: 1.5, text: the red box, absent: true}]"
+    scenario.write_text(f"bags: [{{path: plain, {asked}}}]")
+    run = villa(scenario, "--out", tmp_path / "out", "--no-report", "--moments")
+    assert run.exit_code == 0, run.output
+    folder = tmp_path / "out" / "kitchen" / "moments"
+    assert str(folder) in run.output
+    told = [json.loads(line)["metadata"] for line in (folder / "events.jsonl").read_text("utf-8").splitlines()]
+    assert {one["request"] for one in told} == {"the red box"}, "it is red, and not there by what the file says"
+    assert {one["fault"] for one in told} == {"not there, but masked"}
+    assert len(list((folder / "images").glob("*.jpg"))) == len(told)

@@ -49,6 +49,10 @@ def evaluate(
         bool, typer.Option("--live", help="Also play the recordings to a node over DDS, and compare with the replay.")
     ] = False,
     report: Annotated[bool, typer.Option(help="Write the HTML report, with a video of each camera.")] = True,
+    moments: Annotated[
+        bool,
+        typer.Option("--moments", help="Also write the worst moments for Foxglove, and as COCO for FiftyOne or CVAT."),
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run recordings again that have results already.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with the model.")] = 1,
     ray: Annotated[
@@ -82,7 +86,7 @@ def evaluate(
         usage("--first-mask says how a benchmark begins: give it with --benchmark davis2016 --root FOLDER")
     if scenarios:
         given = {"checkpoint": checkpoint or None, "device": device, "threads": threads, "mode": mode}
-        _scenarios(scenarios, given, where or OUT, live, report, fresh, workers, ray)
+        _scenarios(scenarios, given, where or OUT, live, report, moments, fresh, workers, ray)
     elif data is not None:
         _split(
             data, where or Path("out/eval.json"), picture, requests, limit, seed, checkpoint, least_presence,
@@ -133,6 +137,7 @@ def _scenarios(
     folder: Path,
     live: bool,
     report: bool,
+    moments: bool,
     fresh: bool,
     workers: int,
     ray: str | None,
@@ -152,13 +157,22 @@ def _scenarios(
         if live:
             for scenario in read:
                 node_parameters(scenario)
-    passed = [_scenario(scenario, folder / scenario.name, live, report, fresh, workers, ray) for scenario in read]
+    passed = [
+        _scenario(scenario, folder / scenario.name, live, report, moments, fresh, workers, ray) for scenario in read
+    ]
     if not all(passed):
         fail(f"{passed.count(False)} of {len(passed)} scenarios failed")
 
 
 def _scenario(
-    scenario: Scenario, folder: Path, live: bool, report: bool, fresh: bool, workers: int, ray: str | None
+    scenario: Scenario,
+    folder: Path,
+    live: bool,
+    report: bool,
+    moments: bool,
+    fresh: bool,
+    workers: int,
+    ray: str | None,
 ) -> bool:
     from villa_ros.cli.scenario_tables import request_table, verdict_table
     from villa_ros.evaluation.scenario_eval import evaluate_scenario
@@ -182,6 +196,8 @@ def _scenario(
     out.print(f"result:  {folder / 'result.json'}", highlight=False, soft_wrap=True)
     if report:
         _report(scenario, result, folder)
+    if moments:
+        _moments(scenario, result, folder)
     agreed = not live or _live(scenario, result, folder)
     return result.passed and agreed
 
@@ -225,6 +241,16 @@ def _report(scenario: Scenario, result: ScenarioResult, folder: Path) -> None:
         out.print(f"[yellow]no report: {escape(str(error))}[/]", highlight=False)
     else:
         out.print(f"report:  {path}", highlight=False, soft_wrap=True)
+
+
+def _moments(scenario: Scenario, result: ScenarioResult, folder: Path) -> None:
+    from villa_ros.bags.reader import BagError
+    from villa_ros.evaluation.moment_files import MomentFilesError, write_moment_files
+    from villa_ros.evaluation.report.scenario_report import pictures_of
+
+    with expected(BagError, MomentFilesError):
+        path = write_moment_files(result, folder, pictures_of(scenario, result))
+    out.print(f"moments: {path}", highlight=False, soft_wrap=True)
 
 
 def _live(scenario: Scenario, replayed: ScenarioResult, folder: Path) -> bool:

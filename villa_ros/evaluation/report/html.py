@@ -19,8 +19,8 @@ from villa_ros.bags.run import Run, read_run
 from villa_ros.evaluation.report.moment_picture import FILL, OUTLINE, moment_picture
 from villa_ros.evaluation.report.players import Player, camera_of, player_of, players
 from villa_ros.evaluation.report.worst_moments import LOW_JF, WorstMoment, is_low, worst_first, worst_moments
+from villa_ros.evaluation.request_scores import masks_by_frame, published_tracks
 from villa_ros.evaluation.results import BagResult, ScenarioResult
-from villa_ros.pipeline.events import TrackState
 from villa_ros.video.overlay_video import Rgb
 
 if TYPE_CHECKING:
@@ -113,21 +113,11 @@ def _drawn(moments: Sequence[WorstMoment], folder: Path, pictures: Pictures, mad
             runs[bag.name] = read_run(folder / bag.folder / "run" / "run.mcap")
         picture = moment_picture(
             pictures.frame_of(bag.name, camera_of(bag, asked), stamp_ns),
-            _predicted(runs[bag.name], asked.request_id, stamp_ns),
+            masks_by_frame(published_tracks(runs[bag.name], asked.request_id)).get(stamp_ns, []),
             pictures.truth_of(bag.name, asked.request_id, stamp_ns),
         )
         shown.append(_Shown(moment, picture, player_of(made, bag, asked)))
     return shown
-
-
-def _predicted(run: Run, request_id: str, stamp_ns: int) -> list[RleMask]:
-    return [
-        instance.mask
-        for timed in run.tracks
-        if timed.value.header.stamp_ns == stamp_ns
-        for instance in timed.value.instances
-        if instance.request_id == request_id and instance.state != TrackState.REMOVED
-    ]
 
 
 def _rendered(result: ScenarioResult, made: Sequence[Player], shown: Sequence[_Shown], when: datetime) -> str:

@@ -31,7 +31,7 @@ def report_on(scenario: Scenario, result: ScenarioResult, folder: Path, progress
     """
     specs = {spec.name: spec for spec in scenario.bags}
     readable = [bag for bag in result.bags if not bag.failed]
-    opened = {bag.name: open_bag(specs[bag.name]) for bag in readable}
+    opened = _opened(specs, result)
     count = sum(sum(bag.frames.values()) for bag in readable)
     done = itertools.count(1)
 
@@ -42,8 +42,26 @@ def report_on(scenario: Scenario, result: ScenarioResult, folder: Path, progress
         bag if bag.failed else replace(bag, videos=_videos(bag, opened[bag.name], specs[bag.name], folder, drawn))
         for bag in result.bags
     ]
+    return write_report(replace(result, bags=tuple(bags)), folder, _pictures(specs, opened))
+
+
+def pictures_of(scenario: Scenario, result: ScenarioResult) -> Pictures:
+    """The frames and true masks of a scenario's recordings.
+
+    Raises:
+        BagError: a recording cannot be read.
+    """
+    specs = {spec.name: spec for spec in scenario.bags}
+    return _pictures(specs, _opened(specs, result))
+
+
+def _opened(specs: dict[str, BagSpec], result: ScenarioResult) -> dict[str, Opened]:
+    return {bag.name: open_bag(specs[bag.name]) for bag in result.bags if not bag.failed}
+
+
+def _pictures(specs: dict[str, BagSpec], opened: dict[str, Opened]) -> Pictures:
     pictures = _Pictures(specs, opened)
-    return write_report(replace(result, bags=tuple(bags)), folder, Pictures(pictures.truth, pictures.frame))
+    return Pictures(pictures.truth, pictures.frame)
 
 
 def _videos(bag: BagResult, opened: Opened, spec: BagSpec, folder: Path, drawn: Callable[[], None]) -> dict[str, str]:
