@@ -17,6 +17,7 @@ from villa.modeling import key_segment_sampler
 from villa.modeling.language import answer_text
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.language.interface import Inputs, Visual, next_position
+from villa.modeling.language.refusal import Refusal
 from villa.modeling.language.tokenizer import Prompt
 from villa.modeling.objects.recogniser import Recognised
 from villa.modeling.objects.referring_head import Sighting, chosen, tokens_of
@@ -207,9 +208,11 @@ def say(
     states: list[Tensor] = []
     confidence: list[float] = []
     finish = "length"
+    # Models from elsewhere say that something is not there in words of their own.
+    refusal = Refusal(codec, codec.decode(prompt.tail)) if isinstance(language, CausalLLM) else None
     for count in range(model.config.max_new_tokens):
         scores = language.logits(state).float().softmax(dim=-1)
-        token = int(scores.argmax())
+        token = _likeliest(scores, refusal.allowed(ids) if refusal else None)
         if token == codec.end_id:
             finish = "stop"
             break
@@ -231,6 +234,11 @@ def say(
     h_f = frame_states(model, h_v, times_s, seg_at, positions, cache)
     yield SlowStep(Stage.DECODING, 1.0, answer_text.read(raw).text)
     return GeneratedAnswer(raw, finish, h_v, tuple(confidence), h_f, words, tuple(marked))
+
+
+def _likeliest(scores: Tensor, allowed: Sequence[int] | None) -> int:
+    """The token with the highest score, of all or of those that are allowed."""
+    return int(scores.argmax()) if allowed is None else max(allowed, key=lambda token: float(scores[token]))
 
 
 def focused(model: ViLLaModel, prompt: Prompt, visual: Visual) -> list[Sighting]:

@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 from tiny_sets import SIZE, edit, images, make_coco_names
 
 from villa.data.coco_folder import CocoError, CocoFolder
-from villa.data.language.plurals import plural
+from villa.modeling.language.plurals import plural
 
 BOX = np.zeros(SIZE, np.bool_)
 BOX[5:17, 5:17] = True

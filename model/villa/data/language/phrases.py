@@ -8,9 +8,9 @@ from functools import cache
 
 import numpy as np
 
-from villa.data.language import plurals
 from villa.data.language.vocabulary import KIND, TABLETOP
 from villa.data.language.wordings import TRAINED, Wording
+from villa.modeling.language import plurals
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _BEFORE, _AFTER = 0.2, 0.15

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from villa.data.language.plurals import plural
+from villa.modeling.language.plurals import plural
 
 COLOURS = (
     "red",

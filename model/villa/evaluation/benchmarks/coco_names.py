@@ -16,12 +16,12 @@ from typing import ClassVar
 import numpy as np
 
 from villa.data.coco_folder import CocoError, CocoFolder, Picture
-from villa.data.language.plurals import plural
 from villa.data.referring_videos import Expression, Video
 from villa.evaluation.benchmarks.interface import Benchmark, BenchmarkError
 from villa.evaluation.protocols import Row, Score, present_row
 from villa.interface import Rgb
 from villa.masks import Mask
+from villa.modeling.language.plurals import plural
 
 FRAMES, FPS = 3, 5.0
 MOST, SMALLEST, LARGEST = 4, 0.003, 0.45  # instances of a name; share of the picture that they cover together

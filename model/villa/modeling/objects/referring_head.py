@@ -24,7 +24,7 @@ from villa.modeling.objects.seg_selector import Words
 
 Sighting = tuple[int, int]  # frame and thing
 
-MOST_TARGETS = 6  # things that are shown again
+MOST_TARGETS = 24  # things that are shown again: as many as are looked at on a frame
 _SAME = 0.0  # logit of a link from which two sightings are one thing
 _NEVER = -12.0  # logit of what was not asked
 _CERTAIN = 6.0  # logit of what is meant, where it was seen
@@ -161,17 +161,17 @@ def tokens_of(picked: list[Sighting], tokens: Tensor) -> Tensor:
     return torch.stack([tokens[at] for at in picked]) if picked else tokens.new_zeros(0, tokens.shape[-1])
 
 
-def chosen(logits: Tensor, scene: EncodedScene) -> list[Sighting]:
+def chosen(logits: Tensor, scene: EncodedScene, most: int = MOST_TARGETS) -> list[Sighting]:
     """Logits [T, N] of one request -> (frame, thing) of each that is meant, from left to right.
 
-    Those that are meant more likely than not; where none is, but that something is meant is likelier than that nothing
-    is, the likeliest one.
+    The `most` likeliest of those that are meant more likely than not; where none is, but that something is meant is
+    likelier than that nothing is, the likeliest one.
     """
     picked: list[Sighting] = [(frame, thing) for frame, thing in (logits > _LEAST).nonzero().tolist()]
     if not picked and logits.numel() and float(F.logsigmoid(_LEAST - logits.float()).sum()) < math.log(0.5):
         frame, thing = divmod(int(logits.argmax()), logits.shape[1])
         picked = [(frame, thing)]
-    likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:MOST_TARGETS]
+    likeliest = sorted(picked, key=lambda one: -float(logits[one]))[:most]
     return from_left(likeliest, scene)
 
 

@@ -1,4 +1,4 @@
-"""The plural of a noun, for names that come from elsewhere than the vocabulary: categories of a data set."""
+"""The plural of any noun, and back: of categories of a data set, and of what people ask for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def plural(noun: str) -> str:
     head, of, rest = noun.partition(" of ")
     before, space, last = head.rpartition(" ")
     return f"{before}{space}{_of_word(last)}{of}{rest}"
+
+
+def singulars(word: str) -> set[str]:
+    """The words whose plural this one may be; of itself, where plural and singular are the same."""
+    stems = {word, word.removesuffix("s"), word.removesuffix("es"), f"{word.removesuffix('ies')}y"}
+    return {one for one in (stems | set(_IRREGULAR)) if one and _of_word(one) == word}
 
 
 def _of_word(word: str) -> str:
