@@ -150,8 +150,8 @@ class ChoosyModel(Protocol):
 R = TypeVar("R")
 
 
-def finish(steps: Generator[SlowStep, None, R]) -> R:
-    """Run a slow pass to its end without anything between its steps."""
+def finish(steps: Generator[object, None, R]) -> R:
+    """Run a slow pass, or any work in parts, to its end without anything between its steps."""
     try:
         while True:
             next(steps)

@@ -163,7 +163,8 @@ def see(
         for image, frame in zip(images, language.glances(len(times_s)), strict=True):
             seen.append(language.glance((image,), (frame,)))
             yield SlowStep(Stage.BUFFERING, 1.0)
-        return language.seen(pyramid, times_s, Recognised.joined(seen) if seen else None)
+        looking = language.seen_in_parts(pyramid, times_s, Recognised.joined(seen) if seen else None)
+        return (yield from _told(looking))
     height, width = images[-1].shape[:2]  # a camera may have changed its size within the clip
     parts = []
     for index, image in enumerate(images):
@@ -171,6 +172,17 @@ def see(
         parts.append(language.see((np.asarray(same, np.uint8),), None, times_s[index : index + 1]))
         yield SlowStep(Stage.BUFFERING, (index + 1) / len(images))
     return Visual.joined(parts)
+
+
+def _told(parts: Generator[None, None, Visual]) -> Generator[SlowStep, None, Visual]:
+    """Each part of what is looked at as a step of the slow pass."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as done:
+            visual: Visual = done.value
+            return visual
+        yield SlowStep(Stage.BUFFERING, 1.0)
 
 
 def say(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from villa.config import CausalConfig, EncoderConfig
-from villa.interface import Rgb
+from villa.interface import Rgb, finish
 from villa.modeling.key_segment_sampler import even
 from villa.modeling.language import english
 from villa.modeling.language.interface import Inputs, MultimodalLLM, Visual, bias_of
@@ -122,12 +122,20 @@ class CausalLLM(MultimodalLLM):
 
     def seen(self, pyramid: Pyramid | None, times_s: Tensor, recognised: Recognised | None) -> Visual:
         """The same with what was recognised already."""
+        return finish(self.seen_in_parts(pyramid, times_s, recognised))
+
+    def seen_in_parts(
+        self, pyramid: Pyramid | None, times_s: Tensor, recognised: Recognised | None
+    ) -> Generator[None, None, Visual]:
+        """The same with room for other work behind each part."""
         if not isinstance(pyramid, LightPyramid):
             raise TypeError(f"wanted the light segmenter's features, saw {type(pyramid).__name__}")
         picture = self.projector(pyramid, times_s)
         if self.config.things is None:
             return Visual(picture, self.projector.shape)
-        return self.told(self.finder(pyramid, recognised), picture, times_s)
+        proposals = yield from self.finder.in_parts(pyramid, recognised)
+        yield
+        return self.told(proposals, picture, times_s)
 
     def told(self, proposals: Proposals, picture: Tensor, times_s: Tensor) -> Visual:
         """Things of T frames and visual tokens of the whole pictures -> what the model sees."""

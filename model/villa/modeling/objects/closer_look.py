@@ -8,11 +8,12 @@ a lime: read out linearly, the network as it was names three times as many groce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from villa.interface import finish
 from villa.modeling.objects.box_sampling import sampled
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, Backbone, rescaled
 
@@ -20,7 +21,7 @@ SEEN = 2 * BACKBONE_CHANNELS  # numbers about a thing: means and maxima
 _SIDE_PX = 112  # of what is cut out
 _MARGIN = 0.12  # of the longer side of the box, on every side
 _SMALLEST_PX = 12  # a square is no smaller, in pixels of the picture
-_AT_ONCE = 32  # things
+AT_ONCE = 32  # things
 
 
 class CloserLook(nn.Module):
@@ -30,13 +31,19 @@ class CloserLook(nn.Module):
         super().__init__()
         self.backbone = Backbone().requires_grad_(False)
 
-    @torch.no_grad()
     def forward(self, images: Tensor, stretch: Tensor, boxes: Tensor, row: Tensor) -> Tensor:
         """Boxes [M, 4] on rows [M] of images [N, 3, H, W], 0..255 -> [M, SEEN].
 
         `stretch` [N]: how many times as wide as it was taken each picture is, its height being the same. What is cut
         out is square as it was taken.
         """
+        return finish(self.in_parts(images, stretch, boxes, row, AT_ONCE))
+
+    @torch.no_grad()
+    def in_parts(
+        self, images: Tensor, stretch: Tensor, boxes: Tensor, row: Tensor, at_once: int
+    ) -> Generator[None, None, Tensor]:
+        """The same, so many things at once, and room for other work behind each."""
         height, width = images.shape[2:]
         wide = stretch[row].to(boxes.dtype)
         side = torch.maximum(boxes[:, 2] * width / wide, boxes[:, 3] * height)
@@ -44,11 +51,12 @@ class CloserLook(nn.Module):
         squares = torch.stack((boxes[:, 0], boxes[:, 1], side * wide / width, side / height), dim=1)
         parts = [boxes.new_zeros(0, SEEN, dtype=self.dtype)]
         pictures = rescaled(images.float())
-        for first in range(0, len(squares), _AT_ONCE):
-            few = slice(first, first + _AT_ONCE)
+        for first in range(0, len(squares), at_once):
+            few = slice(first, first + at_once)
             cut = sampled(pictures, squares[few], row[few], _SIDE_PX).reshape(-1, 3, _SIDE_PX, _SIDE_PX)
             seen = self.backbone(cut.to(self.dtype, memory_format=torch.channels_last))[-1]
             parts.append(torch.cat((seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3))), dim=1).to(self.dtype))
+            yield
         return torch.cat(parts)
 
     @property

@@ -7,7 +7,7 @@ it: what is found is told to the language model, and words point at it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from villa.config import EncoderConfig, ProposalConfig
+from villa.interface import finish
 from villa.modeling.layers import Mlp, point_positions, sinusoid
 from villa.modeling.objects.box_sampling import sampled
-from villa.modeling.objects.closer_look import SEEN, CloserLook
+from villa.modeling.objects.closer_look import AT_ONCE, SEEN, CloserLook
 from villa.modeling.objects.recogniser import CHANNELS, NAMES, Recognised
 from villa.modeling.segmenters.light.encoder import BACKBONE_CHANNELS, LightPyramid
 
@@ -35,6 +36,7 @@ _SAME_BOX = 0.55  # IoU from which two boxes are of one thing
 # one hardly move the other.
 _LOUDNESS = 16.0
 _WORTH_A_LOOK = -2.0  # logit of something that was found, from which it is looked at more closely
+_FEW = 8  # things that are looked at closely between two frames of a stream: 50 ms of a core
 _OWN_BOX = 0.5  # IoU from which what a cell says is about a box
 
 
@@ -127,6 +129,16 @@ class ObjectDetector(nn.Module):
 
         `closely` are the recognised frames whose things are looked at one by one; None: the newest `closer_frames`.
         """
+        return finish(self.in_parts(pyramid, recognised, closely, AT_ONCE))
+
+    def in_parts(
+        self,
+        pyramid: LightPyramid,
+        recognised: Recognised | None = None,
+        closely: Sequence[int] | None = None,
+        at_once: int = _FEW,
+    ) -> Generator[None, None, Proposals]:
+        """The same with room for other work behind each part; `at_once` things are looked at closely in one."""
         maps = self.maps(pyramid)
         rows, columns = maps.heat.shape[1:]
         heat = maps.heat.float()
@@ -142,7 +154,9 @@ class ObjectDetector(nn.Module):
             scores, boxes = _with_recognised(scores, boxes, recognised)
         frame = torch.arange(len(cells), device=cells.device).repeat_interleave(count)
         worth = scores.flatten() >= _WORTH_A_LOOK
-        features = self.read(pyramid, boxes.flatten(0, 1), frame, recognised, closely, worth)
+        yield
+        sight = yield from self._sight(pyramid, boxes.flatten(0, 1), frame, recognised, closely, worth, at_once)
+        features = self.described(sight)
         features = features.reshape(len(cells), count, -1)
         return self._padded(Proposals(features, boxes, scores, self.config.least_score))
 
@@ -191,6 +205,18 @@ class ObjectDetector(nn.Module):
         worth: Tensor | None = None,
     ) -> Sight:
         """The same before anything is made of what others say of it."""
+        return finish(self._sight(pyramid, boxes, frame, recognised, closely, worth, AT_ONCE))
+
+    def _sight(
+        self,
+        pyramid: LightPyramid,
+        boxes: Tensor,
+        frame: Tensor,
+        recognised: Recognised | None,
+        closely: Sequence[int] | None,
+        worth: Tensor | None,
+        at_once: int,
+    ) -> Generator[None, None, Sight]:
         parts = [
             sampled(pyramid.s8, boxes, frame, _FINE_POINTS),
             sampled(pyramid.s16, boxes, frame, 1),
@@ -210,7 +236,9 @@ class ObjectDetector(nn.Module):
         near = (row >= 0) & torch.isin(frame, torch.tensor(closely, device=frame.device, dtype=frame.dtype))
         if worth is not None:
             near = near & worth
-        seen = self.closer(recognised.images, recognised.stretch, boxes[near], row[near])
+        yield
+        looking = self.closer.in_parts(recognised.images, recognised.stretch, boxes[near], row[near], at_once)
+        seen = yield from looking
         return Sight(look, told, Heard(seen, near))
 
     def described(self, sight: Sight) -> Tensor:

@@ -142,15 +142,39 @@ def test_what_is_hardly_there_is_not_looked_at(model, monkeypatch):
     images = torch.rand(2, 3, HEIGHT, WIDTH)
     pyramid, said = model.segmenter.encode(images), glanced(model.language, images)
     counted: list[int] = []
-    closer = type(finder.closer).forward
+    closer = type(finder.closer).in_parts
 
-    def count(self, images, stretch, boxes, row):
+    def count(self, images, stretch, boxes, row, at_once):
         counted.append(len(boxes))
-        return closer(self, images, stretch, boxes, row)
+        return closer(self, images, stretch, boxes, row, at_once)
 
-    monkeypatch.setattr(type(finder.closer), "forward", count)
+    monkeypatch.setattr(type(finder.closer), "in_parts", count)
     found = finder(pyramid, said)
     assert counted == [int((found.scores[1] >= -2.0).sum())]
+
+
+def test_a_stream_gets_its_turn_between_a_few_things(model):
+    """Looking closely at all things of a frame takes longer than a frame may wait."""
+    finder = model.language.finder
+    images = torch.rand(2, 3, HEIGHT, WIDTH)
+    pyramid, said = model.segmenter.encode(images), glanced(model.language, images)
+    whole, parts = finder(pyramid, said), {}
+    looked_at = int((whole.scores[1] >= -2.0).sum())
+    assert looked_at > 1
+    for at_once in (1, 2, looked_at):
+        steps = finder.in_parts(pyramid, said, at_once=at_once)
+        parts[at_once] = 0
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                found = done.value
+                break
+            parts[at_once] += 1
+        torch.testing.assert_close(found.features, whole.features)
+        assert torch.equal(found.boxes, whole.boxes)
+    assert parts[1] - parts[looked_at] == looked_at - 1
+    assert parts[2] < parts[1]
 
 
 def test_a_request_says_how_its_images_were_stretched(model):
