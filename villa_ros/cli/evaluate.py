@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,7 +86,7 @@ def evaluate(
         usage("--first-mask says how a benchmark begins: give it with --benchmark davis2016 --root FOLDER")
     if scenarios:
         given = {"checkpoint": checkpoint or None, "device": device, "threads": threads, "mode": mode}
-        _scenarios(scenarios, given, where or OUT, live, report, moments, fresh, workers, ray)
+        _scenarios(scenarios, given, where or OUT, _How(live, report, moments, fresh, workers, ray))
     elif data is not None:
         _split(
             data, where or Path("out/eval.json"), picture, requests, limit, seed, checkpoint, least_presence,
@@ -131,16 +131,23 @@ def compare(
 # -- scenarios -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _How:
+    """How scenarios are run, and what is written of them."""
+
+    live: bool
+    report: bool
+    moments: bool
+    fresh: bool
+    workers: int
+    ray: str | None
+
+
 def _scenarios(
     files: list[Path],
     given: Mapping[str, object],
     folder: Path,
-    live: bool,
-    report: bool,
-    moments: bool,
-    fresh: bool,
-    workers: int,
-    ray: str | None,
+    how: _How,
 ) -> None:
     from villa_ros.evaluation.live_run import node_parameters
     from villa_ros.evaluation.scenario import MODES, ScenarioError, read_scenario
@@ -154,26 +161,15 @@ def _scenarios(
         names = [scenario.name for scenario in read]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ScenarioError(f"several scenarios are called {repeated[0]!r}: give them names of their own")
-        if live:
+        if how.live:
             for scenario in read:
                 node_parameters(scenario)
-    passed = [
-        _scenario(scenario, folder / scenario.name, live, report, moments, fresh, workers, ray) for scenario in read
-    ]
+    passed = [_scenario(scenario, folder / scenario.name, how) for scenario in read]
     if not all(passed):
         fail(f"{passed.count(False)} of {len(passed)} scenarios failed")
 
 
-def _scenario(
-    scenario: Scenario,
-    folder: Path,
-    live: bool,
-    report: bool,
-    moments: bool,
-    fresh: bool,
-    workers: int,
-    ray: str | None,
-) -> bool:
+def _scenario(scenario: Scenario, folder: Path, how: _How) -> bool:
     from villa_ros.cli.scenario_tables import request_table, verdict_table
     from villa_ros.evaluation.scenario_eval import evaluate_scenario
     from villa_ros.parallel.dispatch import ParallelError
@@ -183,9 +179,9 @@ def _scenario(
             scenario,
             folder,
             opening=open_model,
-            workers=workers,
-            ray=ray,
-            fresh=fresh,
+            workers=how.workers,
+            ray=how.ray,
+            fresh=how.fresh,
             progress=progress,
             told=told,
         )
@@ -194,11 +190,11 @@ def _scenario(
     if result.verdicts:
         out.print(verdict_table(result))
     out.print(f"result:  {folder / 'result.json'}", highlight=False, soft_wrap=True)
-    if report:
+    if how.report:
         _report(scenario, result, folder)
-    if moments:
+    if how.moments:
         _moments(scenario, result, folder)
-    agreed = not live or _live(scenario, result, folder)
+    agreed = not how.live or _live(scenario, result, folder)
     return result.passed and agreed
 
 
