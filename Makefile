@@ -112,7 +112,7 @@ $(STAMPS)/runtime: $(STAMPS)/venv requirements/runtime.txt requirements/torch.tx
 	    -r requirements/console.txt
 	@touch $@
 
-$(STAMPS)/msgs: $(STAMPS)/venv $(MSG_SOURCES)
+$(STAMPS)/msgs: $(STAMPS)/venv $(MSG_SOURCES) requirements/constraints_$(ROS).txt
 	@if $(NO_MSG_WHEEL); then \
 	    $(CHECK) $(BIN)/python '$(VENV)' build && \
 	    .ci/msg_of requirements/constraints_$(ROS).txt .cache/msg && \
