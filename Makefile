@@ -53,7 +53,7 @@ help: ## this list
 	@echo '  ROS=jazzy PYTHON=python3.12 VENV=path TORCH="torch==..." DEMO_ARGS=... PYTEST_ARGS=... TEST_WORKERS=1 change what is used.'
 
 .PHONY: demo
-demo: $(STAMPS)/package ## set up, play the sample bag to the node over DDS, print the table
+demo: $(STAMPS)/package ## set up, play the sample bags to the node over DDS, print the tables
 	@$(BIN)/villa demo $(DEMO_ARGS)
 
 .PHONY: setup
