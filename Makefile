@@ -115,7 +115,7 @@ $(STAMPS)/runtime: $(STAMPS)/venv requirements/runtime.txt requirements/torch.tx
 $(STAMPS)/msgs: $(STAMPS)/venv $(MSG_SOURCES) requirements/constraints_$(ROS).txt
 	@if $(NO_MSG_WHEEL); then \
 	    $(CHECK) $(BIN)/python '$(VENV)' build && \
-	    .ci/msg_of requirements/constraints_$(ROS).txt .cache/msg && \
+	    $(BIN)/python .ci/msg_of requirements/constraints_$(ROS).txt .cache/msg && \
 	    $(STEP) 'villa_msgs, built once (about 1 min)' $(PIP) wheel --no-deps -w $(MSG_WHEELS).part ./.cache/msg && \
 	    rm -rf $(MSG_WHEELS) && mv $(MSG_WHEELS).part $(MSG_WHEELS); fi
 	@touch $@
