@@ -17,9 +17,9 @@ WORKDIR /opt/villa_ros
 COPY requirements/native.txt requirements/native.txt
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip \
-    && pip install --break-system-packages ${TORCH} \
-    && pip install --break-system-packages -r requirements/native.txt \
-    && rm -rf /var/lib/apt/lists/* /root/.cache
+    && pip install --no-cache-dir --break-system-packages ${TORCH} \
+    && pip install --no-cache-dir --break-system-packages -r requirements/native.txt \
+    && rm -rf /var/lib/apt/lists/*
 
 COPY package.xml package.xml
 COPY msg/package.xml msg/package.xml
