@@ -11,14 +11,15 @@ FROM ros:${ROS_DISTRO}-ros-base
 
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG TORCH="torch>=2.6"
+ENV PIP_NO_CACHE_DIR=1
 WORKDIR /opt/villa_ros
 
 # What changes seldom comes first, so that a change of code builds in a minute.
 COPY requirements/native.txt requirements/native.txt
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip \
-    && pip install --no-cache-dir --break-system-packages ${TORCH} \
-    && pip install --no-cache-dir --break-system-packages -r requirements/native.txt \
+    && pip install --break-system-packages ${TORCH} \
+    && pip install --break-system-packages -r requirements/native.txt \
     && rm -rf /var/lib/apt/lists/*
 
 COPY package.xml package.xml
