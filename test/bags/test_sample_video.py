@@ -15,6 +15,7 @@ from villa_ros.bags.sample import COMMAND_TOPIC, IMAGE_TOPIC, SampleBagError, st
 from villa_ros.bags.sample_video import BAG_NAME, REQUESTS, build_video_sample
 from villa_ros.evaluation.demo import demo_scenario
 from villa_ros.evaluation.ground_truth import all_objects
+from villa_ros.evaluation.recording_inputs import window_of
 from villa_ros.runtime.package_share import share_path
 
 FRAMES, SIZE = 217, (640, 480)  # of cup.mp4
@@ -67,6 +68,18 @@ def test_each_request_has_outlines_in_its_time() -> None:
     wanted = {request.request_id: bool(request.targets) for request in REQUESTS}
     assert {name: truth.present for name, truth in given.opened.truths.items()} == wanted
     assert all(len(truth.stamps) >= 3 for truth in given.opened.truths.values())
+
+
+def test_the_frames_between_outlines_count_for_coverage_and_rate() -> None:
+    opened = demo_scenario(share_path("sample", BAG_NAME)).opened
+    for request in opened.requests:
+        truth = opened.truths[request.request_id]
+        window = window_of(request, opened, truth, "preempt")
+        assert set(truth.stamps) <= set(window)
+        assert window[-1] == truth.stamps[-1]
+        every = [stamp for stamp in opened.stamps["camera"] if request.stamp_ns <= stamp <= window[-1]]
+        assert list(window) == every
+        assert len(window) > 5 * len(truth.stamps)
 
 
 def test_nothing_is_overwritten_and_a_missing_video_is_named(videos: Path, tmp_path: Path) -> None:

@@ -98,7 +98,10 @@ def _timed(spec: BagSpec, cameras: Mapping[str, str], stamps: Mapping[str, tuple
 
 
 def window_of(request: Request, opened: Opened, truth: RequestTruth | None, policy: str) -> tuple[int, ...]:
-    """Frames that a request is about: from it on, to what ends it; with ground truth those that this knows."""
+    """Frames that a request is about: from it on, to what ends it; with ground truth to the last that this knows.
+
+    Between known frames there may be others: a person outlines every tenth.
+    """
     stamps = opened.stamps[request.camera]
     ends = [
         other.stamp_ns
@@ -114,5 +117,5 @@ def window_of(request: Request, opened: Opened, truth: RequestTruth | None, poli
     inside = tuple(stamp for stamp in stamps if request.stamp_ns <= stamp < end_ns)
     if truth is None:
         return inside
-    known = set(truth.stamps)
-    return tuple(stamp for stamp in inside if stamp in known)
+    last_ns = max(truth.stamps, default=request.stamp_ns - 1)
+    return tuple(stamp for stamp in inside if stamp <= last_ns)
