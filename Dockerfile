@@ -12,7 +12,7 @@ FROM ros:${ROS_DISTRO}-ros-base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG TORCH="torch>=2.6"
 ENV PIP_NO_CACHE_DIR=1
-WORKDIR /opt/villa_ros
+WORKDIR /villa_ros
 
 # What changes seldom comes first, so that a change of code builds in a minute.
 COPY requirements/native.txt requirements/native.txt
@@ -33,7 +33,7 @@ COPY . .
 RUN source "/opt/ros/${ROS_DISTRO}/setup.bash" && colcon build
 
 # The base image's entry point sources ROS 2 alone.
-RUN printf '%s\n' '#!/bin/bash' 'set -e' 'source /opt/villa_ros/install/setup.bash' 'exec "$@"' > /villa_entrypoint.sh \
+RUN printf '%s\n' '#!/bin/bash' 'set -e' 'source /villa_ros/install/setup.bash' 'exec "$@"' > /villa_entrypoint.sh \
     && chmod +x /villa_entrypoint.sh
 ENTRYPOINT ["/villa_entrypoint.sh"]
 CMD ["ros2", "launch", "villa_ros", "villa.launch.py"]
