@@ -16,7 +16,8 @@ from villa.masks import RleMask, encode
 from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import Run
 from villa_ros.evaluation.ground_truth import RequestTruth
-from villa_ros.evaluation.report.html import Pictures, write_report
+from villa_ros.evaluation.report.html import write_report
+from villa_ros.evaluation.report.moment_views import Pictures
 from villa_ros.evaluation.report.web_videos import write_web_video
 from villa_ros.evaluation.request_scores import score_request
 from villa_ros.evaluation.results import Asked, BagResult, Fault, ScenarioResult, Timing, Verdict

@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Any
 import cv2
 from mcap.writer import Writer
 
-from villa_ros.bags.run import read_run
 from villa_ros.evaluation.labels.format import coco_runs
+from villa_ros.evaluation.report.moment_views import moment_views
 from villa_ros.evaluation.report.players import camera_of
 from villa_ros.evaluation.report.worst_moments import WorstMoment, worst_moments
-from villa_ros.evaluation.request_scores import masks_by_frame, published_tracks
 from villa_ros.evaluation.results import write_whole
 
 if TYPE_CHECKING:
     from villa.masks import RleMask
-    from villa_ros.bags.run import Run
-    from villa_ros.evaluation.report.html import Pictures
+    from villa_ros.evaluation.report.moment_views import Pictures
     from villa_ros.evaluation.results import ScenarioResult
 
 MOMENTS = "moments"  # folder
@@ -97,25 +95,17 @@ def write_moment_files(
     chosen = choose(result)
     out = folder / MOMENTS
     truth, found = _Coco(), _Coco()
-    runs: dict[str, Run] = {}
     try:
         (out / IMAGES).mkdir(parents=True, exist_ok=True)
-        for number, moment in enumerate(chosen, 1):
-            bag, asked, stamp_ns = moment.bag, moment.asked, moment.moment.stamp_ns
-            if bag.name not in runs:
-                runs[bag.name] = read_run(folder / bag.folder / "run" / "run.mcap")
-            camera = camera_of(bag, asked)
-            rgb = pictures.frame_of(bag.name, camera, stamp_ns)
+        for number, view in enumerate(moment_views(chosen, folder, pictures), 1):
+            moment, rgb = view.moment, view.rgb
             told = _told(moment)
-            name = f"{number:02d}_{_plain(bag.name)}_{_plain(camera)}_{stamp_ns}.jpg"
+            name = f"{number:02d}_{_plain(told['recording'])}_{_plain(told['camera'])}_{moment.moment.stamp_ns}.jpg"
             bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(out / IMAGES / name), bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
                 raise MomentFilesError(f"{out / IMAGES / name} cannot be written")
             about = {"id": number, "file_name": name, "height": rgb.shape[0], "width": rgb.shape[1], **told}
-            for coco, masks in (
-                (truth, pictures.truth_of(bag.name, asked.request_id, stamp_ns)),
-                (found, masks_by_frame(published_tracks(runs[bag.name], asked.request_id)).get(stamp_ns, [])),
-            ):
+            for coco, masks in ((truth, view.true), (found, view.published)):
                 coco.images.append(about)
                 coco.add(number, masks, told)
         write_whole(out / TRUTH, truth.text())

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from villa_ros.bags.run import Run, read_run
 from villa_ros.evaluation.report.moment_picture import FILL, OUTLINE, moment_picture
-from villa_ros.evaluation.report.players import Player, camera_of, player_of, players
+from villa_ros.evaluation.report.moment_views import Pictures, moment_views
+from villa_ros.evaluation.report.players import Player, player_of, players
 from villa_ros.evaluation.report.worst_moments import LOW_JF, WorstMoment, is_low, worst_first, worst_moments
-from villa_ros.evaluation.request_scores import masks_by_frame, published_tracks
 from villa_ros.evaluation.results import BagResult, ScenarioResult
-from villa_ros.video.overlay_video import Rgb
 
 if TYPE_CHECKING:
-    from villa.masks import RleMask
+    pass
 
 REPORT = "report.html"
 EMBED_BYTES = 40_000_000  # of all videos together; browsers open files of twice that size without trouble
@@ -48,18 +46,6 @@ _COLUMNS = (
 
 class ReportError(RuntimeError):
     """The report cannot be written."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Where the pictures of the worst moments come from.
-
-    `truth_of(bag name, request id, stamp in ns)` gives the masks of what is meant, none where nothing is;
-    `frame_of(bag name, camera, stamp in ns)` the frame [H, W, 3].
-    """
-
-    truth_of: Callable[[str, str, int], Sequence[RleMask]]
-    frame_of: Callable[[str, str, int], Rgb]
 
 
 @dataclass(frozen=True)
@@ -105,19 +91,14 @@ def write_report(
 
 
 def _drawn(moments: Sequence[WorstMoment], folder: Path, pictures: Pictures, made: Sequence[Player]) -> list[_Shown]:
-    runs: dict[str, Run] = {}
-    shown = []
-    for moment in moments:
-        bag, asked, stamp_ns = moment.bag, moment.asked, moment.moment.stamp_ns
-        if bag.name not in runs:
-            runs[bag.name] = read_run(folder / bag.folder / "run" / "run.mcap")
-        picture = moment_picture(
-            pictures.frame_of(bag.name, camera_of(bag, asked), stamp_ns),
-            masks_by_frame(published_tracks(runs[bag.name], asked.request_id)).get(stamp_ns, []),
-            pictures.truth_of(bag.name, asked.request_id, stamp_ns),
+    return [
+        _Shown(
+            view.moment,
+            moment_picture(view.rgb, view.published, view.true),
+            player_of(made, view.moment.bag, view.moment.asked),
         )
-        shown.append(_Shown(moment, picture, player_of(made, bag, asked)))
-    return shown
+        for view in moment_views(moments, folder, pictures)
+    ]
 
 
 def _rendered(result: ScenarioResult, made: Sequence[Player], shown: Sequence[_Shown], when: datetime) -> str:

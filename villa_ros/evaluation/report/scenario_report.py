@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from villa_ros.bags.reader import Bag, BagError
 from villa_ros.bags.run import read_run
 from villa_ros.evaluation.recording_inputs import Opened, open_bag
-from villa_ros.evaluation.report.html import Pictures, write_report
+from villa_ros.evaluation.report.html import write_report
+from villa_ros.evaluation.report.moment_views import Pictures
 from villa_ros.evaluation.report.web_videos import write_web_video
 from villa_ros.evaluation.results import BagResult, ScenarioResult
 from villa_ros.video.overlay_video import Rgb
