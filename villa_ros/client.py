@@ -105,11 +105,19 @@ class ViLLaClient:
         self._name = villa_node
         self._camera = camera
         self._pending: dict[str, _Pending] = {}
-        self._action = ActionClient(node, SegmentVideo, f"{villa_node}/segment_video")
+        self._action = ActionClient(
+            node,
+            SegmentVideo,
+            f"{villa_node}/segment_video",
+            goal_service_qos_profile=qos.services(),
+            result_service_qos_profile=qos.services(),
+            cancel_service_qos_profile=qos.services(),
+            feedback_sub_qos_profile=qos.results(),
+        )
         self._tracklets = node.create_subscription(
             TrackletArray, f"{villa_node}/{camera}/tracklets", self._on_tracklets, qos.results()
         )
-        self._commands = node.create_publisher(Command, f"{villa_node}/command", qos.commands())
+        self._stops = node.create_publisher(Command, f"{villa_node}/stop", qos.commands())
         self._acquaintance = Acquaintance(node, villa_node)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # also while simulated time stands still
         self._timer = node.create_timer(_POLL_S, self._poll, clock=steady)
@@ -150,13 +158,13 @@ class ViLLaClient:
     def stop(self, request_id: str = "") -> None:
         """End a request, or all of the node with an empty id."""
         action = Command.STOP if request_id else Command.STOP_ALL
-        self._commands.publish(Command(action=action, request_id=request_id))
+        self._stops.publish(Command(action=action, request_id=request_id))
 
     def destroy(self) -> None:
         """Leave the graph; futures that are not done stay so."""
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._tracklets)
-        self._node.destroy_publisher(self._commands)
+        self._node.destroy_publisher(self._stops)
         self._action.destroy()
         self._acquaintance.destroy()
 

@@ -17,6 +17,7 @@ from videos import packets
 
 from villa_ros.bags.reader import Bag, BagError, header_stamp
 from villa_ros.bags.typestore import villa_typestore
+from villa_ros.conversions.events import command_message
 from villa_ros.pipeline.request import Action, Request
 
 
@@ -253,3 +254,23 @@ def test_one_bad_stamp_is_left_out_and_counted(tmp_path: Path, bad: float) -> No
         assert bag.bad_images == {"bad_stamp": 1}
     assert found == [stamp(index) for index in range(20) if index != 7]
     assert "does not follow those before and after it" in told[0]
+
+
+def test_a_nodes_stops_go_with_its_commands(tmp_path: Path) -> None:
+    asked = Request("one", "the red mug", stamp_ns=stamp(2))
+    stops = [
+        (topic, stamp(row), command_message(Request(name, "", Action.STOP_ALL, stamp_ns=stamp(row)), TYPES))
+        for topic, row, name in (("/stop", 5, "halt"), ("/elsewhere/stop", 6, "not ours"))
+    ]
+    with Bag(write_bag(tmp_path / "bag", commands=[asked], extra=stops[:1])) as bag:
+        topic = bag.choose_command_topic(None, "--command-topic")
+        assert topic == "/command"
+        assert [request.request_id for request in bag.commands(topic, "camera")] == ["one", "halt"]
+    with Bag(write_bag(tmp_path / "stops", extra=stops[:1])) as bag:
+        assert bag.choose_command_topic(None, "--command-topic") == "/stop"
+        assert [request.request_id for request in bag.commands("/stop", "camera")] == ["halt"]
+    with (
+        Bag(write_bag(tmp_path / "two", commands=[asked], extra=stops)) as bag,
+        pytest.raises(BagError, match="several command topics"),
+    ):
+        bag.choose_command_topic(None, "--command-topic")

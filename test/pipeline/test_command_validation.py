@@ -1,43 +1,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 import pytest
 
-from villa_ros.pipeline.command_validation import STOP_WORDS_OF, is_stop, meaning, refusal
+from villa_ros.pipeline.command_validation import refusal
 from villa_ros.pipeline.config import ConfigError, PipelineConfig
 from villa_ros.pipeline.request import Action, ErrorCode, Request
 
 CONFIG = PipelineConfig(max_command_chars=100)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["stop", "STOP!", " Stop. ", "stop stop stop", "para, para", "please stop", "Cancel that.", "halt", "never mind"],
-)
-def test_a_text_that_only_means_stop_stops(text: str) -> None:
-    assert is_stop(text)
-    assert meaning(Request("r", text)) == Action.STOP_ALL
-    assert meaning(Request("r", text, Action.FOLLOW_UP)) == Action.STOP_ALL
-
-
-@pytest.mark.parametrize("language", STOP_WORDS_OF)
-def test_stop_is_understood_in_every_language_whatever_the_locale_says(language: str) -> None:
-    for word in STOP_WORDS_OF[language]:
-        assert is_stop(word)
-        assert is_stop(f"{word.upper()}!")
-        assert is_stop(unicodedata.normalize("NFD", word))
-        assert meaning(Request("r", f" {word}. ", locale="en-GB")) == Action.STOP_ALL
-        assert not is_stop(f"{word} mug")
-
-
-@pytest.mark.parametrize(
-    "text", ["the stop sign", "stop the car from falling", "don't stop", "", "  ", "bus stop", "stopper", "stop " * 500]
-)
-def test_a_text_that_only_mentions_stop_is_a_request(text: str) -> None:
-    assert not is_stop(text)
-    assert meaning(Request("r", text)) == Action.SEGMENT
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,10 @@ class QuietSource:
         self._hear()
         self.asked.append(request)
 
-    def stop(self, request_id: str) -> None:
+    def stop(self, request_id: str) -> str:
         self._hear()
         self.stopped.append(request_id)
+        return request_id or f"stop-{len(self.stopped)}"
 
     def confirm(self, *, yes: bool) -> None:
         self._hear()

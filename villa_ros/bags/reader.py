@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 IMAGES = tuple(one.name for one in IMAGE_TYPES)  # message types
 COMMAND = "villa_msgs/msg/Command"
+_STOPS = "/stop"  # the end of the topic on which a node takes its stops
 
 # Messages are stored as they arrived, which over a network is not quite the order of their stamps.
 _REORDER_FRAMES = 16
@@ -144,6 +145,18 @@ class Bag:
         if wanted is None and len(colour) == 1:
             return colour[0]
         return self.choose_topic(wanted, IMAGES, "image", "--camera-topic")
+
+    def choose_command_topic(self, wanted: str | None, option: str) -> str:
+        """The topic of commands to use; a node's topic of stops goes with that of its commands (`commands`).
+
+        Raises:
+            BagError: as `choose_topic`.
+        """
+        commands = self.topics_of(COMMAND)
+        asking = [name for name in commands if not (name.endswith(_STOPS) and _beside(name, "command") in commands)]
+        if wanted is None and len(asking) == 1:
+            return asking[0]
+        return self.choose_topic(wanted, (COMMAND,), "command", option)
 
     def _holding(self, found: Sequence[str], what: str, types: Sequence[str]) -> str:
         lost = "".join(f"; {fault}" for fault in self.faults)
@@ -270,7 +283,8 @@ class Bag:
     def commands(self, topic: str, camera: str) -> list[Request]:
         """The commands of a topic in the order of their stamps; a command without a stamp has its log time.
 
-        A command without request_id is named after its place, "command-3".
+        With those of `<namespace>/stop`, where a node takes its stops. A command without request_id is named after its
+        place, "command-3".
 
         Raises:
             BagError: the file is damaged, or the topic holds no commands.
@@ -278,7 +292,9 @@ class Bag:
         if self.topics.get(topic) != COMMAND:
             raise BagError(f"topic {topic} is {self.topics.get(topic, 'not in the bag')}; wanted {COMMAND}")
         requests = []
-        for place, recorded in enumerate(self.messages([topic]), 1):
+        stops = _beside(topic, "stop")
+        topics = [topic, stops] if stops != topic and self.topics.get(stops) == COMMAND else [topic]
+        for place, recorded in enumerate(self.messages(topics), 1):
             if nanoseconds(recorded.message.header.stamp) == 0:
                 recorded.message.header.stamp = _time_like(recorded.message.header.stamp, recorded.log_ns)
             requests.append(request_from_message(recorded.message, request_id=f"command-{place}", camera=camera))
@@ -305,6 +321,11 @@ class Bag:
         """
         for _, msgtype, log_ns, data in self.raw([topic]):
             yield header_stamp(data, msgtype), log_ns
+
+
+def _beside(topic: str, name: str) -> str:
+    """The topic of this name in the same namespace."""
+    return f"{topic.rpartition('/')[0]}/{name}"
 
 
 def header_stamp(data: bytes, msgtype: str) -> int:

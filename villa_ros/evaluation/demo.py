@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from villa_ros.bags.reader import COMMAND, Bag
+from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import read_run
 from villa_ros.evaluation.criteria import parse_criterion
 from villa_ros.evaluation.demo_report import Report, report_on
@@ -87,7 +87,7 @@ def demo_scenario(bag_path: Path, checkpoint: str = "", device: str = "cpu", thr
     """
     with Bag(bag_path) as bag:
         image = bag.choose_image_topic()
-        command = bag.choose_topic(None, (COMMAND,), "command", "a bag with one command topic")
+        command = bag.choose_command_topic(None, "a bag with one command topic")
         truth = TruthSource(topic=bag.choose_topic(TRUTH_TOPIC, (TRACKLETS,), "ground truth", TRUTH_TOPIC))
     spec = BagSpec(bag_path.stem, bag_path, {DEFAULT_CAMERA: image}, command, (), truth, ())
     opened = open_bag(spec)

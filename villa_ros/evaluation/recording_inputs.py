@@ -68,7 +68,7 @@ def open_bag(spec: BagSpec) -> Opened:
 def _recorded(bag: Bag, spec: BagSpec, cameras: Sequence[str]) -> list[Request]:
     if spec.command_topic is None and (spec.requests or not bag.topics_of(COMMAND)):
         return []
-    topic = bag.choose_topic(spec.command_topic, (COMMAND,), "command", "command_topic")
+    topic = bag.choose_command_topic(spec.command_topic, "command_topic")
     recorded = bag.commands(topic, cameras[0])
     return [one if one.camera in cameras else replace(one, camera=cameras[0]) for one in recorded]
 

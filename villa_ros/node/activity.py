@@ -16,6 +16,7 @@ from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
 from villa_ros.runtime import qos
+from villa_ros.runtime.message_loss import counting, take_waiting
 from villa_ros.runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from villa_ros.node.parameters import Parameters
     from villa_ros.node.publishers import Outputs
     from villa_ros.pipeline.frame import Frame
+
+
+_ENDS_ALL = (Action.STOP_ALL, Action.RESET)
+_STOPS = (Action.STOP, *_ENDS_ALL)
 
 
 class Activity:
@@ -65,6 +70,7 @@ class Activity:
         self._enabled = enabled
         self._rate = TokenBucket()
         self._subscriptions: list[Any] = []
+        self._ending = False  # what waits is being ended
         self.cameras: dict[str, CameraInputs] = {}
         self.worker = Worker(model, chosen().pipeline_config(), sink, present=self._now_ns)
         self.worker.start()
@@ -75,8 +81,10 @@ class Activity:
                     node, camera, chosen, self._on_frame, outputs.depth, counts.get(camera)
                 )
             self.enable(enabled)
-            self._listen(Command, "~/command", self._on_command)
-            self._listen(String, "~/command_text", self._on_command_text)
+            self._stops = self._listen(Command, "~/stop", self._on_stop)
+            self._commanded = self._listen(Command, "~/command", self._on_command)
+            self._told = self._listen(String, "~/command_text", self._on_command_text)
+            self._requests = (self._commanded, self._told)
         except Exception:
             self.close()
             raise
@@ -92,6 +100,23 @@ class Activity:
         if not self.worker.close():
             self._node.get_logger().warning("a model call is still running; its result will be discarded")
         self._outputs.stop()
+
+    def stop(self) -> tuple[str, ...]:
+        """End every request, those included whose commands have come and were not looked at yet; returns their ids."""
+        return self.worker.stop() + self._end_waiting()
+
+    def _end_waiting(self, behind: Any = None) -> tuple[str, ...]:
+        """Behind a stop: what waits is taken in and ended, so that whoever sent it is told and nothing of it begins.
+
+        Only what waits on the subscription `behind`, by which the stop itself came, was sent after it.
+        """
+        self._ending = True
+        for subscription in self._requests:
+            if subscription is not behind:
+                for taken in take_waiting(subscription, qos.COMMANDS):
+                    subscription.callback(*taken)
+        self._ending = False
+        return self.worker.stop()
 
     def enable(self, enabled: bool) -> None:
         """Look at images and take commands, or ignore the first, refuse the second and end every request."""
@@ -124,12 +149,16 @@ class Activity:
         self._sink(StatusEvent(request.request_id, RequestState.REJECTED, code, message))
         return request.request_id
 
-    def _listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        self._subscriptions.append(
-            self._node.create_subscription(
-                kind, topic, callback, qos.commands(), qos_overriding_options=qos.overridable()
-            )
+    def _listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> Any:
+        subscription = self._node.create_subscription(
+            kind,
+            topic,
+            counting(callback, self._commands.miss),
+            qos.commands(),
+            qos_overriding_options=qos.overridable(),
         )
+        self._subscriptions.append(subscription)
+        return subscription
 
     def _now_ns(self) -> int:
         """The time by which pictures grow old; a simulation that stands still keeps them young."""
@@ -141,8 +170,30 @@ class Activity:
         self.worker.offer(frame)
 
     def _on_command(self, message: Any) -> None:
-        self.submit(request_from_message(message, camera=""))
+        self._take(request_from_message(message, camera=""), self._commanded)
 
     def _on_command_text(self, message: Any) -> None:
         stamp_ns = self._node.get_clock().now().nanoseconds
-        self.submit(Request("", message.data, camera="", stamp_ns=stamp_ns))
+        self._take(Request("", message.data, camera="", stamp_ns=stamp_ns), self._told)
+
+    def _take(self, request: Request, came_by: Any) -> None:
+        self.submit(request)
+        if self._ending:
+            return
+        if command_validation.meaning(request) in _ENDS_ALL:
+            self._end_waiting(behind=came_by)
+        # A stop does not wait until all commands are looked at that came before it.
+        for taken in take_waiting(self._stops, qos.COMMANDS):
+            self._stops.callback(*taken)
+
+    def _on_stop(self, message: Any) -> None:
+        request = request_from_message(message, camera="")
+        if request.action not in _STOPS:
+            text = f"action is {int(request.action)}, wanted a stop or reset: publish requests on ~/command"
+            self._commands.received += 1
+            self._reject(self.worker.completed(request), ErrorCode.UNKNOWN_ACTION, text)
+            return
+        request = self.worker.completed(request)
+        self.submit(request)
+        if request.action in _ENDS_ALL:
+            self._end_waiting()

@@ -177,6 +177,7 @@ class CommandHealth:
     """What became of the commands; counted by the name of the error."""
 
     received: int = 0
+    missed: int = 0  # lost on their way
     refused: Counter[str] = field(default_factory=Counter)
     last_error: str = ""
 
@@ -185,14 +186,22 @@ class CommandHealth:
         self.refused[name] += 1
         self.last_error = message
 
+    def miss(self, count: int) -> None:
+        """Count commands that the middleware lost."""
+        self.missed += count
+
     def report(self) -> Finding:
         """Judge the commands so far."""
         values: dict[str, object] = {
             "received": self.received,
+            "lost": self.missed,
             "rejected": sum(self.refused.values()),
             **{f"rejected/{name}": count for name, count in sorted(self.refused.items())},
             "last_rejection": self.last_error,
         }
+        if self.missed:
+            hint = "publish with a depth of 1000 (villa_ros.runtime.qos.commands), or fewer at a time"
+            return Finding(WARN, f"{self.missed} commands were lost on their way: {hint}", values)
         return Finding(OK, f"{self.received} received, {sum(self.refused.values())} rejected", values)
 
 

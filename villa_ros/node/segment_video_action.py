@@ -13,6 +13,7 @@ from villa_msgs.action import SegmentVideo
 from villa_msgs.msg import Command
 from villa_ros.pipeline.events import AnswerEvent, Event, StatusEvent
 from villa_ros.pipeline.request import ErrorCode, RequestState
+from villa_ros.runtime import qos
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -56,6 +57,10 @@ class SegmentAction:
             self._execute,
             goal_callback=self._accept,
             cancel_callback=self._cancel,
+            goal_service_qos_profile=qos.services(),
+            result_service_qos_profile=qos.services(),
+            cancel_service_qos_profile=qos.services(),
+            feedback_pub_qos_profile=qos.results(),
             result_timeout=result_timeout_s,  # some distributions keep results for a quarter of an hour
         )
 
@@ -65,7 +70,7 @@ class SegmentAction:
             return GoalResponse.REJECT
         if goal.command.action not in _REQUESTS:
             self._node.get_logger().warning(
-                f"refused a goal with action {goal.command.action}: publish stops and resets on ~/command"
+                f"refused a goal with action {goal.command.action}: publish stops and resets on ~/stop"
             )
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT

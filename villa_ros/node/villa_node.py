@@ -72,9 +72,9 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._commands = CommandHealth()
         self._lost = lost_hint(get_rmw_implementation_identifier(), use_shared_memory_profile())
 
-        self.create_service(Trigger, "~/stop", self._on_stop)
-        self.create_service(Trigger, "~/reset", self._on_reset)
-        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        self.create_service(Trigger, "~/stop", self._on_stop, qos_profile=qos.services())
+        self.create_service(Trigger, "~/reset", self._on_reset, qos_profile=qos.services())
+        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled, qos_profile=qos.services())
         self._action = SegmentAction(self, lambda: self._activity, self.get_parameter("result_timeout_s").value)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence diagnostics
@@ -238,7 +238,7 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
     def _on_stop(self, request: Any, response: Any) -> Any:
         if self._activity is None:
             return _answered(response, False, "not active: nothing runs")
-        ended = self._activity.worker.stop()
+        ended = self._activity.stop()
         return _answered(response, True, f"ended {len(ended)} requests: {', '.join(ended)}")
 
     def _on_reset(self, request: Any, response: Any) -> Any:

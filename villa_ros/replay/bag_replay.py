@@ -97,7 +97,7 @@ def recorded_requests(
         if not needed:
             return []
         raise BagError(f"{bag.path} holds no commands; say what to look for with --command TEXT")
-    topic = bag.choose_topic(command_topic, (COMMAND,), "command", "--command-topic")
+    topic = bag.choose_command_topic(command_topic, "--command-topic")
     return bag.commands(topic, camera)
 
 

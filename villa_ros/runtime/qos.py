@@ -5,6 +5,8 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+COMMANDS = 1000  # that wait to be looked at
+
 
 def overridable() -> QoSOverridingOptions:
     """Let parameters `qos_overrides.<topic>.<publisher|subscription>.<history|depth|reliability>` decide."""
@@ -33,8 +35,8 @@ def tracks(reliable: bool) -> QoSProfile:
 
 
 def results() -> QoSProfile:
-    """Answers, states and tracklets: each one counts."""
-    return _keep_last(10, ReliabilityPolicy.RELIABLE)
+    """Answers, states and tracklets: each one counts, also when a burst of commands has as many states."""
+    return _keep_last(100, ReliabilityPolicy.RELIABLE)
 
 
 def commands() -> QoSProfile:
@@ -42,7 +44,12 @@ def commands() -> QoSProfile:
 
     Deep, as keep-last drops the oldest unread one without a word: of 10, a stop with ten commands behind it.
     """
-    return _keep_last(1000, ReliabilityPolicy.RELIABLE)
+    return _keep_last(COMMANDS, ReliabilityPolicy.RELIABLE)
+
+
+def services() -> QoSProfile:
+    """Deep as commands are: of goals or calls that come at once, each one is answered; for both ends."""
+    return _keep_last(COMMANDS, ReliabilityPolicy.RELIABLE)
 
 
 def journal() -> QoSProfile:

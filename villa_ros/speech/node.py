@@ -69,10 +69,12 @@ class SpeechNode(GuardedCallbacks):
         self._counts: Counter[str] = Counter()
         self._latency_s = math.nan
         self._last_error = ""
+        self._unheard = ""  # what was said last, if nobody listened
         self._faults: set[str] = set()  # the callbacks that raised
 
         target = self._chosen.villa_node.rstrip("/")
         self._commands = self.create_publisher(Command, f"{target}/command", qos.commands())
+        self._stops = self.create_publisher(Command, f"{target}/stop", qos.commands())
         self._transcripts = self.create_publisher(String, messages.TRANSCRIPT, qos.results())
         self._statuses = self.create_publisher(RequestStatus, messages.STATUS, qos.results())
         self._latencies = self.create_publisher(Float32, messages.LATENCY, qos.results())
@@ -182,7 +184,13 @@ class SpeechNode(GuardedCallbacks):
             track=self._chosen.track,
         )
         command.header.stamp.sec, command.header.stamp.nanosec = divmod(end_ns, 10**9)
-        self._commands.publish(command)
+        publisher = self._stops if action == Command.STOP_ALL else self._commands
+        publisher.publish(command)
+        self._unheard = ""
+        if not publisher.get_subscription_count():  # it is not repeated: it would come late
+            self._counts["unheard"] += 1
+            self._unheard = f"{text!r} was said, and nobody listens on {publisher.topic_name}: is the node active?"
+            self.get_logger().error(self._unheard)
         self._latency_s = latency_s
         self._latencies.publish(Float32(data=latency_s))
         self.get_logger().info(f"{text!r} sent {latency_s:.2f} s after it was said")
@@ -240,6 +248,8 @@ class SpeechNode(GuardedCallbacks):
         level, message = OK, "listening"
         if self._last_error:
             level, message = ERROR, self._last_error
+        elif self._unheard:
+            level, message = ERROR, self._unheard
         elif dropped_s:
             level, message = WARN, "the recogniser does not keep up: sound is lost"
         values = {"source": self._chosen.source, "latency_s": self._latency_s, "dropped_s": dropped_s, **self._counts}

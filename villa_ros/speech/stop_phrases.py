@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from villa_ros.pipeline.command_validation import is_stop
+from villa_ros.pipeline.stop_words import is_stop
 from villa_ros.speech.vocabulary import words
 
 # What a recogniser that knows the task tries on every short utterance.

@@ -198,6 +198,11 @@ class NodeState:
         with self._lock:
             return self._book.get(request_id)
 
+    def stopped(self, request_id: str) -> bool:
+        """Did the node hear a stop? `request_id`: as `Source.stop` returned it."""
+        with self._lock:
+            return self._book.stopped(request_id)
+
     @property
     def question(self) -> Question | None:
         """What waits for a yes or a no."""

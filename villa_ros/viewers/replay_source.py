@@ -96,9 +96,11 @@ class ReplaySource:
         self._heard.command(request)
         self._worker.submit(request)
 
-    def stop(self, request_id: str) -> None:
-        """End a request, or all with an empty id."""
-        self.ask(Request(request_id, "", Action.STOP))
+    def stop(self, request_id: str) -> str:
+        """End a request, or all with an empty id; returns the id under which it is heard."""
+        request = self._worker.completed(Request(request_id, "", Action.STOP))
+        self.ask(request)
+        return request.request_id
 
     def confirm(self, *, yes: bool) -> None:
         """Refused: nobody asks in a recording.

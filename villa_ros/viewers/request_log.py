@@ -45,7 +45,7 @@ class RequestLog:
     def __init__(self) -> None:
         self.revision = 0
         self._entries: OrderedDict[str, AskedRequest] = OrderedDict()
-        self._stops: OrderedDict[str, None] = OrderedDict()  # ids of commands that ask for nothing
+        self._stops: OrderedDict[str, bool] = OrderedDict()  # ids of commands that ask for nothing; was one heard?
 
     def command(self, request: Request, now_s: float) -> None:
         """A command was given, by anybody."""
@@ -53,7 +53,7 @@ class RequestLog:
             return  # the node will give it an id, under which its state is heard
         if request.action not in (Action.SEGMENT, Action.FOLLOW_UP):
             if request.request_id not in self._entries:  # else it names the request to be stopped
-                self._stops[request.request_id] = None
+                self._stops.setdefault(request.request_id, False)
                 if len(self._stops) > KEPT_STOPS:
                     self._stops.popitem(last=False)
             return
@@ -62,6 +62,7 @@ class RequestLog:
     def status(self, event: StatusEvent, now_s: float) -> None:
         """A request changed its state."""
         if event.request_id in self._stops:
+            self._stops[event.request_id] = True
             return
         self._change(
             event.request_id,
@@ -72,6 +73,13 @@ class RequestLog:
             ended_s=now_s if event.state.final else None,
             lost=False,
         )
+
+    def stopped(self, request_id: str) -> bool:
+        """Was a stop heard by the node: one of everything by its own id, one of a request by that of the request?"""
+        if request_id in self._stops:
+            return self._stops[request_id]
+        entry = self._entries.get(request_id)
+        return entry is not None and entry.state.final
 
     def answer(self, event: AnswerEvent, now_s: float) -> None:
         """An answer grew, or is whole."""

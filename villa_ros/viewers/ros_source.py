@@ -1,4 +1,4 @@
-"""A live node as anybody can hear it: its topics, the cameras' images, /diagnostics. Commands go out on `~/command`."""
+"""A live node as anybody can hear it: its topics, the cameras' images, /diagnostics. Told on ~/command, ~/stop."""
 
 from __future__ import annotations
 
@@ -93,9 +93,11 @@ class RosSource:
         self._executor = fast_executor(self._context)
         self._executor.add_node(self._node)
         self._commands = self._node.create_publisher(Command, f"{self.name}/command", qos.commands())
+        self._halts = self._node.create_publisher(Command, f"{self.name}/stop", qos.commands())
         self._listen(RequestStatus, f"{self.name}/status", self._on_status, qos.results())
         self._listen(Answer, f"{self.name}/answer", self._on_answer, qos.results())
         self._listen(Command, f"{self.name}/command", self._on_command, qos.commands())
+        self._listen(Command, f"{self.name}/stop", self._on_command, qos.commands())
         # Its submit entries tell the words of every request, also of those that came as text, action or speech.
         self._listen(String, f"{self.name}/journal", self._on_journal, qos.journal())
         self._listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.diagnostics())
@@ -130,17 +132,20 @@ class RosSource:
             raise NotSentError(
                 f"the node {self.name} has said nothing for {health.node_silent_s:.0f} s: is it running?"
             )
-        self._publish(request)
+        self._publish(request, self._commands)
         self._heard.command(request)
 
-    def stop(self, request_id: str) -> None:
-        """Publish a stop of one request, or of all with an empty id.
+    def stop(self, request_id: str) -> str:
+        """Publish a stop of one request, or of all with an empty id; returns the id under which it is heard.
 
         Raises:
             NotSentError: no active node listens.
         """
         action = Action.STOP if request_id else Action.STOP_ALL
-        self._publish(Request(request_id or next(self._stops), "", action, camera=""))
+        request = Request(request_id or next(self._stops), "", action, camera="")
+        self._heard.command(request)  # before its states come, which are nobody's request
+        self._publish(request, self._halts)
+        return request.request_id
 
     def confirm(self, *, yes: bool) -> None:
         """Answer the speech node's question.
@@ -161,14 +166,12 @@ class RosSource:
     def again(self) -> None:
         """Nothing: what is live cannot be played again."""
 
-    def _publish(self, request: Request) -> None:
-        if not self._commands.get_subscription_count():
-            raise NotSentError(f"nobody listens on {self.name}/command: is the node running and active?")
+    def _publish(self, request: Request, publisher: Any) -> None:
+        if not publisher.get_subscription_count():
+            raise NotSentError(f"nobody listens on {publisher.topic_name}: is the node running and active?")
         message = command_message(request, rclpy_types())
         message.header.stamp = self._node.get_clock().now().to_msg()
-        self._commands.publish(message)
-        if request.action is Action.STOP_ALL:
-            self._heard.command(request)  # before its states come, which are nobody's request
+        publisher.publish(message)
 
     def _spin(self) -> None:
         spin_while(self._executor, lambda: not self._closing.is_set(), self._node.fault)

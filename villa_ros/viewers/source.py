@@ -36,8 +36,8 @@ class Source(Protocol):
             NotSentError: nobody takes it.
         """
 
-    def stop(self, request_id: str) -> None:
-        """End a request, or all with an empty id.
+    def stop(self, request_id: str) -> str:
+        """End a request, or all with an empty id; returns the id under which it is heard (`NodeState.stopped`).
 
         Raises:
             NotSentError: nobody takes it.

@@ -348,7 +348,28 @@ def test_a_node_that_does_not_listen_is_told_of(browser: Page, source: QuietSour
     browser.send(kind="ask", number=1, text="the red mug")
     assert browser.until("refused")["why"] == source.deaf
     browser.send(kind="stop", request="")
-    assert browser.until("refused")["why"] == source.deaf
+    told = browser.until("stop")
+    assert (told["heard"], told["why"]) == (False, source.deaf)
+
+
+def test_a_stop_is_said_to_be_heard_once_the_node_tells_of_it(
+    heard: NodeState, browser: Page, source: QuietSource
+) -> None:
+    heard.command(Request("stop-1", "", Action.STOP_ALL))
+    browser.send(kind="stop", request="")
+    heard.status(StatusEvent("stop-1", RequestState.SUCCEEDED, ErrorCode.NONE, "ended 0 request(s)"))
+    assert browser.until("stop")["heard"]
+    heard.command(Request("one", "the red mug"))
+    browser.send(kind="stop", request="one")
+    heard.status(StatusEvent("one", RequestState.CANCELED, ErrorCode.NONE, "stopped by a command"))
+    assert browser.until("stop")["heard"]
+
+
+def test_a_stop_that_the_node_never_answers_is_said_to_be_lost(browser: Page) -> None:
+    browser.send(kind="ask", number=1, text="Stop!")
+    told = browser.until("stop")
+    assert not told["heard"]
+    assert "/villa_node has not answered" in told["why"]
 
 
 def test_a_flood_of_requests_is_held_back_and_a_stop_never(browser: Page, source: QuietSource) -> None:
@@ -361,7 +382,7 @@ def test_a_flood_of_requests_is_held_back_and_a_stop_never(browser: Page, source
     browser.send(kind="ask", number=100, text="x" * 5000)
     browser.until("refused", lambda fields: fields["number"] == 100)
     assert len(source.asked) < 15
-    assert source.stopped == ["one"]
+    assert source.stopped == ["", "one"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from villa_ros.conversions.images import BadImage
-from villa_ros.pipeline.command_validation import is_stop
 from villa_ros.pipeline.request import Action, Request
+from villa_ros.pipeline.stop_words import is_stop
 from villa_ros.runtime.token_bucket import TokenBucket
 from villa_ros.viewers.picture import PictureError
 from villa_ros.viewers.source import NotSentError
@@ -50,6 +50,8 @@ _HEALTH_PERIOD_S = 1.0
 _MESSAGES_HZ, _MESSAGES_BURST = 400.0, 800  # of a browser: acknowledgements of pictures and pieces of sound
 _REQUESTS_HZ, _REQUESTS_BURST = 2.0, 8
 _LONGEST_ID = 128
+_STOP_HEARD_S = 1.0  # a stop that the node has not answered by then did not reach it
+_STOP_LOOK_S = 0.05
 
 
 @dataclass
@@ -90,7 +92,7 @@ class BrowserLink:
         self._messages = TokenBucket(_MESSAGES_BURST)
         self._requests = TokenBucket(_REQUESTS_BURST)
         self._utterance: Utterance | None = None
-        self._understanding: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # what takes longer than to take a message
 
     async def run(self) -> None:
         """Greet, then send and receive until the browser goes."""
@@ -130,9 +132,9 @@ class BrowserLink:
                     raise error  # what sending to a browser that has gone raises is nobody's fault
         finally:
             end()
-            for other in (sender, receiver, *self._understanding):
+            for other in (sender, receiver, *self._tasks):
                 other.cancel()
-            await asyncio.gather(sender, receiver, *self._understanding, return_exceptions=True)
+            await asyncio.gather(sender, receiver, *self._tasks, return_exceptions=True)
 
     async def _greeted(self) -> bool:
         """Has the browser said the token?"""
@@ -294,6 +296,10 @@ class BrowserLink:
             confidence=_share(fields.get("confidence")),
             track=fields.get("track") is not False,
         )
+        if is_stop(text):
+            await self._send(protocol.note_message("accepted", number=number, request=""))
+            await self._stop("")
+            return
         try:
             self._served.source.ask(request)
         except NotSentError as error:
@@ -317,10 +323,31 @@ class BrowserLink:
         return ""
 
     async def _on_stop(self, fields: dict[str, Any]) -> None:
+        await self._stop(_string(fields, "request")[:_LONGEST_ID])
+
+    async def _stop(self, request_id: str) -> None:
         try:
-            self._served.source.stop(_string(fields, "request")[:_LONGEST_ID])
+            stop_id = self._served.source.stop(request_id)
         except NotSentError as error:
-            await self._send(protocol.note_message("refused", number=None, why=str(error)))
+            await self._send(protocol.note_message("stop", heard=False, why=str(error)))
+            return
+        self._begin(self._hear_stop(stop_id))
+
+    async def _hear_stop(self, stop_id: str) -> None:
+        """Whoever stops something must know when it goes on."""
+        until_s = time.monotonic() + _STOP_HEARD_S
+        while not self._served.heard.stopped(stop_id):
+            if time.monotonic() > until_s:
+                why = f"{self._served.source.name} has not answered it within {_STOP_HEARD_S:g} s"
+                await self._send(protocol.note_message("stop", heard=False, why=why))
+                return
+            await asyncio.sleep(_STOP_LOOK_S)
+        await self._send(protocol.note_message("stop", heard=True, why=""))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _on_confirm(self, fields: dict[str, Any]) -> None:
         try:
@@ -355,9 +382,7 @@ class BrowserLink:
     async def _on_talked(self, fields: dict[str, Any]) -> None:
         utterance, self._utterance = self._utterance, None
         if utterance is not None:
-            task = asyncio.ensure_future(self._understand(utterance))
-            self._understanding.add(task)
-            task.add_done_callback(self._understanding.discard)
+            self._begin(self._understand(utterance))
 
     async def _understand(self, utterance: Utterance) -> None:
         recognise = self._served.recognition.recognise

@@ -12,6 +12,7 @@ import { button, element, percent } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const LIST_PERIOD_MS = 250; // the list of objects: pictures come faster than anybody reads
 const UNANSWERED_MS = 4000;
+const STOP_UNANSWERED_MS = 2000; // the server says after one whether the node heard it
 
 const screens = new Map();
 const banners = new Map();
@@ -19,6 +20,7 @@ const sent = new Map(); // number of a request -> its text, until the server too
 let welcome = null;
 let shown = ""; // the camera that is shown alone; empty: all
 let number = 0;
+let unanswered_stop = null; // a timer, until the server tells what became of the last stop
 let heard = null; // what speech recognition understood, while it is unchanged
 
 // ---- token and link ----
@@ -93,11 +95,19 @@ const notes = {
     if (sent.has(message.number) && !$("text").value) $("text").value = sent.get(message.number);
     sent.delete(message.number);
   },
+  stop(message) {
+    clearTimeout(unanswered_stop);
+    if (!message.heard) {
+      shout(message.why);
+      return;
+    }
+    banner("stop", "");
+    announce("The robot has heard the stop.");
+  },
   understood(message) {
     say_why_silent("");
     if (message.stop) {
-      link.send({ kind: "stop", request: "" });
-      announce(`Understood: ${message.text}. Everything is stopped.`);
+      stop("");
       return;
     }
     $("text").value = message.text;
@@ -221,7 +231,18 @@ const health = new HealthPanel();
 const past = new History($("text"));
 
 function stop(id) {
-  if (!link.send({ kind: "stop", request: id })) refuse("There is no connection: nothing was stopped.");
+  clearTimeout(unanswered_stop);
+  if (!link.send({ kind: "stop", request: id })) {
+    shout("there is no connection to the console on the robot");
+    return;
+  }
+  unanswered_stop = setTimeout(() => shout("the console on the robot does not answer"), STOP_UNANSWERED_MS);
+}
+
+// It stays until a stop is heard.
+function shout(why) {
+  banner("stop", `THE STOP WAS NOT HEARD: ${why}. Use the robot's own emergency stop.`, "alarm");
+  navigator.vibrate?.([300, 100, 300, 100, 300]);
 }
 
 function close_cards() {

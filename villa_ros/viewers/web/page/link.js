@@ -69,7 +69,7 @@ export class Link {
   }
 }
 
-// wire.py says what is in it.
+// protocol.py says what is in it.
 function unpacked(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
