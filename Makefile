@@ -21,6 +21,7 @@ TEST_WORKERS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
+FUZZ_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
@@ -86,6 +87,10 @@ bench-speech: $(STAMPS)/package $(STAMPS)/test ## errors, false commands, stops 
 soak: $(STAMPS)/package $(STAMPS)/test ## memory over thousands of frames: of the node's pipeline, and of each family of models
 	@$(BIN)/villa soak $(SOAK_ARGS)
 	@VILLA_SOAK=1 VILLA_SOAK_OUT=out/soak $(BIN)/python -m pytest -q test/villa/inference/test_long_stream.py test/ros/test_stack.py
+
+.PHONY: fuzz
+fuzz: $(STAMPS)/package $(STAMPS)/test ## attack everything that takes bytes from strangers, for five minutes
+	@$(BIN)/python test/fuzz/fuzz.py $(FUZZ_ARGS)
 
 .PHONY: colcon
 colcon: $(STAMPS)/package $(STAMPS)/test ## build both packages as a native workspace would, with pip's colcon on the ROS 2 wheels

@@ -6,8 +6,10 @@ A configuration names one family of segmenter and one kind of language model; th
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Optional, Union
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Optional, Union, get_type_hints
+
+from villa.files.plain_data import PlainDataError, from_json, shaped
 
 
 class ConfigError(ValueError):
@@ -256,9 +258,9 @@ class ViLLaConfig:
             ConfigError: not JSON, a field that this version does not know, or a value that cannot be.
         """
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"the configuration is not JSON: {error}") from error
+            data = from_json(text)
+        except PlainDataError as error:
+            raise ConfigError(f"the configuration: {error}") from error
         return cls.from_dict(data)
 
     @classmethod
@@ -270,6 +272,7 @@ class ViLLaConfig:
                 values[name] = _of_kind(kinds, values[name], name)
         if "blocks" in values:
             values["blocks"] = _strict(BlocksConfig, values["blocks"], "blocks")
+        _check_scalars(cls, values, "the configuration")
         return cls(**values)
 
 
@@ -290,7 +293,7 @@ def _of_kind(kinds: tuple[type[Any], ...], data: object, where: str) -> Any:
         raise ConfigError(f"{where}: wanted an object, saw {type(data).__name__}")
     by_name = {kind.kind: kind for kind in kinds}
     wanted = data.get("kind")
-    if wanted not in by_name:
+    if not isinstance(wanted, str) or wanted not in by_name:
         raise ConfigError(f"{where}: kind is {wanted!r}; known are {', '.join(sorted(by_name))}")
     return _strict(by_name[wanted], {k: v for k, v in data.items() if k != "kind"}, where)
 
@@ -310,4 +313,27 @@ def _strict(kind: type[Any], data: object, where: str) -> Any:
     for name, nested in _NESTED.items():
         if values.get(name) is not None and name in {f.name for f in fields(kind)}:
             values[name] = _strict(nested, values[name], f"{where}.{name}")
+    _check_scalars(kind, values, where)
     return kind(**values)
+
+
+# What a table or a loop is made as large as; the rest is compared with the weights, before any of it is made.
+_MOST = {"height": 8192, "width": 8192, "memories": 1000, "count": 4096, "visual_rows": 256, "visual_columns": 256}
+_MOST_LAYERS = 512
+_MOST_OTHERS = 10**9
+
+
+def _check_scalars(kind: type[Any], values: dict[str, Any], where: str) -> None:
+    """Are plain values of the types of their fields, and none of a size that could only be a mistake?"""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if is_dataclass(value):
+            continue
+        try:
+            shaped(value, hints[name])
+        except PlainDataError as error:
+            raise ConfigError(f"{where}.{name}: {error}") from error
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            most = _MOST_LAYERS if name.endswith(("layers", "depth")) else _MOST.get(name, _MOST_OTHERS)
+            if not -most <= value <= most:  # NaN is refused, too
+                raise ConfigError(f"{where}.{name} is {value}, wanted a number up to {most}")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+MOST_PIXELS = 100_000_000  # of one mask: more is a mistake or an attack, never a camera
 
 
 class MaskError(ValueError):
@@ -112,8 +113,9 @@ def decode(rle: RleMask) -> Mask:
     Raises:
         MaskError: the runs do not fill the box, or the box leaves the image.
     """
+    part = inside(rle)
     mask = np.zeros((rle.height, rle.width), np.bool_)
-    mask[rle.y : rle.y + rle.box_height, rle.x : rle.x + rle.box_width] = inside(rle)
+    mask[rle.y : rle.y + rle.box_height, rle.x : rle.x + rle.box_width] = part
     return mask
 
 
@@ -123,6 +125,8 @@ def inside(rle: RleMask) -> Mask:
     Raises:
         MaskError: as `decode`.
     """
+    if rle.height * rle.width > MOST_PIXELS:
+        raise MaskError(f"the mask is {rle.width}x{rle.height} px, wanted {MOST_PIXELS:,} px or fewer")
     wanted = rle.box_width * rle.box_height
     seen = int(rle.runs.sum(dtype=np.int64))
     if seen != wanted:

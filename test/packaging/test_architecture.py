@@ -36,6 +36,7 @@ ROOMS = {
         ("data", "checkpoints", "inference"),
         ("modeling",),
         ("config", "interface", "images"),
+        ("files",),
         ("masks",),
     ),
 }

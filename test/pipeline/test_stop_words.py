@@ -16,7 +16,9 @@ from villa_ros.pipeline.stop_words import STOP_WORDS_OF, is_stop
     [
         "stop", "STOP!", " Stop. ", "stop stop stop", "para, para", "please stop", "Cancel that.", "halt", "never mind",
         "stop " * 26, "stop! " * 500, "st\u200bop", "sto\u00adp", "\ufeffstop", "\u202estop\u202c",
-        "s\u0336t\u0336o\u0336p\u0336", "\uff33\uff34\uff2f\uff30", "Stoooop!!!", "stoppppp", "arrete", "ARRÊTE", "hoer auf", "hor auf", "stój", "stoj", "pará",
+        "s\u0336t\u0336o\u0336p\u0336",
+        "\uff33\uff34\uff2f\uff30", "Stoooop!!!", "stoppppp", "arrete", "ARRÊTE", "hoer auf", "hor auf", "stój",
+        "stoj", "pará",
         "stop\nstop\tstop", "no, stop it now, please", "Hey robot: stop!", "stop the robot", "por favor, para",
         "s'il vous plaît, arrêtez-vous", "🛑", "🛑🛑", "stop 🛑", "E-STOP", "stop, halt, cancel",
         "Bitte sofort anhalten!",

@@ -12,9 +12,9 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-import yaml
 import zstandard
 
+from villa.files.plain_data import read_yaml
 from villa_ros.bags.mcap_storage import McapStorage
 from villa_ros.bags.sqlite_storage import SqliteStorage
 from villa_ros.bags.storage import LATEST_NS, ZSTD, Channel, Storage, StorageError, Stored
@@ -105,9 +105,9 @@ class Storages:
         if not metadata.exists():
             return None
         try:
-            names = yaml.safe_load(metadata.read_text("utf-8"))["rosbag2_bagfile_information"]["relative_file_paths"]
+            names = read_yaml(metadata)["rosbag2_bagfile_information"]["relative_file_paths"]
             files = [metadata.parent / PurePath(name).name for name in names]
-        except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             seen = " ".join(str(error).split())
             self.faults.append(
                 f"{metadata} cannot be read ({seen}): repair it with: ros2 bag reindex {metadata.parent}"

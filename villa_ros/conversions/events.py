@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from villa_ros.pipeline.config import PipelineConfig
+from villa.files.plain_data import PlainDataError, from_json, shaped
 from villa_ros.pipeline.events import (
     AnswerEvent,
     Event,
@@ -338,19 +338,15 @@ def parse_journal_line(line: str) -> tuple[JournalEvent, Request | None]:
         MappingError: the line is not a journal entry.
     """
     try:
-        fields = json.loads(line)
-        carried = fields.pop("request", None)
-        if fields.get("config") is not None:
-            fields["config"]["cameras"] = tuple(fields["config"]["cameras"])
-            fields["config"] = PipelineConfig(**fields["config"])
-        event = JournalEvent(**fields)
+        fields = from_json(line)
+        event = shaped(fields, JournalEvent)
+        carried = fields.get("request")
         if carried is None:
             return event, None
-        carried["action"] = Action(carried["action"])
-        if carried["confidence"] is None:
+        if isinstance(carried, dict) and carried.get("confidence", 0) is None:
             carried["confidence"] = math.nan
-        return event, Request(**carried)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return event, shaped(carried, Request)
+    except PlainDataError as error:
         raise MappingError(
             f"journal line {line[:120]!r} is no journal entry ({error}); record ~/journal again"
         ) from error

@@ -5,12 +5,14 @@ Everything but `timing` and the paths is the same for the same recordings, scena
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from villa.files import plain_data
+from villa.files.plain_data import PlainDataError, shaped
 
 SCHEMA = 1
 KIND = "scenario"
@@ -162,16 +164,12 @@ def bag_from_json(values: Mapping[str, Any]) -> BagResult:
         ResultError: fields are missing or unknown.
     """
     try:
-        given = dict(values)
-        requests = tuple(
-            Asked(**{**asked, "moments": tuple(Moment(**moment) for moment in asked["moments"])})
-            for asked in given.pop("requests")
-        )
-        faults = tuple(Fault(**fault) for fault in given.pop("faults"))
-        timing: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.pop("timing").items()}
-        return BagResult(**given, requests=requests, faults=faults, timing=Timing(**timing))
-    except (KeyError, TypeError, AttributeError) as error:
+        result = shaped(values, BagResult)
+    except PlainDataError as error:
         raise ResultError(f"no result of a bag ({error}); run villa eval again") from error
+    if bag_to_json(result) != values:
+        raise ResultError("a bag's result with other fields than this version writes; run villa eval again")
+    return result
 
 
 def read_result(path: Path) -> ScenarioResult:
@@ -185,12 +183,11 @@ def read_result(path: Path) -> ScenarioResult:
         seen = f"kind {values.get('kind')!r}, schema {values.get('schema')!r}"
         raise ResultError(f"{path}: {seen}; wanted kind {KIND!r}, schema {SCHEMA}: run villa eval again")
     try:
-        return ScenarioResult(
-            **{name: values[name] for name in ("name", "scenario", "mode", "model", "settings", "seed")},
-            bags=tuple(bag_from_json(bag) for bag in values["bags"]),
-            verdicts=tuple(Verdict(**verdict) for verdict in values["verdicts"]),
-        )
-    except (KeyError, TypeError) as error:
+        result = shaped(values, ScenarioResult)
+        if to_json(result) != values:
+            raise PlainDataError("it has other fields than this version writes")
+        return result
+    except PlainDataError as error:
         raise ResultError(f"{path} is no whole result ({error}); run villa eval again") from error
 
 
@@ -209,8 +206,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     file = path / "result.json" if path.is_dir() else path
     try:
-        values = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        values = plain_data.read_json(file)
+    except PlainDataError as error:
         raise ResultError(f"{file} cannot be read ({error}); give what villa eval wrote") from error
     if not isinstance(values, dict):
         raise ResultError(f"{file} holds {type(values).__name__}; wanted what villa eval wrote")

@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from villa.files.plain_data import PlainDataError, read_yaml, shaped, shown
 from villa_ros.evaluation.criteria import Criterion, CriterionError, parse_criterion
-from villa_ros.pipeline.config import ConfigError, PipelineConfig
+from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.replay.virtual_clock import Pace
 from villa_ros.runtime.package_share import share_path
 
@@ -102,8 +101,8 @@ def read_scenario(file: Path) -> Scenario:
             setting, a glob that matches nothing, or two bags of one name.
     """
     try:
-        values = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = read_yaml(file)
+    except PlainDataError as error:
         raise ScenarioError(f"{file} cannot be read as YAML: {error}") from error
     _check_form(file, values)
     place = _Place(file)
@@ -190,7 +189,7 @@ def _check_form(file: Path, values: object) -> None:
         unknown = next((key for key in error.instance if key not in known), "")
         close = difflib.get_close_matches(str(unknown), known, 1)
         hint = f"; {f'did you mean {close[0]!r}? ' if close else ''}known here: {', '.join(known)}"
-    raise ScenarioError(f"{file}: {where or 'the file'}: {error.message}{hint}")
+    raise ScenarioError(f"{file}: {where or 'the file'}: {shown(error.message)}{hint}")
 
 
 def _pace(place: _Place, pace: Mapping[str, object]) -> Pace:
@@ -209,8 +208,8 @@ def _settings(place: _Place, given: Mapping[str, Any]) -> dict[str, Any]:
             meant = f"; did you mean {close[0]}?" if close else ""
             raise place.error("settings", f"{name!r} is no setting of the pipeline{meant} (known: {', '.join(known)})")
     try:
-        replace(PipelineConfig(), **given)
-    except (ConfigError, TypeError) as error:
+        shaped(dict(given), PipelineConfig)
+    except PlainDataError as error:
         raise place.error("settings", str(error)) from error
     return dict(given)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Union
 
+from villa_ros.pipeline.config import PipelineConfig
+
 if TYPE_CHECKING:
     from villa.masks import RleMask
-    from villa_ros.pipeline.config import PipelineConfig
     from villa_ros.pipeline.frame import FrameHeader
     from villa_ros.pipeline.request import ErrorCode, RequestState
 

@@ -17,6 +17,7 @@ RATE_HZ = 16_000
 BLOCK = 512  # samples of one step of voice activity: 32 ms
 BLOCK_S = BLOCK / RATE_HZ
 _FULL_SCALE = 32_768.0
+_SLOWEST_HZ, _FASTEST_HZ = 1_000, 768_000
 
 
 class SoundError(ValueError):
@@ -29,6 +30,10 @@ def from_pcm16(data: bytes | bytearray | memoryview, rate_hz: int = RATE_HZ, cha
     Raises:
         SoundError: the bytes are no whole number of samples of all channels.
     """
+    if channels < 1 or not _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ:
+        raise SoundError(
+            f"{channels} channels at {rate_hz} Hz, wanted 1 or more at {_SLOWEST_HZ} to {_FASTEST_HZ} Hz: is it sound?"
+        )
     if len(data) % (2 * channels):
         raise SoundError(
             f"{len(data)} bytes are no whole number of 16-bit samples of {channels} channels: "
@@ -64,11 +69,12 @@ def read_wav(path: Path) -> Sound:
             data = file.readframes(file.getnframes())
     except FileNotFoundError:
         raise SoundError(f"{path} does not exist") from None
-    except (wave.Error, EOFError, IsADirectoryError) as error:
+    except (wave.Error, EOFError, OSError, RuntimeError, ValueError) as error:  # several of a damaged header
         raise SoundError(f"{path} is no WAV file of PCM samples ({error}); convert it: sox IN -b 16 OUT.wav") from error
     if width != 2:
         raise SoundError(f"{path} has samples of {8 * width} bits, wanted 16: sox {path.name} -b 16 OUT.wav")
-    return from_pcm16(data[: len(data) // (2 * channels) * 2 * channels], rate_hz, channels)
+    whole = len(data) // max(1, 2 * channels) * 2 * channels
+    return from_pcm16(data[:whole], rate_hz, channels)
 
 
 def write_wav(path: Path, sound: Sound) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from villa.checkpoints.migration import upgraded
 from villa.checkpoints.pretrained_folder import PartError
 from villa.checkpoints.segmenter_families import FAMILIES, family_of
 from villa.config import CausalConfig, ConfigError, ViLLaConfig
+from villa.files.plain_data import PlainDataError, from_json, read_json
 from villa.modeling.language.lora import MARK, AdapterError
 from villa.modeling.language.tokenizer import TokenizerError
 from villa.modeling.language.vision_language import VisionLanguageLLM
@@ -75,6 +78,7 @@ def load(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> V
     else:
         model = _load_file(path / "villa.safetensors" if path.is_dir() else path)
     model.requires_grad_(False).eval().to(device)
+    _check_finite(model, path)
     if isinstance(model.config.language, CausalConfig):
         channels_last(model.segmenter.encoder)  # type: ignore[arg-type]
     return model
@@ -106,12 +110,39 @@ def _load_file(path: Path) -> ViLLaModel:
             f"{path} is not a villa checkpoint: its header has format {version!r}, wanted {' or '.join(READABLE)}"
         )
     try:
-        config, tensors = upgraded(version, json.loads(metadata["config"]), tensors)
-        model = small(ViLLaConfig.from_dict(config), metadata["tokenizer"])
-    except (ConfigError, TokenizerError, PartError, KeyError, json.JSONDecodeError) as error:
+        config, tensors = _of_today(version, from_json(metadata["config"]), tensors)
+        shape, tokenizer = ViLLaConfig.from_dict(config), metadata["tokenizer"]
+        _check(_outline(shape, tokenizer), tensors, path)
+        model = small(shape, tokenizer)
+    except KeyError as error:
+        raise CheckpointError(f"{path}: its header has no {error}") from error
+    except (ConfigError, TokenizerError, PartError, PlainDataError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    _fill(model, tensors, set(model.state_dict()), path)
+    _fill(model, tensors)
     return model
+
+
+def _of_today(version: str, config: Any, tensors: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+    try:
+        return upgraded(version, config, tensors)
+    except (AttributeError, TypeError, ValueError, LookupError, RuntimeError) as error:
+        raise CheckpointError(f"its configuration is none of format {version}: {error}") from error
+
+
+def _outline(config: ViLLaConfig, tokenizer: str) -> dict[str, Tensor]:
+    """Names, shapes and types of a model that is not made: one of another size than its file may not fit into memory.
+
+    Raises:
+        CheckpointError: no model is of this configuration.
+    """
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # torch warns of parts without a single weight
+            return small(config, tokenizer).state_dict()
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError, LookupError, UserWarning) as error:
+        if isinstance(error, (TokenizerError, PartError, ConfigError)):
+            raise
+        raise CheckpointError(f"its configuration is of no model: {error}") from error
 
 
 # -- a folder -------------------------------------------------------------------------------------------------------
@@ -123,7 +154,7 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLaModel:
         if not needed.is_file():
             raise CheckpointError(f"{path} is not complete: {needed} is missing")
     try:
-        head = json.loads((own / "config.json").read_text("utf-8"))
+        head = read_json(own / "config.json")
         if not isinstance(head, dict) or head.get("format") not in _FOLDERS:
             seen = head.get("format") if isinstance(head, dict) else head
             raise CheckpointError(
@@ -133,7 +164,7 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLaModel:
         part = family_of(config.segmenter).part
         has_part = bool(part) and (path / part).is_dir()
         model = from_folders(config, path / MLLM, path / part if has_part else None, dtype)
-    except (AdapterError, ConfigError, TokenizerError, PartError, json.JSONDecodeError) as error:
+    except (AdapterError, ConfigError, TokenizerError, PartError, PlainDataError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     if (seen := _new_tokens(model)) != head.get("tokens"):
         raise CheckpointError(
@@ -141,7 +172,8 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLaModel:
             f"{head.get('tokens')}: it is another revision of the model"
         )
     tensors, _ = _read(own / "model.safetensors")
-    _fill(model, tensors, {name for name in model.state_dict() if is_own(name)}, own)
+    _check({name: tensor for name, tensor in model.state_dict().items() if is_own(name)}, tensors, own)
+    _fill(model, tensors)
     return model
 
 
@@ -193,10 +225,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} is not a safetensors file, or is cut short: {error}") from error
 
 
-def _fill(model: ViLLaModel, tensors: dict[str, Tensor], expected: set[str], where: Path) -> None:
-    """Put `tensors` into the model: exactly the `expected` ones, in their shapes, one floating type for all."""
-    wanted = model.state_dict()
-    missing, unknown = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
+def _check(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Are `tensors` exactly the `wanted` ones, in their shapes, and one floating type for all?"""
+    missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing:
         raise CheckpointError(f"{where} lacks {len(missing)} tensor(s), first {missing[0]!r}")
     if unknown:
@@ -214,5 +245,18 @@ def _fill(model: ViLLaModel, tensors: dict[str, Tensor], expected: set[str], whe
     if len(kinds) > 1:
         (a, first), (b, second) = list(kinds.items())[:2]
         raise CheckpointError(f"{where} mixes types: {first!r} is {a}, {second!r} is {b}; save it again in one of them")
+
+
+def _fill(model: ViLLaModel, tensors: Mapping[str, Tensor]) -> None:
+    wanted = model.state_dict()
     casted = {name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}
-    model.load_state_dict(casted, strict=False)  # the names were compared above
+    model.load_state_dict(casted, strict=False)  # the names were compared before
+
+
+def _check_finite(model: ViLLaModel, path: Path) -> None:
+    """A number that is none spreads to every answer, and each of them is "there is no ..."."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{path}: {name!r} holds NaN or infinity: the file is damaged, or its training went wrong; get it anew"
+            )

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.files.plain_data import PlainDataError, from_json, shaped
 from villa.images.png_chunks import read_picture
 
 SCHEMA = 1
@@ -132,22 +133,13 @@ class ClipFacts:
             ClipError: not JSON, another schema or a field missing.
         """
         try:
-            raw: dict[str, Any] = json.loads(text)
-            if raw.get("schema") != SCHEMA:
-                raise ClipError(f"clip schema {raw.get('schema')!r}, this reader knows {SCHEMA}: render it again")
-            raw["objects"] = tuple(ObjectFacts(**_tuples(item)) for item in raw["objects"])
-            raw["frames"] = tuple(tuple(View(**_tuples(view)) for view in frame) for frame in raw["frames"])
-            raw["events"] = tuple(EventFacts(**item) for item in raw["events"])
-            return cls(**_tuples(raw))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raw = from_json(text)
+            if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+                seen = raw.get("schema") if isinstance(raw, dict) else raw
+                raise ClipError(f"clip schema {seen!r}, this reader knows {SCHEMA}: render it again")
+            return shaped(raw, cls)
+        except PlainDataError as error:
             raise ClipError(f"clip.json does not follow schema {SCHEMA}: {error}") from error
-
-
-def _tuples(record: dict[str, Any]) -> dict[str, Any]:
-    def frozen(value: Any) -> Any:
-        return tuple(frozen(item) for item in value) if isinstance(value, list) else value
-
-    return {key: frozen(value) for key, value in record.items()}
 
 
 def write_clip(

@@ -8,16 +8,17 @@ One JSON file with `images`, `annotations` and `categories`, and the pictures be
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.files.plain_data import PlainDataError, is_there, read_json, shaped
+from villa.files.run_lengths import RunLengthsError, mask_of
 from villa.images.png_chunks import read_picture
 from villa.interface import Rgb
 
@@ -28,6 +29,37 @@ _OTHER_NAMES = {"val": "valid"}  # what Roboflow calls a split
 
 class CocoError(ValueError):
     """A folder is not in this format; the message names the first thing that does not fit."""
+
+
+Identity = int | str  # COCO numbers; exporters write both
+
+
+@dataclass(frozen=True)
+class _ImageEntry:
+    id: Identity
+    file_name: str
+    width: int
+    height: int
+    split: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class _CategoryEntry:
+    id: Identity
+    name: str
+
+
+@dataclass(frozen=True)
+class _AnnotationEntry:
+    image_id: Identity
+    category_id: Identity
+    segmentation: Any
+    bbox: list[float] | None = None
+    iscrowd: int | bool = 0
+
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -65,23 +97,21 @@ class CocoFolder:
         self.file = self.root if self.root.suffix == ".json" else _file_of(self.root, split)
         data = _read(self.file)
         self.names = _categories(self.file, data["categories"])
-        entries = [
-            _entry(self.file, "image", entry, ("id", "file_name", "width", "height")) for entry in data["images"]
-        ]
-        if split is not None and any("split" in entry for entry in entries):
-            entries = [entry for entry in entries if entry.get("split") == split]
+        entries = [_entry(self.file, "image", entry, _ImageEntry) for entry in data["images"]]
+        if split is not None and any(entry.split is not None for entry in entries):
+            entries = [entry for entry in entries if entry.split == split]
         if not entries:
             raise CocoError(f"{self.file}: no image{'' if split is None else f' of split {split!r}'}: choose another")
-        self._folder = _pictures_of(self.file, str(entries[0]["file_name"]))
+        self._folder = _pictures_of(self.file, entries[0].file_name)
         instances = self._instances(data["annotations"])
         self.pictures = tuple(
             Picture(
-                str(entry["id"]),
-                self._folder / str(entry["file_name"]),
-                int(entry["width"]),
-                int(entry["height"]),
-                str(entry.get("source") or ""),
-                tuple(instances[entry["id"]]),
+                str(entry.id),
+                self._folder / entry.file_name,
+                entry.width,
+                entry.height,
+                entry.source or "",
+                tuple(instances[entry.id]),
             )
             for entry in entries
         )
@@ -109,42 +139,24 @@ class CocoFolder:
         Raises:
             CocoError: neither polygons nor run lengths of the picture's size.
         """
-        from pycocotools import mask as coco
-
-        height, width, coded = picture.height, picture.width, instance.segmentation
-        where = f"{self.file}: image {picture.identity}, {instance.name!r}"
         try:
-            if isinstance(coded, list):
-                polygons = [one for one in coded if len(one) >= 6]  # fewer than three corners have no inside
-                if not polygons:
-                    return np.zeros((height, width), np.bool_)
-                decoded = coco.decode(coco.merge(coco.frPyObjects(polygons, height, width)))
-            elif isinstance(coded["counts"], list):
-                decoded = coco.decode(coco.frPyObjects(coded, height, width))
-            else:
-                decoded = coco.decode(coded)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CocoError(f"{where}: wanted polygons or run lengths, saw {type(coded).__name__}: {error}") from error
-        if decoded.shape != (height, width):
-            seen = f"{decoded.shape[1]}x{decoded.shape[0]}"
-            raise CocoError(f"{where}: its mask is {seen} px, the picture {width}x{height}")
-        return np.asarray(decoded, np.bool_)
+            return mask_of(instance.segmentation, picture.height, picture.width)
+        except RunLengthsError as error:
+            where = f"{self.file}: image {picture.identity}, {instance.name!r}"
+            raise CocoError(f"{where}: wanted polygons or run lengths of the picture's size: {error}") from error
 
     def _instances(self, annotations: list[Any]) -> dict[Any, list[Instance]]:
         found: dict[Any, list[Instance]] = defaultdict(list)
-        wanted = ("image_id", "category_id", "segmentation")
         for number, annotation in enumerate(annotations):
-            entry = _entry(self.file, f"annotation {number}", annotation, wanted)
-            if entry["category_id"] not in self.names:
-                raise CocoError(
-                    f"{self.file}: annotation {number} is of category {entry['category_id']!r}, which is none"
-                )
-            box = tuple(float(x) for x in entry.get("bbox") or (0, 0, 0, 0))
+            entry = _entry(self.file, f"annotation {number}", annotation, _AnnotationEntry)
+            if entry.category_id not in self.names:
+                raise CocoError(f"{self.file}: annotation {number} is of category {entry.category_id!r}, which is none")
+            box = entry.bbox or [0.0, 0.0, 0.0, 0.0]
             if len(box) != 4:
                 raise CocoError(f"{self.file}: annotation {number} has a bbox of {len(box)} numbers, wanted 4")
-            name = self.names[entry["category_id"]]
-            found[entry["image_id"]].append(
-                Instance(name, bool(entry.get("iscrowd", 0)), (box[0], box[1], box[2], box[3]), entry["segmentation"])
+            name = self.names[entry.category_id]
+            found[entry.image_id].append(
+                Instance(name, bool(entry.iscrowd), (box[0], box[1], box[2], box[3]), entry.segmentation)
             )
         return found
 
@@ -168,8 +180,8 @@ def _file_of(root: Path, split: str | None) -> Path:
 
 def _read(path: Path) -> dict[str, list[Any]]:
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        data = read_json(path)
+    except PlainDataError as error:
         raise CocoError(f"{path} is not readable as JSON: {error}") from error
     lists = ("images", "annotations", "categories")
     for name in lists:
@@ -178,16 +190,20 @@ def _read(path: Path) -> dict[str, list[Any]]:
     return {name: data[name] for name in lists}
 
 
-def _entry(path: Path, what: str, entry: Any, wanted: tuple[str, ...]) -> dict[str, Any]:
+def _entry(path: Path, what: str, entry: Any, kind: type[Entry]) -> Entry:
+    wanted = [row.name for row in fields(kind) if row.default is MISSING]  # type: ignore[arg-type]
     missing = [name for name in wanted if not isinstance(entry, dict) or name not in entry]
     if missing:
         raise CocoError(f"{path}: {what} has no {missing[0]!r}")
-    return dict(entry)
+    try:
+        return shaped(entry, kind)
+    except PlainDataError as error:
+        raise CocoError(f"{path}: {what}: {error}") from error
 
 
 def _categories(path: Path, entries: list[Any]) -> dict[Any, str]:
-    named = (_entry(path, "category", entry, ("id", "name")) for entry in entries)
-    return {entry["id"]: str(entry["name"]) for entry in named}
+    named = (_entry(path, "category", entry, _CategoryEntry) for entry in entries)
+    return {entry.id: entry.name for entry in named}
 
 
 def _pictures_of(file: Path, first: str) -> Path:
@@ -196,6 +212,6 @@ def _pictures_of(file: Path, first: str) -> Path:
     split = file.stem.removeprefix("instances_")
     tried = [file.parent, root / "images", root, root / split, root / "images" / split, root / "JPEGImages"]
     for folder in tried:
-        if (folder / first).is_file():
+        if is_there(folder / first):
             return folder
     raise CocoError(f"{file}: its first picture {first} is not there: looked in {', '.join(map(str, tried))}")

@@ -8,9 +8,8 @@ the published sets.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.files.plain_data import PlainDataError, is_there, read_json, shaped
+from villa.files.run_lengths import RunLengthsError, mask_of
 from villa.images.png_chunks import read_picture
 from villa.interface import Rgb
 from villa.modeling.language import answer_text
@@ -99,22 +100,13 @@ class Expressions:
 
     def mask(self, identity: str, frame: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Mask [H, W] of one id on one frame; all False where the object is not there."""
-        from pycocotools import mask as coco
-
         coded = self._masks[identity][frame]
         if coded is None:
             return np.zeros(shape, np.bool_)
-        if isinstance(coded.get("counts"), list):
-            coded = coco.frPyObjects(coded, *coded["size"])
-        decoded: NDArray[np.bool_] = np.asarray(coco.decode(coded), np.bool_)
-        if decoded.ndim == 3:
-            decoded = np.asarray(decoded.any(axis=2), np.bool_)
-        if decoded.shape != shape:
-            raise ExpressionsError(
-                f"{self.root}: mask {identity!r} of frame {frame} is {decoded.shape[1]}x{decoded.shape[0]} px, "
-                f"its image {shape[1]}x{shape[0]}"
-            )
-        return decoded
+        try:
+            return mask_of(coded, *shape)
+        except RunLengthsError as error:
+            raise ExpressionsError(f"{self.root}: mask {identity!r} of frame {frame}: {error}") from error
 
     def rgb(self, video: Video, frame: int) -> Rgb:
         """One frame [H, W, 3].
@@ -134,6 +126,7 @@ class Expressions:
         asked = entry.get("expressions")
         if not isinstance(asked, dict):
             raise ExpressionsError(f"{where}: wanted 'expressions', saw {type(asked).__name__}")
+        _check(where, entry, _VideoEntry)
         frames = tuple(str(f) for f in entry["frames"])
         expressions = tuple(
             self._expression(f"{where}, expression {key!r}", str(key), value, len(frames))
@@ -171,11 +164,14 @@ class Expressions:
         identities = value.get("anno_id", [])
         if not isinstance(identities, list):
             raise ExpressionsError(f"{where}: wanted 'anno_id', a list of mask ids")
+        _check(where, value, _ExpressionEntry)
         ids = tuple(str(i) for i in identities)
         for identity in ids:
             track = self._masks.get(identity)
             if track is None:
                 raise ExpressionsError(f"{where}: mask {identity!r} is not in {MASKS}")
+            if not isinstance(track, list):
+                raise ExpressionsError(f"{where}: mask {identity!r} is {type(track).__name__}, wanted one a frame")
             if len(track) != frames:
                 raise ExpressionsError(f"{where}: mask {identity!r} has {len(track)} frames, the video {frames}")
         answer = value.get("answer")
@@ -202,10 +198,41 @@ class Expressions:
     def _paths(self, where: str, name: str, frames: tuple[str, ...]) -> tuple[Path, ...]:
         for folder in _FRAMES:
             for suffix in _SUFFIXES:
-                if (self.root / folder / name / f"{frames[0]}{suffix}").is_file():
+                if is_there(self.root / folder / name / f"{frames[0]}{suffix}"):
                     return tuple(self.root / folder / name / f"{frame}{suffix}" for frame in frames)
         tried = ", ".join(str(Path(folder) / name / f"{frames[0]}.jpg") for folder in _FRAMES)
         raise ExpressionsError(f"{where}: its first frame is not there: looked for {tried} in {self.root}")
+
+
+@dataclass(frozen=True)
+class _VideoEntry:
+    """What a video's entry may hold beside its expressions."""
+
+    frames: list[str | int]
+    objects: list[str | int] | None = None
+    scored: list[int] | None = None
+    fps: float = 6.0
+
+
+@dataclass(frozen=True)
+class _ExpressionEntry:
+    """What an expression's entry may hold."""
+
+    exp: str
+    anno_id: list[str | int] = field(default_factory=list)
+    answer: str | None = None
+    kind: str = ""
+    asked_at: int | None = None
+    after: str | int | None = None
+    choices: list[str] = field(default_factory=list)
+    choice: int | None = None
+
+
+def _check(where: str, entry: Any, kind: type) -> None:
+    try:
+        shaped(entry, kind)
+    except PlainDataError as error:
+        raise ExpressionsError(f"{where}: {error}") from error
 
 
 def _one(root: Path, pattern: str) -> Path:
@@ -219,8 +246,8 @@ def _one(root: Path, pattern: str) -> Path:
 
 def _object(path: Path, what: str) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        data = read_json(path)
+    except PlainDataError as error:
         raise ExpressionsError(f"{path} is not readable as JSON: {error}") from error
     if not isinstance(data, dict):
         raise ExpressionsError(f"{path}: wanted {what}, saw {type(data).__name__}")

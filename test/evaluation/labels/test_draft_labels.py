@@ -309,7 +309,7 @@ def sorted_anew(folder: Path) -> None:
         (lambda folder: (folder / "labels.json").write_text("{"), r"labels\.json is no file of labels"),
         (
             lambda folder: edit(folder, lambda described: described["requests"][0].pop("objects")),
-            r"labels\.json is no file of labels \(KeyError: 'objects'\)",
+            r"labels\.json is no file of labels \(PlainDataError: Object missing required field `objects`",
         ),
         (
             lambda folder: edit(folder, lambda described: described["requests"][0]["objects"].append(7)),

@@ -247,7 +247,7 @@ def test_a_folder_that_is_no_clip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="schema 99"):
         ClipReader(tmp_path)
     (tmp_path / "clip.json").write_text('{"schema": 1}')
-    with pytest.raises(ClipError, match="objects"):
+    with pytest.raises(ClipError, match="missing required field `generator`"):
         ClipReader(tmp_path)
 
 

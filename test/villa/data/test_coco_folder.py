@@ -124,9 +124,9 @@ def test_damaged_pictures_and_masks_are_named_when_they_are_read(tmp_path):
     edit(root / "instances.json", _at("annotations", 1, "segmentation", value="no mask"))
     folder = CocoFolder(root, "val")
     picture = folder.pictures[0]
-    with pytest.raises(CocoError, match=r"'cup': its mask is 3x3 px, the picture 60x40"):
+    with pytest.raises(CocoError, match=r"'cup': wanted polygons .* its mask is 3x3 px, the picture 60x40"):
         folder.mask(picture, picture.instances[0])
-    with pytest.raises(CocoError, match=r"'knife': wanted polygons or run lengths, saw str"):
+    with pytest.raises(CocoError, match=r"'knife': wanted polygons .* saw str, wanted run lengths"):
         folder.mask(picture, picture.instances[1])
     cv2.imwrite(str(root / "images" / "1.jpg"), np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(CocoError, match=r"1\.jpg is 4x4 px, instances\.json says 60x40"):

@@ -7,13 +7,12 @@ masks as COCO run lengths, one list an object, in the form of YouTube-VIS.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from villa.masks import Mask, RleMask, decode
+from villa.masks import RleMask, decode
 
 SCHEMA = "villa-labels-1"
 LABELS = "labels.json"
@@ -51,19 +50,3 @@ def coco_runs(mask: RleMask) -> dict[str, Any]:
     edges = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]))
     counts = np.diff(edges).tolist()
     return {"size": [mask.height, mask.width], "counts": [0, *counts] if flat[0] else counts}
-
-
-def mask_of_runs(coded: Mapping[str, Any], height: int, width: int) -> Mask:
-    """The inverse of `coco_runs` -> mask [height, width].
-
-    Raises:
-        ValueError: the runs are of another size, or do not fill it.
-    """
-    counts = [int(count) for count in coded["counts"]]
-    ends = list(accumulate(counts))
-    if list(coded["size"]) != [height, width] or not ends or ends[-1] != height * width or min(counts) < 0:
-        raise ValueError(
-            f"runs of {sum(counts)} px with size {coded['size']}, wanted {height * width} px with [{height}, {width}]"
-        )
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return np.asarray(flat.reshape(width, height).T)

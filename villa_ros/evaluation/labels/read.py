@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +11,18 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from villa.files.plain_data import from_json, shaped
+from villa.files.run_lengths import mask_of
 from villa.masks import RleMask, decode, encode
 from villa_ros.evaluation.labels.format import (
     ANNOTATIONS,
     BACKGROUND,
     IGNORE,
     LABELS,
+    MOST_OBJECTS,
     Indices,
     davis_palette,
     flatten,
-    mask_of_runs,
 )
 from villa_ros.pipeline.request import Action, Request
 
@@ -99,8 +100,7 @@ def read_labels(folder: Path) -> Labels:
     """
     path = folder / LABELS
     try:
-        described = json.loads(path.read_text("utf-8"))
-        draft = _Draft.read(described)
+        draft = _Draft.read(shaped(from_json(path.read_bytes()), _File))
     except OSError as error:
         raise LabelsError(f"{path} cannot be read ({error}): give a folder that `--draft-labels` wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -125,38 +125,87 @@ class _Draft:
     requests: tuple[LabelledRequest, ...]
 
     @classmethod
-    def read(cls, described: Any) -> _Draft:
-        (video,) = described["videos"]
-        height, width, stamps = int(video["height"]), int(video["width"]), tuple(map(int, video["stamps_ns"]))
-        names = {int(entry["id"]): str(entry["name"]) for entry in described["categories"]}
+    def read(cls, file: _File) -> _Draft:
+        (video,) = file.videos
+        stamps = video.stamps_ns
+        names = {category.id: category.name for category in file.categories}
         masks: dict[int, dict[int, RleMask]] = {stamp: {} for stamp in stamps}
         tracks = {}
-        for entry in described["annotations"]:
-            number = int(entry["id"])
-            tracks[number] = str(entry["track_id"]), names[int(entry["category_id"])]
-            for stamp, coded in zip(stamps, entry["segmentations"], strict=True):
+        for entry in file.annotations:
+            if not 0 < entry.id <= MOST_OBJECTS:
+                raise ValueError(f"object {entry.id} is none of 1 to {MOST_OBJECTS}, which an image can hold")
+            tracks[entry.id] = entry.track_id, names[entry.category_id]
+            for stamp, coded in zip(stamps, entry.segmentations, strict=True):
                 if coded is not None:
-                    masks[stamp][number] = encode(mask_of_runs(coded, height, width))
-        requests = sorted(map(_request, described["requests"]), key=lambda asked: asked.request.stamp_ns)
+                    masks[stamp][entry.id] = encode(mask_of(coded, video.height, video.width))
+        requests = sorted(map(_request, file.requests), key=lambda asked: asked.request.stamp_ns)
         return cls(
-            str(video["camera"]), str(video["topic"]), height, width, tuple(sorted(stamps)), tracks, masks,
-            tuple(requests),
-        )  # fmt: skip
+            video.camera, video.topic, video.height, video.width, tuple(sorted(stamps)), tracks, masks, tuple(requests)
+        )
 
 
-def _request(entry: Any) -> LabelledRequest:
-    command = dict(entry["command"])
-    command["action"] = Action(command["action"])
+@dataclass(frozen=True)
+class _VideoEntry:
+    camera: str
+    topic: str
+    height: int
+    width: int
+    stamps_ns: list[int]
+
+
+@dataclass(frozen=True)
+class _Category:
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    id: int
+    track_id: str
+    category_id: int
+    segmentations: list[Any]
+
+
+@dataclass(frozen=True)
+class _Command:
+    """What a request was beside its words, as `Request` has it."""
+
+    action: Action
+    camera: str
+    stamp_ns: int
+    conversation_id: str
+    locale: str
+    confidence: float | None
+    track: bool
+    clip_duration_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class _RequestEntry:
+    request_id: str
+    text: str
+    objects: list[int]
+    begin_ns: int
+    end_ns: int | None
+    command: _Command
+
+
+@dataclass(frozen=True)
+class _File:
+    videos: list[_VideoEntry]
+    categories: list[_Category]
+    annotations: list[_Annotation]
+    requests: list[_RequestEntry]
+
+
+def _request(entry: _RequestEntry) -> LabelledRequest:
+    command = dict(vars(entry.command))
     if command["confidence"] is None:
         command["confidence"] = math.nan
-    command |= {"request_id": str(entry["request_id"]), "text": str(entry["text"])}
-    end_ns = entry["end_ns"]
-    return LabelledRequest(
-        Request(**command),
-        tuple(dict.fromkeys(map(int, entry["objects"]))),
-        int(entry["begin_ns"]),
-        None if end_ns is None else int(end_ns),
-    )
+    request = Request(request_id=entry.request_id, text=entry.text, **command)
+    return LabelledRequest(request, tuple(dict.fromkeys(entry.objects)), entry.begin_ns, entry.end_ns)
 
 
 def _corrected(folder: Path, draft: _Draft) -> Labels:

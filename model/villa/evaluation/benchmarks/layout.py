@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from villa.data.referring_videos import Expression, Video
 from villa.evaluation.benchmarks.interface import BenchmarkError
+from villa.files.plain_data import PlainDataError, read_json
 
 _SHOWN = 6  # entries of a folder that a message names
 
@@ -42,8 +42,8 @@ def json_object(path: Path, what: str) -> dict[str, Any]:
     """
     needed_file(path, what)
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        data = read_json(path)
+    except PlainDataError as error:
         raise BenchmarkError(f"{path}: wanted {what}, but it is not readable as JSON: {error}") from error
     if not isinstance(data, dict):
         raise BenchmarkError(f"{path}: wanted {what}, saw {type(data).__name__}")

@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from villa.data.referring_videos import Video
 from villa.evaluation.benchmarks.interface import BenchmarkError
 from villa.evaluation.benchmarks.layout import json_object, needed_file, video_entries
 from villa.evaluation.benchmarks.mask_dict import MASKS, MaskDictBenchmark
 from villa.evaluation.protocols import HALLUCINATION, REASONING, REFERRING, Row, Score, revos_row
 from villa.evaluation.submission import MaskFolders
+from villa.files.run_lengths import RunLengthsError, mask_of
 from villa.masks import Mask
 
 _FOREGROUND = "mask_dict_foreground.json"
@@ -66,24 +65,13 @@ class ReVOS(MaskDictBenchmark):
 
     def foreground(self, video: Video, frame: int, shape: tuple[int, int]) -> Mask | None:
         """Mask [H, W] of all that is annotated in the video."""
-        from pycocotools import mask as coco
-
         coded = self._foreground[video.name]["masks_rle"][frame]
         try:
-            if isinstance(coded.get("counts"), list):
-                coded = coco.frPyObjects(coded, *coded["size"])
-            decoded = np.asarray(coco.decode(coded), np.bool_)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return mask_of(coded, *shape)
+        except RunLengthsError as error:
             raise BenchmarkError(
                 f"{self.root / _FOREGROUND}: video {video.name!r}, frame {frame}: not COCO run lengths: {error}"
             ) from error
-        mask: Mask = np.asarray(decoded.any(axis=2), np.bool_) if decoded.ndim == 3 else decoded
-        if mask.shape != shape:
-            raise BenchmarkError(
-                f"{self.root / _FOREGROUND}: video {video.name!r}, frame {frame}: the mask is "
-                f"{mask.shape[1]}x{mask.shape[0]} px, its image {shape[1]}x{shape[0]}"
-            )
-        return mask
 
     @staticmethod
     def _kind(where: str, number: object) -> str:

@@ -116,7 +116,10 @@ class TextCodec:
     def __init__(self, serialized: str, chat: ChatFormat = SMALL_CHAT) -> None:
         self.serialized = serialized
         self.chat = chat
-        self._tokenizer = Tokenizer.from_str(serialized)
+        try:
+            self._tokenizer = Tokenizer.from_str(serialized)
+        except Exception as error:  # the library raises nothing more special
+            raise TokenizerError(f"this is no tokenizer: {error}") from error
         self.seg_id = self.id_of(SEG)
         self.frm_id = self.id_of(FRM)
         self.end_id = self.id_of(chat.end)
