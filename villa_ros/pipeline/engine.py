@@ -349,7 +349,7 @@ class Engine:
     def _guarded(self, stream: Stream, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:
+        except BaseException as error:  # a model that calls exit() must not end the worker
             with self._outbox.committing():
                 self._break(stream, Failure(error))
 
@@ -415,7 +415,10 @@ class Engine:
                 self._requests.finish(self._requests[request_id], RequestState.SUCCEEDED, message=message)
 
     def _objection(self, text: str) -> str:
-        return self._model.objection(text) if isinstance(self._model, ChoosyModel) else ""
+        try:
+            return self._model.objection(text) if isinstance(self._model, ChoosyModel) else ""
+        except BaseException as error:  # it is asked in whatever thread a command comes in
+            return f"the model cannot read it ({type(error).__name__}: {error}): word it in another way"
 
     def _journal(
         self, operation: str, camera: str = "", stamp_ns: int = 0, request_id: str = "", *, settings: bool = False

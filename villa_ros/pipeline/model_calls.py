@@ -35,7 +35,7 @@ class ModelContractError(RuntimeError):
 class Failure:
     """The model raised, or a frame did not decode (`entry` names it then)."""
 
-    error: Exception
+    error: BaseException
     entry: RingEntry | None = None
     keys: tuple[int, ...] = ()  # tracks that the model made before and that nobody will follow
 
@@ -98,7 +98,7 @@ class SlowPass:
             return next(self.generator)
         except StopIteration as finished:
             result: RequestResult = finished.value
-        except Exception as error:
+        except BaseException as error:  # a model that calls exit() must not end the worker
             return Failure(error, next((entry for entry in self.entries if entry.broken), None))
         try:
             return self._answered(result, config)
@@ -122,6 +122,9 @@ class SlowPass:
             raise ModelContractError(
                 f"{len(result.objects)} objects have {len(result.seg_offsets)} seg_offsets, wanted one for each"
             )
+        scores = [result_object.score for result_object in result.objects]
+        if not all(map(math.isfinite, scores)):
+            raise ModelContractError(f"the scores of the objects are {scores}, wanted finite numbers")
         keys = [result_object.key for result_object in result.objects]
         if len(set(keys)) != len(keys):
             raise ModelContractError(f"object keys are {keys}, wanted each once")
@@ -165,11 +168,16 @@ def propagate(
         outputs = session.step(features, entry.stamp_s)
         seen = {}
         for output in outputs:
+            if not (math.isfinite(output.present_score) and math.isfinite(output.mask_score)):
+                raise ModelContractError(
+                    f"object {output.key} has the scores {output.present_score} and {output.mask_score}, wanted finite "
+                    "numbers"
+                )
             visible = output.logits is not None and output.present_score >= config.present_threshold
             mask = rle_of(output.logits if visible else None, entry.frame, config)
             seen[output.key] = Observed(mask, output.mask_score, output.present_score)
         return Propagated(features, seen)
-    except Exception as error:
+    except BaseException as error:  # as above
         return Failure(error)
 
 

@@ -184,7 +184,7 @@ class Worker:
         while not self._closing:
             try:
                 worked = self.turn()
-            except Exception as error:  # a defect here must not end the node; it is told and counted
+            except BaseException as error:  # a defect here must not end the node; it is told and counted
                 self._tally.failed("internal", f"{type(error).__name__}: {error}")
                 _LOG.exception("the worker's turn failed; report this")
                 time.sleep(_PAUSE_AFTER_ERROR_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
+from villa.inference.finite import NotFiniteError, finite
 from villa.interface import ClipFrame, Rgb, SlowStep, Stage
 from villa.modeling import key_segment_sampler
 from villa.modeling.language import answer_text
@@ -118,6 +120,9 @@ def encode_clip(
     pyramid = joined(features)
     times = torch.tensor(clip_times(stamps), dtype=torch.float32, device=model.device)
     visual = yield from see(model, [images[chosen[at]] for at in looked_at], pyramid, times)
+    finite("the features of the clip", visual.tokens)
+    if visual.scene is not None:
+        finite("the things found on the clip", visual.scene.proposals.scores, visual.scene.states)
     return EncodedClip(tuple(chosen), tuple(stamps), features, pyramid, times, visual)
 
 
@@ -228,6 +233,8 @@ def say(
         if token == codec.end_id:
             finish = "stop"
             break
+        if not math.isfinite(float(scores[token])):
+            raise NotFiniteError("the scores of the next word hold NaN: get the checkpoint anew, or run it in float32")
         ids.append(token)
         word = language.text_inputs(language.embed(language.ids([token])), position + count)
         state = language.read(word, cache=cache)[-1]
@@ -258,6 +265,7 @@ def focused(model: ViLLaModel, prompt: Prompt, visual: Visual) -> list[Sighting]
     if visual.scene is None:
         return []
     (logits,) = model.refer([prompt.tail], visual.scene)
+    finite("the scores of what is meant", logits)
     return chosen(logits, visual.scene)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from villa.inference.answering import ModelResponse
+from villa.inference.finite import finite
 from villa.interface import Logits, SlowStep, Stage
 from villa.modeling.language import answer_text
 from villa.modeling.objects.detector import reached
@@ -77,6 +78,7 @@ def ground(
     present = prompts.present  # [K, T]
     if present is None:
         present = torch.stack([one.present for one in drawings], dim=1).float()
+    finite("the scores of what is visible", present, *(one.iou for one in drawings))
     best = key_frame(present, prompts.key_scores.float())
     found = []
     for k in range(count):

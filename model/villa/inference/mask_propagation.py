@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from villa import masks
+from villa.inference.finite import finite
 from villa.inference.grounding import on_cpu, visible
 from villa.inference.out_of_memory import DeviceMemoryError
 from villa.interface import Rgb
@@ -72,6 +73,7 @@ def _carried(model: ViLLaModel, memory: Memory, image: Rgb, moment: Moment) -> R
         seen = model.segmenter.carry([memory], model.encode(image), moment)
     except torch.OutOfMemoryError as error:
         raise DeviceMemoryError.of(error, "carrying one object to the next frame") from error
+    finite("the masks of a frame", seen.logits, seen.present)
     if not visible(model, float(seen.present[0].float().sigmoid())):
         return None
     mask = masks.of_logits(on_cpu(seen.logits[0]), *image.shape[:2])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from villa.inference.answering import ask
 from villa.inference.association import Candidate, Link, link
+from villa.inference.finite import finite
 from villa.inference.grounding import GroundedObject, ground, memory_of, on_cpu, pooled, visible, words_of
 from villa.inference.out_of_memory import DeviceMemoryError, in_steps, release
 from villa.interface import (
@@ -99,6 +100,7 @@ class StreamSession:
         if not tracks:
             return []
         masks = self._masks_at([track.memory for track in tracks], features, moment)
+        finite("the masks of a frame", masks.logits, masks.present, masks.iou)
         present = masks.present.float().sigmoid().tolist()
         quality = masks.iou.float().tolist()
         drawn = on_cpu(masks.logits)  # one copy from the device for all

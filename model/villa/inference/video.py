@@ -10,6 +10,7 @@ import torch
 
 from villa import masks
 from villa.inference.answering import ModelResponse, ask
+from villa.inference.finite import finite
 from villa.inference.grounding import GroundedObject, ground, memory_of, on_cpu, visible, words_of
 from villa.inference.out_of_memory import in_steps
 from villa.interface import ClipFrame, Logits, Rgb, SlowStep, finish
@@ -122,6 +123,7 @@ def _carried(
             moment = Moment(t, clip[t].stamp_s)
             features = encoded[t] if t in encoded else model.encode(image)
             seen = model.segmenter.carry([held[k] for k in due], features, moment)
+            finite("the masks of a frame", seen.logits, seen.present)
             for row, k in enumerate(due):
                 present[k][t] = float(seen.present[row].float().sigmoid())
                 logits = on_cpu(seen.logits[row]) if visible(model, present[k][t]) else None

@@ -71,6 +71,43 @@ def test_a_wrong_shape_is_named_with_both_shapes(path):
         load(path)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(path, number):
+    def lost(tensors, _):
+        tensors["segmenter.no_memory"][0] = number
+
+    _rewrite(path, lost)
+    with pytest.raises(CheckpointError, match=r"'segmenter\.no_memory' holds NaN or infinity"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("language", "width"), 1_000_000_000, "shape|no model"),
+        (("language", "layers"), 10**12, "layers is 1000000000000, wanted a number up to 512"),
+        (("segmenter", "encoder", "height"), 10**6, "height is 1000000, wanted a number up to 8192"),
+        (("segmenter", "encoder", "channels"), "many", "channels: Expected `int`, got `str`"),
+        (("language", "heads"), 0, "no model|shape"),
+        (("clip_frames",), None, "clip_frames: Expected `int`, got `null`"),
+        (("language", "kind"), [], r"kind is \[\]"),
+    ],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_configuration_is_compared_with_the_weights_before_anything_is_made(path, place, value, told):
+    def other(_, metadata):
+        data = json.loads(metadata["config"])
+        holder = data
+        for name in place[:-1]:
+            holder = holder[name]
+        holder[place[-1]] = value
+        metadata["config"] = json.dumps(data)
+
+    _rewrite(path, other)
+    with pytest.raises(CheckpointError, match=told):
+        load(path)
+
+
 def test_a_file_cut_short_is_refused(path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="cut short"):
