@@ -84,7 +84,7 @@ def test_weights_that_are_no_numbers_are_refused(path, number):
 @pytest.mark.parametrize(
     ("place", "value", "told"),
     [
-        (("language", "width"), 1_000_000_000, "shape|no model"),
+        (("language", "intermediate"), 100_000_000, "has shape"),
         (("language", "layers"), 10**12, "layers is 1000000000000, wanted a number up to 512"),
         (("segmenter", "encoder", "height"), 10**6, "height is 1000000, wanted a number up to 8192"),
         (("segmenter", "encoder", "channels"), "many", "channels: Expected `int`, got `str`"),
