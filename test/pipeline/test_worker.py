@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -538,6 +540,86 @@ def test_a_model_that_raises_fails_the_request_and_the_worker_goes_on(make: Any)
     assert worker.stats().model_errors == 2
     assert "device lost" in worker.stats().last_error
     assert worker.stats().requests == {"FAILED": 2}
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_a_model_that_wants_to_end_the_process_fails_its_request(make: Any, error: BaseException) -> None:
+    def leave() -> None:
+        raise error
+
+    model = BlobModel(on_last=leave)
+    worker, told = make(model)
+    worker.offer(frame(0))
+    worker.submit(Request("a", "red"))
+    until(lambda: told.states("a")[-1] == "FAILED", "a failed")
+    assert told.last("a").error_code == ErrorCode.MODEL_FAILED
+    assert type(error).__name__ in told.last("a").message
+    model.faults.on_last = None
+    tracking(worker, told, "b")
+    model.faults.on_step = leave
+    worker.offer(frame(1))
+    until(lambda: told.states("b")[-1] == "FAILED", "b failed")
+    model.faults.on_step = None
+    tracking(worker, told, "c")
+
+
+@pytest.mark.parametrize("way", ["answer", "tracks"])
+def test_scores_that_are_no_numbers_fail_the_request(make: Any, way: str) -> None:
+    model = BlobModel()
+    worker, told = make(model)
+    worker.offer(frame(0))
+    if way == "answer":
+        model.faults.result = lambda result: replace(result, objects=(replace(result.objects[0], score=math.nan),))
+        worker.submit(Request("a", "red"))
+    else:
+        tracking(worker, told, "a")
+        model.faults.present_score = math.nan
+        worker.offer(frame(1))
+    until(lambda: told.states("a")[-1] == "FAILED", "a failed")
+    assert told.last("a").error_code == ErrorCode.MODEL_FAILED
+    assert "wanted finite numbers" in told.last("a").message
+
+
+def test_requests_end_in_time_while_the_model_hangs(make: Any) -> None:
+    gate = threading.Event()
+    model = BlobModel(hold_last=gate)
+    worker, told = make(model)
+    assert worker.watch() is None
+    worker.offer(frame(0))
+    worker.submit(Request("r", "red", timeout_s=0.01))
+    assert model.faults.entered.wait(10)
+    until(lambda: worker.watch() is not None and told.states("r")[-1] == "FAILED", "its time is over")
+    assert told.last("r").error_code == ErrorCode.TIMEOUT
+    call = worker.watch()
+    assert call is not None
+    assert (call.stage, call.age_s > 0.0) == ("slow", True)
+    gate.set()
+    until(lambda: worker.watch() is None, "the model to come back")
+    tracking(worker, told, "next")
+
+
+def test_a_model_that_does_not_come_back_is_given_up_with_all_that_rests_on_it(make: Any) -> None:
+    gate = threading.Event()
+    model = BlobModel(hold_last=gate)
+    worker, told = make(model, policy="queue")
+    worker.offer(frame(0))
+    worker.submit(Request("a", "red"))
+    worker.submit(Request("b", "blue"))
+    assert model.faults.entered.wait(10)
+    call = worker.watch()
+    assert call is not None
+    worker.give_up(call)
+    for name in ("a", "b"):
+        assert told.last(name).error_code == ErrorCode.MODEL_FAILED
+        assert "model_patience_s" in told.last(name).message
+    worker.submit(Request("c", "red"))
+    assert told.last("c").error_code == ErrorCode.MODEL_NOT_READY
+    assert worker.alive
+    before = len(told)
+    gate.set()
+    until(lambda: not worker.alive, "the thread to end by itself")
+    assert len(told) == before
+    assert worker.stats().model_errors >= 1
 
 
 def test_a_sink_that_raises_is_counted_and_stops_nothing(make: Any) -> None:

@@ -156,6 +156,50 @@ def test_a_signal_ends_requests_and_exits_with_zero(start_node, operator, peer, 
     assert "Traceback" not in node.log()
 
 
+def test_a_signal_within_a_long_call_of_the_model_exits_with_zero(start_node, operator, peer):
+    node = start_node(device="torch")
+    operator.command("the red square", "running")
+    operator.reach("running", RequestStatus.SEGMENTING)
+    node.process.send_signal(signal.SIGTERM)
+    peer.until(lambda: RequestStatus.CANCELED in operator.states("running"), "the last state before the end")
+    assert node.wait() == 0
+    assert "Traceback" not in node.log()
+
+
+def test_activating_while_the_model_is_still_at_work_fails_with_the_reason(start_node, lifecycle, operator, peer):
+    start_node(device="hangs")
+    operator.command("the red square", "running")
+    operator.reach("running", RequestStatus.SEGMENTING)
+    assert lifecycle.change(Transition.TRANSITION_DEACTIVATE)
+    assert not lifecycle.change(Transition.TRANSITION_ACTIVATE)
+    assert lifecycle.state() == "inactive"
+    peer.until(lambda: "still at work" in operator.diagnosed("lifecycle").get("last_error", ""), "the reason")
+    assert lifecycle.change(Transition.TRANSITION_CLEANUP)
+    assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+    assert lifecycle.change(Transition.TRANSITION_ACTIVATE)
+
+
+def test_a_model_that_hangs_is_told_of_and_replaced(start_node, operator, peer, camera):
+    start_node(device="hangs_once", model_patience_s=2.0)
+    operator.command("the red square", "first")
+    told = operator.reach("first", RequestStatus.FAILED)
+    assert told.error_code == RequestStatus.ERROR_MODEL_FAILED
+    assert "has not come back" in told.message
+    operator.command("the red square", "second")
+    operator.reach("second", RequestStatus.TRACKING)
+    line = operator.diagnosed("worker")
+    assert float(line["model_call_s"]) < 2.0
+
+
+def test_a_model_that_hangs_again_and_again_ends_the_activity(start_node, lifecycle, operator, peer):
+    start_node(device="hangs", model_patience_s=0.5)
+    for request_id in ("first", "second", "third"):
+        operator.command("the red square", request_id)
+        operator.reach(request_id, RequestStatus.FAILED)
+    peer.until(lambda: lifecycle.state() == "inactive", "the node to give up")
+    assert "restart the node" in peer.until(lambda: operator.diagnosed("lifecycle").get("last_error", ""), "the reason")
+
+
 def test_shutdown_transition_ends_requests(start_node, lifecycle, operator):
     start_node()
     operator.command("the red square", "running")

@@ -81,6 +81,8 @@ class Faults:
     hold_fast: threading.Event | None = None  # the fast pass waits for it
     entered: threading.Event = field(default_factory=threading.Event)  # set when a wait begins
     on_step: Callable[[], None] | None = None  # called in every fast pass
+    on_last: Callable[[], None] | None = None  # called in the last slow step
+    present_score: float | None = None  # of every object in the fast pass
     links: bool = False  # what is tracked already is known again
     result: Callable[[RequestResult], Any] | None = None  # what to return instead
 
@@ -123,6 +125,8 @@ class BlobSession:
         yield SlowStep(Stage.SEGMENTING, 0.95, answer)
         _wait(faults, faults.hold_last)
         time.sleep(faults.sleep_last_s)
+        if faults.on_last is not None:
+            faults.on_last()
         objects, offsets, position = [], [], 0
         for name in present:
             known = [key for key, channel in self.colours.items() if channel == COLOURS[name]]
@@ -152,7 +156,10 @@ class BlobSession:
         outputs = []
         for key, channel in self.colours.items():
             logits = _logits(features, channel)
-            outputs.append(TrackOutput(key, logits, 0.8, 0.1 if logits is None else 0.95))
+            seen = 0.1 if logits is None else 0.95
+            outputs.append(
+                TrackOutput(key, logits, 0.8, seen if faults.present_score is None else faults.present_score)
+            )
         return outputs
 
     def drop(self, keys: Sequence[int]) -> None:

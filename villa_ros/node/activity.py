@@ -72,7 +72,7 @@ class Activity:
         self._subscriptions: list[Any] = []
         self._ending = False  # what waits is being ended
         self.cameras: dict[str, CameraInputs] = {}
-        self.worker = Worker(model, chosen().pipeline_config(), sink, present=self._now_ns)
+        self.worker = self._worker(model)
         self.worker.start()
         outputs.start()
         try:
@@ -89,17 +89,30 @@ class Activity:
             self.close()
             raise
 
-    def close(self) -> None:
-        """Close the inputs and end every request; their last states are out when this returns."""
+    def close(self) -> bool:
+        """Close the inputs and end every request; their last states are out when this returns.
+
+        False: the worker's thread is still in a call of the model.
+        """
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
         for camera in self.cameras.values():
             camera.close()
         self.worker.stop()
-        if not self.worker.close():
+        ended = self.worker.close()
+        if not ended:
             self._node.get_logger().warning("a model call is still running; its result will be discarded")
         self._outputs.stop()
+        return ended
+
+    def replace(self, model: SegmentationModel) -> None:
+        """Go on with another model and a worker of its own; the one before was given up."""
+        self.worker = self._worker(model)
+        self.worker.start()
+
+    def _worker(self, model: SegmentationModel) -> Worker:
+        return Worker(model, self._chosen().pipeline_config(), self._sink, present=self._now_ns)
 
     def stop(self) -> tuple[str, ...]:
         """End every request, those included whose commands have come and were not looked at yet; returns their ids."""

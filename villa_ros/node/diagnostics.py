@@ -14,11 +14,13 @@ from villa_ros.runtime.model_loading import memory_mb
 if TYPE_CHECKING:
     from villa_ros.node.depth_topics import DepthStats
     from villa_ros.pipeline.stats import CameraStats, WorkerStats
+    from villa_ros.pipeline.worker import ModelCall
 
 
 _WINDOW_S = 5.0
 _PATIENCE_S = 3.0  # discovery and the first images may take this long
 _MIN_STAMPS = 4  # fewer say nothing about a rate
+_LONG_CALL_S = 5.0  # a step of the model is made to take a tenth of a second
 _LOSS_RATIO = 0.5  # delivered / expected below which images are being lost
 
 
@@ -66,7 +68,7 @@ class CameraHealth:
     def processed(self, now_s: float, stats: CameraStats) -> None:
         """Take over what the pipeline made of the images since the last time."""
         if self._looked_s and now_s > self._looked_s:
-            self.used_hz = (stats.used - self.used) / (now_s - self._looked_s)
+            self.used_hz = max(0, stats.used - self.used) / (now_s - self._looked_s)
         self.used, self.dropped, self._looked_s = stats.used, stats.dropped, now_s
 
     def _forget(self, now_s: float) -> None:
@@ -229,9 +231,10 @@ def depth_finding(stats: DepthStats, topic: str) -> Finding:
     return Finding(OK, f"{stats.used} frames lifted", values)
 
 
-def worker_finding(stats: WorkerStats, active: int, topic_errors: int) -> Finding:
-    """Judge the worker by its own account; `active` requests have not ended."""
+def worker_finding(stats: WorkerStats, active: int, topic_errors: int, call: ModelCall | None = None) -> Finding:
+    """Judge the worker by its own account; `active` requests have not ended, `call` is what the model is in now."""
     values: dict[str, object] = {"state": stats.state, "requests/active": active}
+    values["model_call_s"] = 0.0 if call is None else call.age_s
     for stage, latency in sorted(stats.latency.items()):
         values[f"{stage}/count"] = latency.count
         values[f"{stage}/p50_ms"] = latency.p50_ms
@@ -247,4 +250,7 @@ def worker_finding(stats: WorkerStats, active: int, topic_errors: int) -> Findin
     values["last_error"] = stats.last_error
     if any(errors.values()):
         return Finding(ERROR, stats.last_error or "a derived topic could not be made: the log says why", values)
+    if call is not None and call.age_s > _LONG_CALL_S:
+        hint = "if it does not come back, model_patience_s decides when it is loaded anew"
+        return Finding(WARN, f"the model is in a {call.stage} step since {call.age_s:.0f} s; {hint}", values)
     return Finding(OK, stats.state, values)

@@ -91,6 +91,12 @@ class Parameters:
         "configure: the model stays loaded while the node is inactive; activate: loaded and freed with activity",
         choices=LOAD_WHEN,
     )
+    model_patience_s: float = setting(
+        120.0,
+        "a step of the model that takes longer has hung: its requests fail, and the model is loaded anew; 0: never",
+        (0.0, 86_400.0),
+        when=LIVE,
+    )
     threads: int = setting(0, "threads of one torch operation; 0: torch decides", (0, 256))
     cameras: tuple[str, ...] = setting(_BASE.cameras, "camera names; a command without one means the first", when=START)
     clip_frames: int = setting(_BASE.clip_frames, "frames kept of each camera", (1, 10_000))

@@ -41,10 +41,12 @@ from villa_ros.runtime.process import use_shared_memory_profile
 
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
+    from villa_ros.pipeline.worker import Worker
 
 ModelFactory = Callable[[str, str], "SegmentationModel"]  # (checkpoint, device) -> model
 
 _DIAGNOSTICS_PERIOD_S = 1.0
+_MOST_GIVEN_UP = 3  # models that did not come back: each one's memory is held for as long as its thread runs
 
 
 class VillaNode(GuardedCallbacks, LifecycleNode):
@@ -65,6 +67,9 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._model: SegmentationModel | None = None
         self._outputs: Outputs | None = None  # while configured
         self._activity: Activity | None = None  # while active
+        self._stuck: Worker | None = None  # of an earlier activity, if it was still in a call of the present model
+        self._unended: list[Worker] = []  # that were left in a call of a model, whichever
+        self._given_up = 0  # models since configuring
         self._counts: dict[str, CameraHealth] = {}  # of every camera since configuring
         self._enabled = True
         self._health = NodeHealth()
@@ -105,12 +110,14 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._health.last_error = ""
         self._chosen = chosen
         self._configured = True
+        self._given_up = 0
         self._counts = {}
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and open the inputs. A failure can be retried."""
         try:
+            self._wait_for_the_model()
             model = self._load(self._chosen) if self._model is None else self._model
             self._activity = self._begin(model)
         except Exception as error:  # a checkpoint, a topic name or an override of its quality of service
@@ -120,6 +127,19 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._counts = {camera: inputs.health for camera, inputs in self._activity.cameras.items()}
         self.get_logger().info(f"listening: {', '.join(health.topic for health in self._counts.values())}")
         return super().on_activate(state)
+
+    def _wait_for_the_model(self) -> None:
+        """Two threads in one model would be its end."""
+        if self._stuck is None:
+            return
+        if not self._stuck.close():
+            call = self._stuck.watch()
+            seen = "" if call is None else f", in a {call.stage} step since {call.age_s:.0f} s"
+            raise RuntimeError(
+                f"the model is still at work for requests that have ended{seen}: activate again later, or clean the "
+                "node up and configure it, which loads the model anew"
+            )
+        self._stuck = None
 
     def _begin(self, model: SegmentationModel) -> Activity:
         if self._outputs is None:
@@ -184,18 +204,23 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    def close(self) -> None:
-        """End every request while their last states can still be published."""
+    def close(self) -> bool:
+        """End every request while their last states can still be published; False: a model is still at work."""
         self._halt()
         self._release()
+        return not any(worker.alive for worker in self._unended)
 
     def _halt(self) -> None:
         if self._activity is not None:
-            self._activity.close()
+            worker = self._activity.worker
+            if not self._activity.close():
+                self._stuck = worker
+                self._unended.append(worker)
             self._activity = None
 
     def _release(self) -> None:
         self._configured = False
+        self._stuck = None  # it keeps the model that it is in; the next one is loaded anew
         self._unload()
         if self._outputs is not None:
             self._outputs.destroy()
@@ -233,6 +258,26 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             self._outputs(event)
         self._action.observe(event)
 
+    def _watch(self, activity: Activity) -> None:
+        """End requests in time while the model computes, and replace a model that does not come back."""
+        call = activity.worker.watch()
+        patience_s = self._chosen.model_patience_s
+        if call is None or not patience_s or call.age_s < patience_s:
+            return
+        self._given_up += 1
+        reason = f"a {call.stage} step of the model has taken {call.age_s:.0f} s, more than model_patience_s"
+        self.get_logger().error(f"{reason}: its requests fail, and it is loaded anew")
+        activity.worker.give_up(call)
+        self._unended.append(activity.worker)
+        self._model = None
+        try:
+            if self._given_up >= _MOST_GIVEN_UP:
+                raise RuntimeError(f"{reason}, for the {self._given_up}rd time: restart the node")
+            activity.replace(self._load(self._chosen))
+        except Exception as error:
+            self.fault("model", error)
+            self.trigger_deactivate()
+
     # Services
 
     def _on_stop(self, request: Any, response: Any) -> Any:
@@ -263,6 +308,8 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             "lifecycle": self._health.report(state, enabled=self._enabled),
             "model": self._model_health.report(),
         }
+        if self._activity is not None:
+            self._watch(self._activity)
         if self._activity is not None and self._outputs is not None:
             findings |= self._of_activity(self._activity, self._outputs, now_s)
         node_id = self.get_fully_qualified_name()
@@ -285,7 +332,7 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
             findings[f"depth {camera}"] = depth_finding(lifted.stats(), self._chosen.of_cameras[camera].depth_topic)
         findings["commands"] = self._commands.report()
         failures = outputs.images.failures + outputs.depth.failures
-        findings["worker"] = worker_finding(stats, len(activity.worker.active), failures)
+        findings["worker"] = worker_finding(stats, len(activity.worker.active), failures, activity.worker.watch())
         return findings
 
 

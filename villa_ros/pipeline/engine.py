@@ -240,6 +240,17 @@ class Engine:
                 message = f"no answer in time ({record.state.name}): raise the timeout or use a smaller model"
                 self._requests.finish(record, RequestState.FAILED, ErrorCode.TIMEOUT, message)
 
+    def give_up(self, age_ns: int) -> None:
+        """A call of the model has taken so long and does not come back: every request fails."""
+        with self._outbox.committing():
+            self._journal("give_up", stamp_ns=age_ns)
+            message = (
+                f"the model has not come back for {age_ns / NS_PER_S:.0f} s and is loaded anew: send the request "
+                "again, and raise model_patience_s if the model is only slow"
+            )
+            for record in self._requests:
+                self._requests.finish(record, RequestState.FAILED, ErrorCode.MODEL_FAILED, message)
+
     def reset(self) -> None:
         """Cancel everything and forget frames, tracks and conversations. Used ids stay used."""
         with self._outbox.committing():

@@ -113,9 +113,10 @@ class StatusEvent:
 class JournalEvent:
     """One operation in the order the worker did it: what `villa replay --like` repeats.
 
-    `op` is one of "ingest", "jump", "submit", "stop", "expire", "reset", "configure", "again", "fast", "slow";
-    `stamp_ns` names the frame of ingest and fast and is how far the clock jumped, `request_id` the request of submit,
-    stop (empty: all), expire and again. The first operation, and "configure", bear the settings from then on.
+    `op` is one of "ingest", "jump", "submit", "stop", "expire", "give_up", "reset", "configure", "again", "fast",
+    "slow"; `stamp_ns` names the frame of ingest and fast, and is how far the clock jumped or how long a model took;
+    `request_id` is the request of submit, stop (empty: all), expire and again. The first operation, and "configure",
+    bear the settings from then on.
     """
 
     index: int

@@ -46,6 +46,8 @@ def repeat(
         engine.stop(entry.request_id)
     elif entry.op == "expire":
         engine.expire(entry.request_id, entry.stamp_ns)
+    elif entry.op == "give_up":
+        engine.give_up(entry.stamp_ns)
     elif entry.op == "reset":
         engine.reset()
     elif entry.op == "fast":
@@ -55,5 +57,5 @@ def repeat(
     else:
         raise JournalError(
             f"journal entry {entry.index} has operation {entry.op!r}, wanted ingest, jump, stall, submit, stop, "
-            "expire, reset, configure, again, fast or slow: record the run again with this version"
+            "expire, give_up, reset, configure, again, fast or slow: record the run again with this version"
         )

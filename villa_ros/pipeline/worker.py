@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from villa_ros.pipeline.camera_silence import CameraSilence
@@ -29,6 +30,14 @@ _LOG = logging.getLogger(__name__)
 _LONGEST_TIMEOUT_S = 1e8
 _PAUSE_AFTER_ERROR_S = 0.1
 _MODEL_CODES = (ErrorCode.MODEL_FAILED, ErrorCode.OUT_OF_MEMORY)
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """The model is at work."""
+
+    stage: str  # "fast" | "slow"
+    age_s: float  # since the call began
 
 
 class Worker:
@@ -72,6 +81,7 @@ class Worker:
         # Worker thread only: the newest frame of a camera that no fast pass has seen, and when it came in.
         self._fresh: dict[str, tuple[int, int]] = {}
         self._lost: set[str] = set()  # tracks; while an event is told
+        self._call: tuple[str, int] | None = None  # what the model is doing, and since when
         self._silence = CameraSilence(config.cameras)
         self._ended = False  # what comes in has ended, as a recording does
 
@@ -97,7 +107,32 @@ class Worker:
             self._thread.join(timeout_s)
         self._engine.stop()  # a request may have slipped in before it could see that we are closing
         self._state = "closed"
-        return self._thread is None or not self._thread.is_alive()
+        return not self.alive
+
+    @property
+    def alive(self) -> bool:
+        """Does its thread still run?"""
+        return self._thread is not None and self._thread.is_alive()
+
+    def watch(self) -> ModelCall | None:
+        """To be called now and then from another thread: the call that the model is in, if it is in one.
+
+        Requests whose time is over end meanwhile, however long the model takes.
+        """
+        call = self._call
+        if call is None:
+            return None
+        self._expire()
+        stage, began_ns = call
+        return ModelCall(stage, (self._clock() - began_ns) / NS_PER_S)
+
+    def give_up(self, call: ModelCall) -> None:
+        """A model that does not come back: fail every request, take nothing more, and leave the thread to itself."""
+        with self._wake:
+            self._closing = True
+        self._engine.give_up(round(call.age_s * NS_PER_S))
+        self._tally.failed("model", f"a {call.stage} step of the model has taken {call.age_s:.0f} s")
+        self._notify()
 
     def offer(self, frame: Frame) -> None:
         """Hand over a frame. Never blocks; the oldest frame not yet looked at goes when there are too many."""
@@ -185,6 +220,7 @@ class Worker:
             try:
                 worked = self.turn()
             except BaseException as error:  # a defect here must not end the node; it is told and counted
+                self._call = None
                 self._tally.failed("internal", f"{type(error).__name__}: {error}")
                 _LOG.exception("the worker's turn failed; report this")
                 time.sleep(_PAUSE_AFTER_ERROR_S)
@@ -221,7 +257,10 @@ class Worker:
             del self._fresh[camera]
             self._state = "fast"
             began_ns = self._clock()
-            if self._engine.fast(camera, stamp_ns):
+            self._call = ("fast", began_ns)
+            carried = self._engine.fast(camera, stamp_ns)
+            self._call = None
+            if carried:
                 now_ns = self._clock()
                 self._tally.used(camera)
                 self._tally.took("fast", now_ns - began_ns)
@@ -239,7 +278,9 @@ class Worker:
         while self._engine.busy and (not worked or self._clock() < end_ns):
             self._state = "slow"
             began_ns = self._clock()
+            self._call = ("slow", began_ns)
             stepped = self._engine.slow()
+            self._call = None
             took_ns = self._clock() - began_ns
             self._times.step_ended(self._clock())
             if not stepped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -26,8 +27,8 @@ class ClosableNode(Protocol):
     def fault(self, name: str, error: Exception) -> None:
         """Report what a callback raised; called while `error` is handled."""
 
-    def close(self) -> None:
-        """End all work; the graph is still there."""
+    def close(self) -> bool:
+        """End all work; the graph is still there. False: a thread is still in a call that nobody can end."""
 
     def destroy_node(self) -> None:
         """As rclpy's."""
@@ -61,13 +62,18 @@ def spin(
         return _CANNOT_START
     executor = fast_executor()
     executor.add_node(node)
+    ended = False
     try:
         spin_while(executor, lambda: not asked.is_set(), node.fault)
     finally:
-        node.close()
+        ended = node.close()
         executor.remove_node(node)
         node.destroy_node()
         rclpy.try_shutdown()
+    if not ended:  # an interpreter that ends while a thread computes is aborted by it, with exit code -6
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

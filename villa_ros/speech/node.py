@@ -258,12 +258,14 @@ class SpeechNode(GuardedCallbacks):
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
-    def close(self) -> None:
-        """Stop listening."""
+    def close(self) -> bool:
+        """Stop listening; False: the recogniser is still at work."""
         if self._source is not None:
             self._source.close()
         if self._worker is not None and not self._worker.close():
             self.get_logger().warning("the recogniser is still at work; what it hears will be discarded")
+            return False
+        return True
 
 
 def main(args: Sequence[str] | None = None) -> int:
