@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from villa_ros.viewers.node_state import NodeState
     from villa_ros.viewers.source import Source
     from villa_ros.viewers.web.access import Access, WrongTokens
+    from villa_ros.viewers.web.door import Door
     from villa_ros.viewers.web.recognition import Recognition
     from villa_ros.viewers.web.settings import ConsoleSettings
 
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 BAD_MESSAGE, WRONG_TOKEN, NO_HELLO, TOO_MANY_TRIES, FULL = 4400, 4401, 4408, 4429, 4503
 
 MOST_BROWSERS = 16
-_MOST_STRANGERS = 32
+_MOST_STRANGERS, _MOST_STRANGERS_OF_ADDRESS = 64, 16
+_MOST_UTTERANCES = 2  # of a browser: one that is being understood, and one that waits
 _HELLO_S = 5.0
 _WRONG_TOKEN_S = 0.5  # a wrong token is answered late
 _IN_FLIGHT = 2  # pictures of a camera on their way to a browser: one is drawn while the next one travels
@@ -65,7 +67,8 @@ class Served:
     recognition: Recognition
     wrong_tokens: WrongTokens
     browsers: int = 0
-    strangers: int = 0  # that have not said the token yet
+    strangers: dict[BrowserLink, str] = field(default_factory=dict)  # who have not said the token yet -> address
+    door: Door | None = None
     recognising: asyncio.Lock = field(default_factory=asyncio.Lock)  # one utterance at a time: it takes a core
     request_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     nonce: str = ""
@@ -92,25 +95,40 @@ class BrowserLink:
         self._messages = TokenBucket(_MESSAGES_BURST)
         self._requests = TokenBucket(_REQUESTS_BURST)
         self._utterance: Utterance | None = None
+        self._understanding = 0  # utterances
         self._tasks: set[asyncio.Task[None]] = set()  # what takes longer than to take a message
 
     async def run(self) -> None:
         """Greet, then send and receive until the browser goes."""
-        served = self._served
-        if served.strangers >= _MOST_STRANGERS:
-            await self._close(FULL, "too many connections")
-            return
-        served.strangers += 1
+        served, client = self._served, self._socket.client
+        address = client.host if client else ""
+        await self._make_room(address)
+        served.strangers[self] = address
         try:
-            greeted = await self._greeted()
+            greeted = await self._greeted(address)
         finally:
-            served.strangers -= 1
+            served.strangers.pop(self, None)
         if greeted:
+            if served.door is not None and client is not None:
+                served.door.keep((client.host, client.port))
             served.browsers += 1
             try:
                 await self._serve()
             finally:
                 served.browsers -= 1
+
+    async def _make_room(self, address: str) -> None:
+        """Who has stood here the longest without the token goes: silence must not keep anybody out."""
+        strangers = self._served.strangers
+        of_address = [one for one, where in strangers.items() if where == address]
+        if len(of_address) >= _MOST_STRANGERS_OF_ADDRESS:
+            oldest = of_address[0]
+        elif len(strangers) >= _MOST_STRANGERS:
+            oldest = next(iter(strangers))
+        else:
+            return
+        strangers.pop(oldest, None)
+        await oldest._close(FULL, "too many connections")
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -136,19 +154,19 @@ class BrowserLink:
                 other.cancel()
             await asyncio.gather(sender, receiver, *self._tasks, return_exceptions=True)
 
-    async def _greeted(self) -> bool:
+    async def _greeted(self, address: str) -> bool:
         """Has the browser said the token?"""
-        tries, client = self._served.wrong_tokens, self._socket.client
-        address = client.host if client else ""
-        if tries.blocked(address):
-            await self._close(TOO_MANY_TRIES, "too many wrong tokens; wait a minute")
-            return False
+        tries = self._served.wrong_tokens
         try:
             hello = _parsed(await asyncio.wait_for(self._socket.receive_text(), _HELLO_S))
         except (asyncio.TimeoutError, KeyError, _BadMessageError):
             await self._close(NO_HELLO, "no greeting came")
             return False
         except WebSocketDisconnect:
+            return False
+        # One after the other, whatever comes at once: nothing is waited for between this look and the count below.
+        if tries.blocked(address):
+            await self._close(TOO_MANY_TRIES, "too many wrong tokens; wait a minute")
             return False
         token = hello.get("token", "")
         if hello.get("kind") != "hello" or not self._served.access.accepts(token):
@@ -381,10 +399,21 @@ class BrowserLink:
 
     async def _on_talked(self, fields: dict[str, Any]) -> None:
         utterance, self._utterance = self._utterance, None
-        if utterance is not None:
-            self._begin(self._understand(utterance))
+        if utterance is None:
+            return
+        if self._understanding >= _MOST_UTTERANCES:
+            await self._misunderstood("what was said before is not understood yet: wait a moment")
+            return
+        self._understanding += 1
+        self._begin(self._understand(utterance))
 
     async def _understand(self, utterance: Utterance) -> None:
+        try:
+            await self._understood(utterance)
+        finally:
+            self._understanding -= 1
+
+    async def _understood(self, utterance: Utterance) -> None:
         recognise = self._served.recognition.recognise
         assert recognise is not None
         try:

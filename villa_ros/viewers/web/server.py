@@ -6,6 +6,7 @@ camera's rate and to hold back what a slow browser cannot take, which is a webso
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -20,6 +21,7 @@ from urllib.parse import quote
 from villa_ros.runtime.model_loading import memory_mb
 from villa_ros.viewers.web.access import AccessError, WrongTokens, access_for, is_loopback
 from villa_ros.viewers.web.certificate import CertificateError, self_signed
+from villa_ros.viewers.web.door import Door, FewLines
 from villa_ros.viewers.web.recognition import Recognition, find_recognition
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ def opened(
         server_header=False,
         proxy_headers=False,
         lifespan="off",
+        loop="asyncio",  # uvloop would accept past `Door`
         ws_max_size=LARGEST_MESSAGE,
         ws_ping_interval=_PING_S,
         ws_ping_timeout=2 * _PING_S,
@@ -114,8 +117,13 @@ def opened(
         config.load()
     except (OSError, ValueError) as error:  # ssl tells of a bad certificate by OSError
         raise ConsoleError(f"cannot serve with certificate {cert} and key {key}: {error}") from error
-    listening = _bound(settings)
+    listening = Door(_bound(settings))
+    app.served.door = listening
     server = uvicorn.Server(config)
+    lines = FewLines()
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "asyncio")]
+    for logger in loggers:
+        logger.addFilter(lines)
     thread = threading.Thread(target=server.run, args=([listening],), name="console-server", daemon=True)
     source.start()
     try:
@@ -129,6 +137,8 @@ def opened(
         if thread.ident is not None:
             thread.join(_STOP_S)
         listening.close()
+        for logger in loggers:
+            logger.removeFilter(lines)
         source.close()
 
 
