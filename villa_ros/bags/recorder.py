@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rclpy.context import Context
 
 _CLOSE_TIMEOUT_S = 10.0
+_MOST_BYTES = 512 * 2**20  # that wait to be written
 
 
 class RecorderError(RuntimeError):
@@ -47,6 +48,7 @@ class Recorder:
         self._context = context
         self._subscriptions: dict[str, Any] = {}
         self._queue: queue.SimpleQueue[tuple[str, int, bytes] | None] = queue.SimpleQueue()
+        self._held, self._counting = 0, threading.Lock()  # bytes that wait
         self._stop = threading.Event()
         self._error: BaseException | None = None
 
@@ -108,7 +110,14 @@ class Recorder:
         def callback(data: bytes) -> None:
             self.counts[topic] += 1
             self.latest[topic] = data
-            self._queue.put((topic, time.time_ns(), data))
+            with self._counting:
+                self._held += len(data)
+            if self._held > _MOST_BYTES and self._error is None:
+                self._error = RecorderError(
+                    f"the disk is slower than what comes in, {_MOST_BYTES >> 20} MiB wait: record fewer topics"
+                )
+            if self._error is None:
+                self._queue.put((topic, time.time_ns(), data))
 
         return callback
 
@@ -122,9 +131,11 @@ class Recorder:
 
     def _write(self) -> None:
         while (item := self._queue.get()) is not None:
+            topic, log_ns, data = item
             if self._error is not None:
                 continue  # keep the queue from growing; __exit__ reports
-            topic, log_ns, data = item
+            with self._counting:
+                self._held -= len(data)
             try:
                 self._writer.write_raw(topic, self._topics[topic], log_ns, data)
             except Exception as error:  # a full disk, say; told when the recording is closed

@@ -59,7 +59,13 @@ class BagWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as failed:
+            shutil.rmtree(self._part, ignore_errors=True)
+            if error is None:
+                raise self._full(failed) from failed
+            return
         if error is None:
             shutil.rmtree(self.path, ignore_errors=True)
             (self._part / self.path.name).rename(self.path)
@@ -75,7 +81,13 @@ class BagWriter:
         key = (topic, msgtype)
         if key not in self._connections:
             self._connections[key] = self._writer.add_connection(topic, msgtype, typestore=self._store)
-        self._writer.write(self._connections[key], log_ns, data)
+        try:
+            self._writer.write(self._connections[key], log_ns, data)
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> BagError:
+        return BagError(f"cannot write the bag {self.path} ({error}): is the disk full? Choose another --out")
 
     def write(self, topic: str, log_ns: int, message: Any) -> None:
         """Append one message of the typestore's own classes."""

@@ -184,7 +184,7 @@ def draw_split(root: Path, clips: int, frames: int = FRAMES) -> Path:
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:
     if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise ParallelBenchError(f"OpenCV cannot write {path}; is the folder writable?")
+        raise ParallelBenchError(f"OpenCV cannot write {path}; is the folder writable, with room on its disk?")
 
 
 def _coco(mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from villa_ros.cli.replay import replay
 from villa_ros.cli.rerun import rerun as show_in_rerun
 from villa_ros.cli.speech import bench_speech, speech
 from villa_ros.cli.terminal import (
+    DISK_ERRORS,
+    EXIT_FAILURE,
     Checkpoint,
     Device,
     Threads,
@@ -31,6 +33,7 @@ from villa_ros.cli.terminal import (
     paths,
     playing_bar,
     replay_bars,
+    tell,
     tracked,
 )
 from villa_ros.cli.training import average, data_app, train
@@ -291,7 +294,13 @@ def _installed(distribution: str) -> str:
 
 def main() -> None:
     """Entry point of `villa`."""
-    app()
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        tell(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room, or choose another place")
+        sys.exit(EXIT_FAILURE)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ from rich.progress import (
 if TYPE_CHECKING:
     from villa.interface import SegmentationModel
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # in any command, wherever it writes
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 _PIPE_COLUMNS = 120
@@ -44,8 +46,13 @@ Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of one torch
 
 def fail(message: str, code: int = EXIT_FAILURE) -> NoReturn:
     """Say on stderr what is wrong, and end with an exit code."""
-    err.print(f"[bold red]villa:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    tell(message)
     raise typer.Exit(code)
+
+
+def tell(message: str) -> None:
+    """Say on stderr what is wrong."""
+    err.print(f"[bold red]villa:[/] {escape(message)}", soft_wrap=True, highlight=False)
 
 
 def need_ros() -> None:

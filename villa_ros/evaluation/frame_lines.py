@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from villa_ros.evaluation.results import BagResult, write_whole
+from villa.files.whole import write_text
+from villa_ros.evaluation.results import BagResult
 
 FRAME_LINES = "frames.jsonl"
 
@@ -22,7 +23,7 @@ def write_frame_lines(bag: BagResult, folder: Path) -> Path | None:
         return None
     file = folder / bag.folder / FRAME_LINES
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in _lines(bag)))
+    write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in _lines(bag)))
     return file
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 from mcap.writer import Writer
 
+from villa.files.whole import write_text
 from villa_ros.evaluation.labels.format import coco_runs
 from villa_ros.evaluation.report.moment_views import moment_views
 from villa_ros.evaluation.report.players import camera_of
 from villa_ros.evaluation.report.worst_moments import WorstMoment, worst_moments
-from villa_ros.evaluation.results import write_whole
 
 if TYPE_CHECKING:
     from villa.masks import RleMask
@@ -108,9 +108,9 @@ def write_moment_files(
             for coco, masks in ((truth, view.true), (found, view.published)):
                 coco.images.append(about)
                 coco.add(number, masks, told)
-        write_whole(out / TRUTH, truth.text())
-        write_whole(out / FOUND, found.text())
-        write_whole(out / API_EVENTS, "".join(json.dumps(_api(one), ensure_ascii=False) + "\n" for one in chosen))
+        write_text(out / TRUTH, truth.text())
+        write_text(out / FOUND, found.text())
+        write_text(out / API_EVENTS, "".join(json.dumps(_api(one), ensure_ascii=False) + "\n" for one in chosen))
         _write_events(out / EVENTS, chosen)
     except OSError as error:
         raise MomentFilesError(f"cannot write {out} ({error}); choose another --out") from error

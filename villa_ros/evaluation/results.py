@@ -191,13 +191,6 @@ def read_result(path: Path) -> ScenarioResult:
         raise ResultError(f"{path} is no whole result ({error}); run villa eval again") from error
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Whole or not at all: what is interrupted here leaves the file before."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(text, "utf-8")
-    part.replace(file)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A result file's values, or those of `result.json` in a folder.
 

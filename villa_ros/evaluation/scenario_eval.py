@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from villa.files.whole import write_text
 from villa_ros.evaluation.frame_lines import write_frame_lines
 from villa_ros.evaluation.replay_run import Progress, failed_bag, run_bag, silent
 from villa_ros.evaluation.results import (
@@ -22,7 +23,6 @@ from villa_ros.evaluation.results import (
     bag_to_json,
     read_json,
     to_json,
-    write_whole,
 )
 from villa_ros.parallel.dispatch import Failed
 from villa_ros.parallel.map import parallel_map
@@ -163,7 +163,7 @@ def model_of(scenario: Scenario) -> dict[str, Any]:
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """Values as a file, whole or not at all."""
-    write_whole(file, json.dumps(values, indent=1))
+    write_text(file, json.dumps(values, indent=1))
 
 
 def _version() -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from villa.files.whole import write_text
 from villa_ros.bags.writer import BagWriter, EventBag
 from villa_ros.pipeline.config import PipelineConfig
 from villa_ros.pipeline.engine import Engine
@@ -132,7 +133,7 @@ def segment(
         if collector.state.state in (RequestState.FAILED, RequestState.REJECTED):
             raise SegmentError(f"the request {collector.state.state.name.lower()}: {collector.state.message}")
         engine.stop()
-    json_path.write_text(json.dumps(_document(source, text, collector, size, described)), "utf-8")
+    write_text(json_path, json.dumps(_document(source, text, collector, size, described)))
     return Segmented(
         answer=collector.caption.answer,
         found=collector.found,

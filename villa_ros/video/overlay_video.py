@@ -135,7 +135,7 @@ class OverlayWriter:
             tiles = [(nothing, "nothing was answered")]
         sheet = contact_sheet(tiles, _TILES_PER_REQUEST, _TILE_WIDTH_PX)
         if not cv2.imwrite(str(self.sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-            raise PictureError(f"OpenCV cannot write {self.sheet}; is the folder writable?")
+            raise PictureError(f"OpenCV cannot write {self.sheet}; is the folder writable, with room on its disk?")
 
 
 class _Tiles:

@@ -8,7 +8,6 @@ which hold only what is ours (blocks, decoder copy, rows of new tokens, adapters
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from villa.checkpoints.pretrained_folder import PartError
 from villa.checkpoints.segmenter_families import FAMILIES, family_of
 from villa.config import CausalConfig, ConfigError, ViLLaConfig
 from villa.files.plain_data import PlainDataError, from_json, read_json
+from villa.files.whole import appearing, write_text
 from villa.modeling.language.lora import MARK, AdapterError
 from villa.modeling.language.tokenizer import TokenizerError
 from villa.modeling.language.vision_language import VisionLanguageLLM
@@ -59,9 +59,7 @@ def save(model: ViLLaModel, path: Path, dtype: torch.dtype | None = torch.bfloat
     head = {"format": FORMAT, "config": json.loads(model.config.to_json()), "tokens": _new_tokens(model)}
     (path / OWN).mkdir(parents=True, exist_ok=True)
     _write(_plain(own, dtype), path / OWN / "model.safetensors", {"format": FORMAT})
-    partial = path / OWN / "config.json.partial"
-    partial.write_text(json.dumps(head, indent=2), "utf-8")
-    os.replace(partial, path / OWN / "config.json")  # noqa: PTH105
+    write_text(path / OWN / "config.json", json.dumps(head, indent=2))
 
 
 def load(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> ViLLaModel:
@@ -197,7 +195,7 @@ def _save_part(model: ViLLaModel, name: str, folder: Path, *, link: bool) -> Non
         return
     module.save_pretrained(str(folder))
     if isinstance(model.language, VisionLanguageLLM) and name == MLLM:
-        (folder / "tokenizer.json").write_text(model.language.published_tokenizer, "utf-8")
+        write_text(folder / "tokenizer.json", model.language.published_tokenizer)
 
 
 # -- tensors --------------------------------------------------------------------------------------------------------
@@ -212,9 +210,8 @@ def _plain(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, T
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, str(partial), metadata=metadata)
-    os.replace(partial, path)  # noqa: PTH105 - atomic, and the same call for files of any kind
+    with appearing(path) as part:
+        save_file(tensors, str(part), metadata=metadata)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from villa.files.plain_data import PlainDataError, from_json, shaped
+from villa.files.whole import write_text
 from villa.images.png_chunks import read_picture
 
 SCHEMA = 1
@@ -158,7 +159,7 @@ def write_clip(
     for index, depth in enumerate(depths):
         millimetres = np.clip(depth * 1000.0, 0, 65535).astype(np.uint16)
         _write(folder / "depth" / f"{index:04d}.png", millimetres, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    (folder / "clip.json").write_text(facts.to_json(), encoding="utf-8")
+    write_text(folder / "clip.json", facts.to_json())
 
 
 def _write(path: Path, image: NDArray[Any], options: list[int]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from villa.evaluation.bootstrap import interval
 from villa.evaluation.identity import combined
 from villa.evaluation.split_evaluation import Score
+from villa.files.whole import write_text
 
 ALL = "all"
 
@@ -65,7 +66,7 @@ def save(scores: Sequence[Score], path: Path, seed: int = 0) -> None:
         values["switches"] = values.pop("identity")["switches"]
         single.append(values | {"jf": score.jf})
     rows = [asdict(row) for row in table(scores, seed)]
-    path.write_text(json.dumps({"seed": seed, "rows": rows, "scores": single}, indent=1))
+    write_text(path, json.dumps({"seed": seed, "rows": rows, "scores": single}, indent=1))
 
 
 def _row(kind: str, scores: Sequence[Score], seed: int) -> Row:

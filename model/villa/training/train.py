@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +34,7 @@ from villa.data.language.vocabulary import KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED
 from villa.data.language.wordings.everyday import EVERYDAY
 from villa.data.language.wordings.widened import WIDENED
+from villa.files.whole import appearing, write_text
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
@@ -248,6 +249,19 @@ def start_from(given: ViLLaModel, config: ViLLaConfig, console: Console) -> ViLL
     return model
 
 
+def _loaded(path: Path, device: str) -> dict[str, Any]:
+    """What a run saved.
+
+    Raises:
+        TrainError: the file was cut off, as versions before this one could leave it.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainError(f"{path} cannot be read ({error}): it was cut off; take it away, and train on") from error
+    return saved
+
+
 def _fits(tensor: Tensor, wanted: Tensor | None) -> bool:
     return wanted is not None and wanted.shape == tensor.shape
 
@@ -334,12 +348,12 @@ class _Run:
             head = (self.config.init.parent / "head.pt") if self.config.init else None
             if head is not None and head.exists():
                 # An older head may lack parts that were not trained yet, or know fewer kinds.
-                saved = torch.load(head, weights_only=True, map_location=self.workers.device)
+                saved = _loaded(head, self.workers.device)
                 fresh = self.head.state_dict()
                 known = {name: tensor for name, tensor in saved.items() if _fits(tensor, fresh.get(name))}
                 self.head.load_state_dict(known, strict=False)
             return
-        state = torch.load(self.state_path, weights_only=True, map_location=self.workers.device)
+        state = _loaded(self.state_path, self.workers.device)
         if state["phase"] != self.config.phase:
             raise TrainError(
                 f"{self.config.out} holds a run of phase {state['phase']!r}, wanted {self.config.phase!r}: "
@@ -365,13 +379,13 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        partial = self.state_path.with_name("state.partial")
-        torch.save(state, partial)
-        os.replace(partial, self.state_path)  # noqa: PTH105
-        torch.save(self.head.state_dict(), self.config.out / "head.pt")
+        with appearing(self.state_path) as part:
+            torch.save(state, part)
+        with appearing(self.config.out / "head.pt") as part:
+            torch.save(self.head.state_dict(), part)
         save(self.model, self.config.out / "villa.safetensors")
         described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
-        (self.config.out / "config.json").write_text(json.dumps(described, indent=2))
+        write_text(self.config.out / "config.json", json.dumps(described, indent=2))
 
     def go(self) -> Path:
         """Train to the last step; returns the checkpoint's path."""

@@ -7,7 +7,6 @@ blocks and the decoder's copy. A run is its folder: the same command goes on whe
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from villa.checkpoints.checkpoint import load, save
 from villa.config import CausalConfig, ViLLaConfig, VisionLanguageConfig
 from villa.data.referring_videos import Expression, Expressions, Video
+from villa.files.whole import appearing, write_text
 from villa.modeling.language import lora
 from villa.modeling.language.lora import MARK
 from villa.modeling.language.vision_language import VisionLanguageLLM
@@ -283,13 +283,12 @@ class _Run:
         if not self.workers.first:
             return path
         state = {"trained": self.trained, "optimizer": self.optimizer.state_dict(), "step": self.step}
-        partial = self.state_path.with_name("state.partial")
-        torch.save(state, partial)
-        os.replace(partial, self.state_path)  # noqa: PTH105
+        with appearing(self.state_path) as part:
+            torch.save(state, part)
         # Published parts are linked to: they do not change, and a copy of them each time would fill the disk.
         save(self.model, path, link=True)
         described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
-        (self.config.out / "config.json").write_text(json.dumps(described, indent=2))
+        write_text(self.config.out / "config.json", json.dumps(described, indent=2))
         return path
 
     def go(self) -> Path:

@@ -397,5 +397,5 @@ def test_a_folder_in_another_format_is_refused_by_the_first_file_that_is_missing
 
 
 def test_a_mask_of_another_size_than_its_image_is_refused(data):
-    with pytest.raises(ExpressionsError, match=r"96x64 px, its image 50x40"):
+    with pytest.raises(ExpressionsError, match=r"96x64 px, the picture 50x40"):
         Expressions(data).mask("00", 0, (40, 50))

@@ -263,7 +263,7 @@ class _Writer:
                 one.covered_frames += covered > 0
         jpeg = self.folder / IMAGES / f"{stamp_ns}.jpg"
         if not cv2.imwrite(str(jpeg), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-            raise DraftLabelsError(f"OpenCV cannot write {jpeg}; is the folder writable?")
+            raise DraftLabelsError(f"OpenCV cannot write {jpeg}; is the folder writable, with room on its disk?")
         self._write_png(self.folder / ANNOTATIONS / f"{stamp_ns}.png", numbers)
         self.stamps.append(stamp_ns)
 

@@ -15,6 +15,7 @@ from urllib.error import URLError
 
 from villa.data.real_clips.debian import DebError, read_member
 from villa.data.real_clips.listing import Clip, RealClipError
+from villa.files.whole import write_bytes
 
 _FILES = "files"  # folder in the cache
 _LARGEST = 64 * 2**20  # bytes of a file from the web: the largest listed has 3 MB
@@ -48,7 +49,7 @@ def find_video(clip: Clip, cache: Path, folders: Sequence[Path] = (), *, fetch: 
         contents = _from_package(clip, cache) if clip.source.debian is not None else _from_web(clip, names)
     for path, content in zip(kept, contents, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_bytes(path, content)
     return kept
 
 
