@@ -16,6 +16,7 @@ from villa_ros.cli.console import console as open_console
 from villa_ros.cli.evaluate import compare, evaluate
 from villa_ros.cli.models import download
 from villa_ros.cli.models import show as show_config
+from villa_ros.cli.policy import policy
 from villa_ros.cli.replay import replay
 from villa_ros.cli.rerun import rerun as show_in_rerun
 from villa_ros.cli.speech import bench_speech, speech
@@ -280,6 +281,7 @@ app.command("overhead")(overhead)
 app.command("console")(open_console)
 app.command("rerun")(show_in_rerun)
 app.command("speech")(speech)
+app.command("policy", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(policy)
 app.command("bench-speech")(bench_speech)
 app.command("soak")(soak)
 app.add_typer(data_app, name="data")

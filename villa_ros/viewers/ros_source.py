@@ -40,6 +40,8 @@ from villa_ros.viewers.picture import Picture
 from villa_ros.viewers.source import NotSentError
 
 if TYPE_CHECKING:
+    from rclpy.node import Node
+
     from villa_ros.viewers.node_state import NodeState
 
 _LOOK_PERIOD_S = 0.5  # for cameras that were not there before
@@ -110,6 +112,11 @@ class RosSource:
         self._node.create_timer(_LOOK_PERIOD_S, self._look_for_cameras, clock=steady)
         self._thread = threading.Thread(target=self._spin, name="console-ros", daemon=True)
         self._thread.start()
+
+    @property
+    def node(self) -> Node:
+        """Its own node, once started."""
+        return self._node
 
     def close(self) -> None:
         """Leave the graph."""
