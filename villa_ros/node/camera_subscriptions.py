@@ -15,6 +15,7 @@ from villa_ros.node.diagnostics import CameraHealth
 from villa_ros.node.unmatched import unmatched
 from villa_ros.pipeline.unstamped import by_arrival
 from villa_ros.runtime import qos
+from villa_ros.runtime.message_loss import counting
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -63,7 +64,8 @@ class CameraInputs:
         image = type_by_transport(own.transport, resolved)
         frame_of_message = partial(image.reader(), tones=own.reading.tones)
         try:
-            self._listen(_class_of(image, camera), topic, partial(self._on_image, frame_of_message))
+            seen = counting(partial(self._on_image, frame_of_message), self.health.miss)
+            self._listen(_class_of(image, camera), topic, seen)
             if own.depth_topic:
                 self._listen(CameraInfo, own.camera_info_topic, self._on_info)
                 packed = own.depth_topic.endswith(PACKED_DEPTH)
@@ -86,7 +88,7 @@ class CameraInputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
 
-    def _listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+    def _listen(self, kind: type, topic: str, callback: Callable[..., None]) -> None:
         self._resolved(topic)
         overridable = qos.overridable()
         self._subscriptions.append(

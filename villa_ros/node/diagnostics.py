@@ -44,6 +44,7 @@ class CameraHealth:
     topic: str
     stamped: bool = True  # by the driver
     received: int = 0
+    missed: int = 0  # lost on their way, or pushed out of the queue before they were looked at
     bad: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     last_error: str = ""
@@ -59,6 +60,10 @@ class CameraHealth:
         self.received += 1
         self._arrivals.append((now_s, stamp_ns))
         self._forget(now_s)
+
+    def miss(self, count: int) -> None:
+        """Count images that the middleware lost."""
+        self.missed += count
 
     def bad_image(self, reason: str, message: str) -> None:
         """Count an image that cannot be used."""
@@ -94,6 +99,7 @@ class CameraHealth:
             "topic": self.topic,
             "publishers": publishers,
             "received": self.received,
+            "lost": self.missed,
             "rate_in_hz": rate_hz,
             "rate_by_stamps_hz": expected_hz,
             "used": self.used,
