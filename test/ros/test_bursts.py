@@ -138,6 +138,16 @@ def test_commands_behind_a_stop_are_carried_out(still: Still) -> None:
     assert still.active() == 1
 
 
+def test_a_stop_of_a_request_that_was_not_looked_at_yet_ends_it(still: Still) -> None:
+    still.publish("command", *asked(20))
+    still.publish("stop", Command(action=Command.STOP, request_id="r19"))
+    still.until(lambda: still.last().get("r19") in ENDED, "its end")
+    told = [status for status in still.states if status.request_id == "r19"]
+    assert not [status for status in told if status.error_code]
+    assert told[-1].state == RequestStatus.CANCELED
+    assert not still.active()
+
+
 def test_requests_are_refused_on_the_topic_of_stops(still: Still) -> None:
     still.publish("stop", *asked(1))
     still.until(lambda: "r0" in still.last(), "the refusal")

@@ -70,7 +70,7 @@ class Activity:
         self._enabled = enabled
         self._rate = TokenBucket()
         self._subscriptions: list[Any] = []
-        self._ending = False  # what waits is being ended
+        self._taking_in = False
         self.cameras: dict[str, CameraInputs] = {}
         self.worker = self._worker(model)
         self.worker.start()
@@ -123,13 +123,19 @@ class Activity:
 
         Only what waits on the subscription `behind`, by which the stop itself came, was sent after it.
         """
-        self._ending = True
-        for subscription in self._requests:
-            if subscription is not behind:
-                for taken in take_waiting(subscription, qos.COMMANDS):
-                    subscription.callback(*taken)
-        self._ending = False
+        self._take_in(behind)
         return self.worker.stop()
+
+    def _take_in(self, behind: Any = None) -> None:
+        """Look at what waits, and at nothing that comes meanwhile on the way of stops."""
+        self._taking_in = True
+        try:
+            for subscription in self._requests:
+                if subscription is not behind:
+                    for taken in take_waiting(subscription, qos.COMMANDS):
+                        subscription.callback(*taken)
+        finally:
+            self._taking_in = False
 
     def enable(self, enabled: bool) -> None:
         """Look at images and take commands, or ignore the first, refuse the second and end every request."""
@@ -191,7 +197,7 @@ class Activity:
 
     def _take(self, request: Request, came_by: Any) -> None:
         self.submit(request)
-        if self._ending:
+        if self._taking_in:
             return
         if command_validation.meaning(request) in _ENDS_ALL:
             self._end_waiting(behind=came_by)
@@ -207,6 +213,8 @@ class Activity:
             self._reject(self.worker.completed(request), ErrorCode.UNKNOWN_ACTION, text)
             return
         request = self.worker.completed(request)
+        if request.action is Action.STOP and request.request_id not in self.worker.active:
+            self._take_in()  # it may be about one that waits
         self.submit(request)
         if request.action in _ENDS_ALL:
             self._end_waiting()
