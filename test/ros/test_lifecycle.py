@@ -192,7 +192,7 @@ def test_a_model_that_hangs_is_told_of_and_replaced(start_node, operator, peer, 
 
 
 def test_a_model_that_hangs_again_and_again_ends_the_activity(start_node, lifecycle, operator, peer):
-    start_node(device="hangs", model_patience_s=0.5)
+    start_node(device="hangs", model_patience_s=0.1)
     for request_id in ("first", "second", "third"):
         operator.command("the red square", request_id)
         operator.reach(request_id, RequestStatus.FAILED)

@@ -339,13 +339,13 @@ def parse_journal_line(line: str) -> tuple[JournalEvent, Request | None]:
     """
     try:
         fields = from_json(line)
-        event = shaped(fields, JournalEvent)
-        carried = fields.get("request")
+        carried = fields.pop("request", None) if isinstance(fields, dict) else None
+        event = shaped(fields, JournalEvent, exact=True)
         if carried is None:
             return event, None
         if isinstance(carried, dict) and carried.get("confidence", 0) is None:
             carried["confidence"] = math.nan
-        return event, shaped(carried, Request)
+        return event, shaped(carried, Request, exact=True)
     except PlainDataError as error:
         raise MappingError(
             f"journal line {line[:120]!r} is no journal entry ({error}); record ~/journal again"

@@ -87,14 +87,17 @@ def read_yaml(path: Path) -> Any:
         raise PlainDataError(str(error)) from error
 
 
-def shaped(values: Any, kind: type[Made]) -> Made:
-    """Plain values -> a dataclass, with everything inside it, by its annotations.
+def shaped(values: Any, kind: type[Made], *, exact: bool = False) -> Made:
+    """Plain values -> a dataclass, with everything inside it, by its annotations; `exact`: no field may be unknown.
 
     Raises:
         PlainDataError: a field is missing or of another type; the message names the place and both types.
     """
     try:
-        return msgspec.convert(values, kind)
+        made = msgspec.convert(values, kind)
+        if exact and (unknown := _unknown(values, msgspec.to_builtins(made))):
+            raise PlainDataError(f"unknown field `{shown(unknown)}`")
+        return made
     except msgspec.ValidationError as error:
         raise PlainDataError(str(error)) from error
     except RecursionError as error:
@@ -115,6 +118,20 @@ def shown(text: str) -> str:
     """A foreign text for a message: its beginning, without what cannot be printed."""
     cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
     return cut.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _unknown(values: Any, made: Any, place: str = "$") -> str:
+    """The place of the first field that nothing was made of; empty: there is none."""
+    if isinstance(values, dict) and isinstance(made, dict):
+        pairs = [(f"{place}.{name}", name, value) for name, value in values.items()]
+        if lost := [where for where, name, _ in pairs if name not in made]:
+            return lost[0]
+        inside = ((value, made[name], where) for where, name, value in pairs)
+    elif isinstance(values, (list, tuple)) and isinstance(made, (list, tuple)):
+        inside = ((one, other, f"{place}[{row}]") for row, (one, other) in enumerate(zip(values, made, strict=False)))
+    else:
+        return ""
+    return next(filter(None, (_unknown(*one) for one in inside)), "")
 
 
 def _nodes(root: Node) -> int:
