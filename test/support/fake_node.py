@@ -21,15 +21,23 @@ def _compute() -> None:
         torch.linalg.svd(torch.rand(400, 400))
 
 
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.005)
+
+
 def load_blobs(checkpoint: str, device: str) -> BlobModel:
     """A checkpoint that is named must exist; "slow" takes its time in every step, "slow_end" in the last one.
 
-    "torch" computes for an hour in its last step, and "hangs" sleeps there; of "hangs_once" only the first model.
+    "until:PATH" waits in its last step for a file, "torch" computes for an hour there, and "hangs" sleeps; of
+    "hangs_once" only the first model.
     """
     global _loaded
     _loaded += 1
     if checkpoint and not Path(checkpoint).exists():
         raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+    if device.startswith("until:"):
+        return BlobModel(on_last=lambda: _wait_for(Path(device.removeprefix("until:"))))
     if device == "torch":
         return BlobModel(on_last=_compute)
     hangs = device == "hangs" or (device == "hangs_once" and _loaded == 1)

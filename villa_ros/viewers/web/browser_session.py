@@ -347,20 +347,20 @@ class BrowserLink:
         try:
             stop_id = self._served.source.stop(request_id)
         except NotSentError as error:
-            await self._send(protocol.note_message("stop", heard=False, why=str(error)))
+            await self._send(protocol.note_message("stop", request=request_id, heard=False, why=str(error)))
             return
-        self._begin(self._hear_stop(stop_id))
+        self._begin(self._hear_stop(stop_id, request_id))
 
-    async def _hear_stop(self, stop_id: str) -> None:
+    async def _hear_stop(self, stop_id: str, request_id: str) -> None:
         """Whoever stops something must know when it goes on."""
         until_s = time.monotonic() + _STOP_HEARD_S
         while not self._served.heard.stopped(stop_id):
             if time.monotonic() > until_s:
                 why = f"{self._served.source.name} has not answered it within {_STOP_HEARD_S:g} s"
-                await self._send(protocol.note_message("stop", heard=False, why=why))
+                await self._send(protocol.note_message("stop", request=request_id, heard=False, why=why))
                 return
             await asyncio.sleep(_STOP_LOOK_S)
-        await self._send(protocol.note_message("stop", heard=True, why=""))
+        await self._send(protocol.note_message("stop", request=request_id, heard=True, why=""))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

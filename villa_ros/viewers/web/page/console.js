@@ -102,7 +102,7 @@ const notes = {
       return;
     }
     banner("stop", "");
-    announce("The robot has heard the stop.");
+    if (!message.request) announce("The robot has heard the stop."); // a request says itself that it was stopped
   },
   understood(message) {
     say_why_silent("");
