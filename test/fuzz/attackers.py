@@ -888,11 +888,13 @@ class Masks(Attacker):
 
     name = "masks"
 
+    _SEED: ClassVar[dict[str, Any]] = {
+        "height": 48, "width": 64, "x": 3, "y": 4, "box_width": 10, "box_height": 5, "encoding": 1, "area": 37,
+        "runs": [3, 7, 3, 7, 30],
+    }  # fmt: skip
+
     def make(self, rng: random.Random) -> bytes:
-        values: dict[str, Any] = {
-            "height": 48, "width": 64, "x": 3, "y": 4, "box_width": 10, "box_height": 5, "encoding": 1, "area": 37,
-            "runs": [3, 7, 3, 7, 30],
-        }  # fmt: skip
+        values = dict(self._SEED)
         for _ in range(rng.choice((1, 1, 2, 4))):
             key = rng.choice(list(values))
             if key == "runs":
@@ -902,8 +904,7 @@ class Masks(Attacker):
         return json.dumps(values).encode()
 
     def undamaged(self) -> bytes:
-        good = {"height": 48, "width": 64, "x": 3, "y": 4, "box_width": 10, "box_height": 5, "encoding": 1, "area": 37}
-        return json.dumps({**good, "runs": [3, 7, 3, 7, 30]}).encode()
+        return json.dumps(self._SEED).encode()
 
     def attack(self, data: bytes) -> str:
         from villa.masks import MaskError, decode

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from rich.table import Table
 from villa.data.referring_videos import Video
 from villa.evaluation.benchmarks import Benchmark, BenchmarkError, open_benchmark
 from villa.evaluation.submission import SUBMISSION, pack
+from villa.files.whole import write_text
 from villa_ros.evaluation.benchmark_answers import VideoModel, predictions_of
 from villa_ros.parallel.dispatch import Failed
 from villa_ros.parallel.map import parallel_map
@@ -276,9 +276,7 @@ class _State:
         scores = self.scores
         about = {"videos": len(self.benchmark.videos), "masks": self.files, "row": self.benchmark.row(scores)}
         data = self.identity | about | {"scores": scores, "errors": list(self.errors.values())}
-        unfinished = self.path.with_suffix(".partial")
-        unfinished.write_text(json.dumps(data, indent=1), "utf-8")
-        os.replace(unfinished, self.path)  # noqa: PTH105 - atomic
+        write_text(self.path, json.dumps(data, indent=1))
 
     def _resume(self, masks_folder: Path) -> None:
         try:

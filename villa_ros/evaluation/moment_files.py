@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 from mcap.writer import Writer
 
-from villa.files.whole import write_text
+from villa.files.whole import appearing, write_text
 from villa_ros.evaluation.labels.format import coco_runs
 from villa_ros.evaluation.report.moment_views import moment_views
 from villa_ros.evaluation.report.players import camera_of
@@ -143,8 +143,7 @@ def _api(moment: WorstMoment) -> dict[str, Any]:
 
 
 def _write_events(file: Path, moments: Sequence[WorstMoment]) -> None:
-    part = file.with_name(f"{file.name}.part")
-    with part.open("wb") as stream:
+    with appearing(file) as part, part.open("wb") as stream:
         writer = Writer(stream)
         writer.start(library="villa_ros")
         schema = writer.register_schema(_EVENT, "jsonschema", json.dumps(_EVENT_SCHEMA).encode())
@@ -157,7 +156,6 @@ def _write_events(file: Path, moments: Sequence[WorstMoment]) -> None:
             data = json.dumps(event, ensure_ascii=False).encode()
             writer.add_message(channel, log_time=stamp_ns, publish_time=stamp_ns, data=data)
         writer.finish()  # type: ignore[no-untyped-call] # mcap says of this alone nothing
-    part.replace(file)
 
 
 def _plain(name: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from villa.files.whole import write_text
 
 LOCK = "villa.lock.json"
 PATTERNS = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt", "tokenizer.model")
@@ -280,6 +281,4 @@ def _write_lock(folder: Path, lock: Mapping[str, Locked]) -> None:
             for name, part in sorted(lock.items())
         },
     }
-    partial = folder / f"{LOCK}.partial"
-    partial.write_text(json.dumps(data, indent=2) + "\n", "utf-8")
-    os.replace(partial, folder / LOCK)  # noqa: PTH105 - atomic
+    write_text(folder / LOCK, json.dumps(data, indent=2) + "\n")

@@ -8,7 +8,6 @@ A video has `names`: all words that name each of its objects.
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from villa.data.clips import ClipFacts, ClipReader, ObjectFacts, list_clips
 from villa.data.language.naming import FrameWords, plain_name
 from villa.data.language.requests import ALL_KINDS, REQUEST_KINDS, RequestSample, sample_requests
 from villa.data.splits import Split, is_unseen
+from villa.files.whole import write_text
 
 META, MASKS, FRAMES = "meta_expressions.json", "mask_dict.json", "JPEGImages"
 OPENING = "opening"  # kind of a request that only opens a conversation: not scored
@@ -72,9 +72,7 @@ def annotate(folder: Path, split: Split, workers: int = 1) -> Path:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write compact JSON, the whole file or none of it."""
-    partial_path = path.with_suffix(".partial")
-    partial_path.write_text(json.dumps(data, separators=(",", ":")), "utf-8")
-    os.replace(partial_path, path)  # noqa: PTH105 - atomic
+    write_text(path, json.dumps(data, separators=(",", ":")))
 
 
 def _annotated(split: Split, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -135,9 +135,9 @@ class ClipFacts:
         """
         try:
             raw = from_json(text)
-            if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-                seen = raw.get("schema") if isinstance(raw, dict) else raw
-                raise ClipError(f"clip schema {seen!r}, this reader knows {SCHEMA}: render it again")
+            schema = raw.get("schema") if isinstance(raw, dict) else raw
+            if schema != SCHEMA:
+                raise ClipError(f"clip schema {schema!r}, this reader knows {SCHEMA}: render it again")
             return shaped(raw, cls, exact=True)
         except PlainDataError as error:
             raise ClipError(f"clip.json does not follow schema {SCHEMA}: {error}") from error

@@ -12,7 +12,6 @@ Read, not copied. No server has been sent anything yet.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from villa.files.whole import appearing
 from villa.masks import Mask
 
 SUBMISSION = "submission.zip"
@@ -106,13 +106,11 @@ def pack(folder: Path, path: Path) -> Path:
     files = sorted(folder.rglob("*.png"))
     if not files:
         raise SubmissionError(f"{folder} holds no PNG file to send: no video was run")
-    unfinished = path.with_suffix(".partial")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:  # PNG files are compressed already
+    with appearing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:  # PNGs are compressed
         for file in files:
             about = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _EPOCH)
             about.external_attr = 0o644 << 16
             archive.writestr(about, file.read_bytes())
-    os.replace(unfinished, path)  # noqa: PTH105 - atomic
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from villa.data.clips import ClipReader
+from villa.files.whole import appearing
 from villa.modeling.objects.detector import Proposals
 from villa.modeling.objects.recogniser import stretch_of
 from villa.training.augmentation import Augmentation, scaled
@@ -117,9 +117,8 @@ def _write(file: Path, looks: Looks) -> None:
         for row, look in enumerate(looks)
         for part, value in zip(_PARTS, _values(look), strict=True)
     }
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    save_file(tensors, unfinished)
-    unfinished.replace(file)
+    with appearing(file) as part:
+        save_file(tensors, part)
 
 
 def _values(things: Proposals) -> tuple[Tensor, Tensor, Tensor]:

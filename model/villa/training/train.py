@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +33,7 @@ from villa.data.language.vocabulary import KINDS, TABLETOP
 from villa.data.language.wordings import TRAINED
 from villa.data.language.wordings.everyday import EVERYDAY
 from villa.data.language.wordings.widened import WIDENED
-from villa.files.whole import appearing, write_text
+from villa.files.whole import write_text
 from villa.modeling.language.causal import CausalLLM
 from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
@@ -45,6 +44,7 @@ from villa.training.distributed import Workers
 from villa.training.phase_losses import ClipLoss
 from villa.training.photo_validation import PhotoValidation
 from villa.training.photos import PhotoConfig
+from villa.training.run_state import load_state, save_state
 from villa.training.schedule import set_rates
 from villa.training.tune import FROZEN
 from villa.training.validation import Validation
@@ -249,19 +249,6 @@ def start_from(given: ViLLaModel, config: ViLLaConfig, console: Console) -> ViLL
     return model
 
 
-def _loaded(path: Path, device: str) -> dict[str, Any]:
-    """What a run saved.
-
-    Raises:
-        TrainError: the file was cut off, as versions before this one could leave it.
-    """
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainError(f"{path} cannot be read ({error}): it was cut off; take it away, and train on") from error
-    return saved
-
-
 def _fits(tensor: Tensor, wanted: Tensor | None) -> bool:
     return wanted is not None and wanted.shape == tensor.shape
 
@@ -348,12 +335,12 @@ class _Run:
             head = (self.config.init.parent / "head.pt") if self.config.init else None
             if head is not None and head.exists():
                 # An older head may lack parts that were not trained yet, or know fewer kinds.
-                saved = _loaded(head, self.workers.device)
+                saved = load_state(head, self.workers.device)
                 fresh = self.head.state_dict()
                 known = {name: tensor for name, tensor in saved.items() if _fits(tensor, fresh.get(name))}
                 self.head.load_state_dict(known, strict=False)
             return
-        state = _loaded(self.state_path, self.workers.device)
+        state = load_state(self.state_path, self.workers.device)
         if state["phase"] != self.config.phase:
             raise TrainError(
                 f"{self.config.out} holds a run of phase {state['phase']!r}, wanted {self.config.phase!r}: "
@@ -379,10 +366,8 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        with appearing(self.state_path) as part:
-            torch.save(state, part)
-        with appearing(self.config.out / "head.pt") as part:
-            torch.save(self.head.state_dict(), part)
+        save_state(self.state_path, state)
+        save_state(self.config.out / "head.pt", self.head.state_dict())
         save(self.model, self.config.out / "villa.safetensors")
         described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
         write_text(self.config.out / "config.json", json.dumps(described, indent=2))

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from villa.checkpoints.checkpoint import load, save
 from villa.config import CausalConfig, ViLLaConfig, VisionLanguageConfig
 from villa.data.referring_videos import Expression, Expressions, Video
-from villa.files.whole import appearing, write_text
+from villa.files.whole import write_text
 from villa.modeling.language import lora
 from villa.modeling.language.lora import MARK
 from villa.modeling.language.vision_language import VisionLanguageLLM
@@ -33,6 +33,7 @@ from villa.modeling.villa import ViLLaModel
 from villa.training.answer_loss import AnswerLoss, Asked, TuneBatch, TuneLosses
 from villa.training.distributed import Workers
 from villa.training.precision import mixed
+from villa.training.run_state import load_state, save_state
 from villa.training.schedule import set_rates
 
 # What a large model learns: beginnings of parameter names, and the mark of adapters anywhere in them.
@@ -260,7 +261,7 @@ class _Run:
     def _resume(self) -> None:
         if not self.state_path.exists():
             return
-        state = torch.load(self.state_path, weights_only=True, map_location=self.config.device)
+        state = load_state(self.state_path, self.config.device)
         mine, theirs = set(self.trained), set(state["trained"])
         if mine != theirs:
             other = sorted(mine ^ theirs)[0]
@@ -283,8 +284,7 @@ class _Run:
         if not self.workers.first:
             return path
         state = {"trained": self.trained, "optimizer": self.optimizer.state_dict(), "step": self.step}
-        with appearing(self.state_path) as part:
-            torch.save(state, part)
+        save_state(self.state_path, state)
         # Published parts are linked to: they do not change, and a copy of them each time would fill the disk.
         save(self.model, path, link=True)
         described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
