@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -620,6 +622,32 @@ def test_a_model_that_does_not_come_back_is_given_up_with_all_that_rests_on_it(m
     until(lambda: not worker.alive, "the thread to end by itself")
     assert len(told) == before
     assert worker.stats().model_errors >= 1
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_pictures_are_let_go_with_the_end_and_not_when_cycles_are_looked_for(make: Any, hangs: bool) -> None:
+    gate = threading.Event()
+    worker, told = make(BlobModel(hold=gate))
+    shown = [frame(index) for index in range(20)]
+    pictures = [weakref.ref(one) for one in shown]
+    for one in shown:
+        worker.offer(one)
+    worker.submit(Request("r", "red"))
+    del shown, one
+    assert worker._engine._model.faults.entered.wait(10)
+    gc.collect()
+    gc.disable()
+    try:
+        assert any(picture() is not None for picture in pictures)
+        if not hangs:
+            gate.set()
+            until(lambda: told.states("r")[-1] == "TRACKING", "an answer")
+        assert worker.close(0.1 if hangs else 10.0) is not hangs
+        gate.set()
+        until(lambda: not worker.alive, "the thread to end")
+        assert [picture() for picture in pictures if picture() is not None] == []
+    finally:
+        gc.enable()
 
 
 def test_a_sink_that_raises_is_counted_and_stops_nothing(make: Any) -> None:

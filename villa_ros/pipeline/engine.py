@@ -260,6 +260,12 @@ class Engine:
 
     # -- operations that run the model: one thread ---
 
+    def let_go(self) -> None:
+        """The last call: forget frames, tracks and conversations, for what refers to this may live on for a while."""
+        self._release()
+        with self._outbox.lock:
+            self._forget_everything()
+
     def fast(self, camera: str, stamp_ns: int) -> bool:
         """Fast pass on a ring frame; False when it is gone, older than the last one, or nothing is tracked."""
         self._release()

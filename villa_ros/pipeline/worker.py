@@ -107,7 +107,10 @@ class Worker:
             self._thread.join(timeout_s)
         self._engine.stop()  # a request may have slipped in before it could see that we are closing
         self._state = "closed"
-        return not self.alive
+        if self.alive:
+            return False
+        self._let_go()
+        return True
 
     @property
     def alive(self) -> bool:
@@ -227,6 +230,12 @@ class Worker:
                 continue
             if not worked:
                 self._rest()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of frames above all: hundreds of MB that would else stay until Python looks for cycles of references."""
+        self._inbox.clear()
+        self._engine.let_go()
 
     def turn(self) -> bool:
         """Take in what came, one fast pass for each camera that has a fresh frame, slow steps; was there any?
