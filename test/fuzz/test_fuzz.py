@@ -12,7 +12,7 @@ from mutation import damaged, garbled, generator, twisted
 
 CORPUS = Path(__file__).with_name("corpus")
 FOUND = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
-INPUTS = 40
+INPUTS = 25
 
 
 @pytest.mark.parametrize("name", ATTACKERS)

@@ -39,7 +39,7 @@ from villa_ros.conversions.events import nanoseconds
 
 pytest.importorskip("starlette", reason="needs Starlette (pip: villa-ros[console])")
 
-SECONDS = float(os.environ.get("VILLA_SOAK_S", "8"))
+SECONDS = float(os.environ.get("VILLA_SOAK_S", "5"))
 LONG = SECONDS >= 600
 OUT = Path(os.environ["VILLA_SOAK_OUT"]) if "VILLA_SOAK_OUT" in os.environ else None
 CAMERAS = ("front", "left", "right")

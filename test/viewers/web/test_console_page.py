@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from told import QuietSource
 pytest.importorskip("starlette", reason="needs Starlette (pip: villa-ros[console])")
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
 
-from villa_ros.pipeline.request import Request
+from villa_ros.pipeline.events import StatusEvent
+from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.runtime.package_share import share_path
 from villa_ros.viewers.node_health import Line
 from villa_ros.viewers.node_state import NodeState
@@ -169,6 +171,27 @@ def test_a_spoken_stop_waits_for_nothing(page: ConsolePage) -> None:
         hold_to_talk(page)
         page.until(lambda: source.stopped, "the stop")
     assert source.stopped == [""]
+
+
+def test_a_stop_that_nobody_heard_is_shouted_until_one_is_heard(page: ConsolePage) -> None:
+    heard = NodeState()
+    source = ActiveNode(heard)
+    with opened(heard, source, LOCAL) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        page.page.click("#stop-all")
+        page.says("#banners", "THE STOP WAS NOT HEARD: /villa_node has not answered it within 1 s.")
+        colour = page.page.eval_on_selector("#banners .alarm", "(one) => getComputedStyle(one).backgroundColor")
+        red, green, blue = (int(part) for part in re.findall(r"\d+", colour)[:3])
+        assert red > 150 > 100 > max(green, blue)
+        heard.command(Request("stop-2", "", Action.STOP_ALL))
+        page.page.click("#stop-all")
+        page.until(lambda: len(source.stopped) == 2, "the second stop")
+        heard.status(StatusEvent("stop-2", RequestState.SUCCEEDED, ErrorCode.NONE, "ended 0 request(s)"))
+        page.until(lambda: "THE STOP" not in page.text("#banners"), "the alarm to end")
+    page.says("#banners", "No connection to the console on the robot.")
+    page.page.click("#stop-all")
+    page.says("#banners", "THE STOP WAS NOT HEARD: there is no connection to the console on the robot.")
 
 
 def test_told_to_the_console_sends_what_was_understood_at_once(page: ConsolePage) -> None:
