@@ -1,4 +1,4 @@
-"""Resident memory does not grow where a reserve was made for what comes."""
+"""Resident memory does not grow where a reserve was made for what comes, and what is free can be given back."""
 
 from __future__ import annotations
 
@@ -33,3 +33,26 @@ def test_what_was_reserved_is_used_before_memory_grows(reserved):
     size_mb, reserve_mb, growth_mb = json.loads(done.stdout)
     assert reserve_mb == pytest.approx(size_mb if reserved else 0.0, abs=8.0)
     assert growth_mb == pytest.approx(0.0 if reserved else 67.1, abs=8.0)
+
+
+_IN_PIECES = """
+import json
+import numpy as np
+from villa_ros.runtime.allocator import give_back, keep_large_blocks, resident_mb
+
+assert keep_large_blocks()
+blocks = [np.ones(1 << 20, np.uint8) for _ in range(200)]
+used = resident_mb()
+blocks = blocks[::2]
+pieces = resident_mb()
+assert give_back()
+print(json.dumps([used - pieces, pieces - resident_mb()]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
+def test_free_pages_between_used_ones_are_given_back():
+    done = subprocess.run([sys.executable, "-c", _IN_PIECES], capture_output=True, text=True, check=True)
+    freed_mb, given_back_mb = json.loads(done.stdout)
+    assert freed_mb < 8.0
+    assert given_back_mb == pytest.approx(104.9, abs=8.0)

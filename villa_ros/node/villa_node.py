@@ -33,7 +33,7 @@ from villa_ros.node.unmatched import lost_hint
 from villa_ros.pipeline.config import ConfigError
 from villa_ros.pipeline.events import Event
 from villa_ros.runtime import parameter_table, qos, ros_process
-from villa_ros.runtime.allocator import keep_large_blocks, reserve
+from villa_ros.runtime.allocator import give_back, keep_large_blocks, reserve
 from villa_ros.runtime.diagnostic_status import Finding, status
 from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
 from villa_ros.runtime.model_loading import free_memory, limit_threads, load_model
@@ -144,6 +144,7 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
     def _begin(self, model: SegmentationModel) -> Activity:
         if self._outputs is None:
             raise RuntimeError("there are no outputs: configure the node first")
+        reserve()
         return Activity(
             self,
             model,
@@ -160,7 +161,6 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
         self.get_logger().info(f"loading the model on {chosen.device}")
         self._model_health = ModelHealth(chosen.checkpoint or "the one shipped with the package", chosen.device)
         self._model = self._model_factory(chosen.checkpoint, chosen.device)
-        reserve()
         self._model_health.loaded_after_s = time.monotonic() - started_s
         self.get_logger().info(f"model ready after {self._model_health.loaded_after_s:.1f} s")
         return self._model
@@ -217,6 +217,7 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
                 self._stuck = worker
                 self._unended.append(worker)
             self._activity = None
+            give_back()
 
     def _release(self) -> None:
         self._configured = False

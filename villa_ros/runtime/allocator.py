@@ -61,6 +61,16 @@ def reserve(size: int = RESERVE_BYTES) -> bool:
     return all(blocks)
 
 
+def give_back() -> bool:
+    """Return free pages of the heap to the system, those between blocks in use as well; False where there were none.
+
+    For moments in which much was let go and nothing is in a hurry. Else they stay, in pieces that the next owner may
+    not be able to use, and the heap grows by what does not fit.
+    """
+    libc = _glibc()
+    return libc is not None and bool(libc.malloc_trim(0))
+
+
 def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
         return None
