@@ -46,9 +46,9 @@ CAMERAS = ("front", "left", "right")
 HZ = 30
 HEIGHT, WIDTH = 480, 640
 ASK_EVERY_S = 20.0 if LONG else 2.0
-WARM_UP_S = 120.0  # of a node: what grows once has grown by then
+WARM_UP_S = 120.0  # of an activation: what grows once has grown by then
 MOST_MB_PER_HOUR = 1.0
-LEAST_S = 600.0  # of a node: in less, noise looks like hundreds of MB an hour
+LEAST_S = 600.0  # of an activation: in less, noise looks like hundreds of MB an hour
 MOST_MB = 60.0  # in the short form, in which everything is new
 WORDS = ("the red square", "the blue square", "the red block", "the banana")
 LATEST = RequestStatus.SUCCEEDED
@@ -145,7 +145,8 @@ class Hour:
             name: peer.listen(TrackedInstanceArray, f"/villa_node/{name}/tracks", BEST_EFFORT) for name in CAMERAS
         }
         self.nodes: list[NodeProcess] = []
-        self.memory: list[tuple[float, int, float]] = []  # s, which node, MB
+        self.memory: list[tuple[float, int, float]] = []  # s, which activation, MB
+        self._activation = 0
         self.told: Counter[str] = Counter()
         self.faults: list[str] = []
         self.owners: dict[str, tuple[int, str]] = {}  # track id -> node and request
@@ -192,6 +193,7 @@ class Hour:
 
     def phase(self, seconds: float, ask: Iterator[Callable[[], str]]) -> None:
         """Let the cameras run, ask now and then, and account for every frame."""
+        self._activation += 1
         self.peer.until(lambda: all(map(self.rig.heard, CAMERAS)), "somebody behind every camera")
         unheard = self.begun()
         sent_before = dict(self.rig.sent)
@@ -236,7 +238,7 @@ class Hour:
         at_s = time.monotonic() - self.began_s
         if at_s >= self._next_memory_s and self.nodes[-1].process.poll() is None:
             self._next_memory_s = at_s + 1.0
-            self.memory.append((at_s, number, resident_mb(self.nodes[-1])))
+            self.memory.append((at_s, self._activation, resident_mb(self.nodes[-1])))
 
     def answered(self, request_id: str) -> None:
         """Until a request tracks, or is over."""
@@ -367,7 +369,7 @@ def test_a_working_hour(tmp_path: Path, peer: Peer) -> None:
 
 
 def growth_of(memory: list[tuple[float, int, float]]) -> list[dict[str, float]]:
-    """Of each node: its first and last memory, and the slope behind its warm-up."""
+    """Of each activation: the first and last memory, and the slope behind its warm-up."""
     found = []
     for number in sorted({number for _, number, _ in memory}):
         samples = [(at_s, mb) for at_s, of, mb in memory if of == number]
@@ -387,7 +389,8 @@ def draw(
     picture = np.full((height, width, 3), 255, np.uint8)
     times, sizes = [at_s for at_s, _, _ in memory], [mb for _, _, mb in memory]
     low, high, last = min(sizes) - 10, max(sizes) + 10, max(times)
-    for number, colour in ((1, (180, 90, 20)), (2, (40, 110, 200))):
+    for number in sorted({number for _, number, _ in memory}):
+        colour = (180, 90, 20) if number % 2 else (40, 110, 200)
         line = [
             (edge + at_s / last * (width - 2 * edge), height - edge - (mb - low) / (high - low) * (height - 4 * edge))
             for at_s, of, mb in memory
@@ -399,7 +402,7 @@ def draw(
     published = sum(count for name, count in told.items() if "published" in name)
     accounted = sum(count for name, count in told.items() if "accounted" in name)
     texts = (
-        f"resident memory of the node over {last / 60:.0f} min; the second line is after kill -9",
+        f"resident memory of the node over {last / 60:.0f} min, a line for each activation, the last behind a kill -9",
         f"MB an hour after the warm-up: {slopes}",
         f"{published:,} frames published, {accounted:,} accounted for",
         ", ".join(f"{name} {count:,}" for name, count in counted.items()),
