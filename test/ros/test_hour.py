@@ -146,7 +146,6 @@ class Hour:
         }
         self.nodes: list[NodeProcess] = []
         self.memory: list[tuple[float, int, float]] = []  # s, which activation, MB
-        self._activation = 0
         self.told: Counter[str] = Counter()
         self.faults: list[str] = []
         self.owners: dict[str, tuple[int, str]] = {}  # track id -> node and request
@@ -193,7 +192,6 @@ class Hour:
 
     def phase(self, seconds: float, ask: Iterator[Callable[[], str]]) -> None:
         """Let the cameras run, ask now and then, and account for every frame."""
-        self._activation += 1
         self.peer.until(lambda: all(map(self.rig.heard, CAMERAS)), "somebody behind every camera")
         unheard = self.begun()
         sent_before = dict(self.rig.sent)
@@ -238,7 +236,8 @@ class Hour:
         at_s = time.monotonic() - self.began_s
         if at_s >= self._next_memory_s and self.nodes[-1].process.poll() is None:
             self._next_memory_s = at_s + 1.0
-            self.memory.append((at_s, self._activation, resident_mb(self.nodes[-1])))
+            activation = 1 + self.told["activations"] + self.told["restarts"]
+            self.memory.append((at_s, activation, resident_mb(self.nodes[-1])))
 
     def answered(self, request_id: str) -> None:
         """Until a request tracks, or is over."""

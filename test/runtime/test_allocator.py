@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
+
 _USES_64_MIB = """
 import json
 import numpy as np
@@ -24,13 +26,15 @@ print(json.dumps([RESERVE_BYTES / 1e6, start - before, resident_mb() - start]))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
+def _printed(script: str) -> list[float]:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    numbers: list[float] = json.loads(done.stdout)
+    return numbers
+
+
 @pytest.mark.parametrize("reserved", [True, False])
 def test_what_was_reserved_is_used_before_memory_grows(reserved):
-    done = subprocess.run(
-        [sys.executable, "-c", _USES_64_MIB.format(reserved=reserved)], capture_output=True, text=True, check=True
-    )
-    size_mb, reserve_mb, growth_mb = json.loads(done.stdout)
+    size_mb, reserve_mb, growth_mb = _printed(_USES_64_MIB.format(reserved=reserved))
     assert reserve_mb == pytest.approx(size_mb if reserved else 0.0, abs=8.0)
     assert growth_mb == pytest.approx(0.0 if reserved else 67.1, abs=8.0)
 
@@ -50,9 +54,7 @@ print(json.dumps([used - pieces, pieces - resident_mb()]))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
 def test_free_pages_between_used_ones_are_given_back():
-    done = subprocess.run([sys.executable, "-c", _IN_PIECES], capture_output=True, text=True, check=True)
-    freed_mb, given_back_mb = json.loads(done.stdout)
+    freed_mb, given_back_mb = _printed(_IN_PIECES)
     assert freed_mb < 8.0
     assert given_back_mb == pytest.approx(104.9, abs=8.0)

@@ -16,6 +16,7 @@ from villa_ros.pipeline.events import Event, StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.pipeline.worker import Worker
 from villa_ros.runtime import qos
+from villa_ros.runtime.allocator import give_back, reserve
 from villa_ros.runtime.message_loss import counting, take_waiting
 from villa_ros.runtime.token_bucket import TokenBucket
 
@@ -104,6 +105,7 @@ class Activity:
         if not ended:
             self._node.get_logger().warning("a model call is still running; its result will be discarded")
         self._outputs.stop()
+        give_back()
         return ended
 
     def replace(self, model: SegmentationModel) -> None:
@@ -112,6 +114,7 @@ class Activity:
         self.worker.start()
 
     def _worker(self, model: SegmentationModel) -> Worker:
+        reserve()
         return Worker(model, self._chosen().pipeline_config(), self._sink, present=self._now_ns)
 
     def stop(self) -> tuple[str, ...]:

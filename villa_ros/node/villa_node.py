@@ -33,7 +33,7 @@ from villa_ros.node.unmatched import lost_hint
 from villa_ros.pipeline.config import ConfigError
 from villa_ros.pipeline.events import Event
 from villa_ros.runtime import parameter_table, qos, ros_process
-from villa_ros.runtime.allocator import give_back, keep_large_blocks, reserve
+from villa_ros.runtime.allocator import keep_large_blocks
 from villa_ros.runtime.diagnostic_status import Finding, status
 from villa_ros.runtime.guarded_callbacks import GuardedCallbacks
 from villa_ros.runtime.model_loading import free_memory, limit_threads, load_model
@@ -144,7 +144,6 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
     def _begin(self, model: SegmentationModel) -> Activity:
         if self._outputs is None:
             raise RuntimeError("there are no outputs: configure the node first")
-        reserve()
         return Activity(
             self,
             model,
@@ -217,7 +216,6 @@ class VillaNode(GuardedCallbacks, LifecycleNode):
                 self._stuck = worker
                 self._unended.append(worker)
             self._activity = None
-            give_back()
 
     def _release(self) -> None:
         self._configured = False
