@@ -194,6 +194,21 @@ def test_a_stop_that_nobody_heard_is_shouted_until_one_is_heard(page: ConsolePag
     page.says("#banners", "THE STOP WAS NOT HEARD: there is no connection to the console on the robot.")
 
 
+def test_what_is_asked_while_the_connection_closes_is_told_as_not_sent(page: ConsolePage) -> None:
+    heard = NodeState()
+    source = ActiveNode(heard)
+    with opened(heard, source, LOCAL) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        # As long as the other end has not confirmed that it is closed, it is this
+        page.page.evaluate("Object.defineProperty(WebSocket.prototype, 'readyState', { get: () => WebSocket.CLOSING })")
+        page.ask("the red box")
+        page.says("#text-why", "There is no connection: the request was not sent.")
+        page.page.click("#stop-all")
+        page.says("#banners", "THE STOP WAS NOT HEARD: there is no connection to the console on the robot.")
+    assert (source.asked, source.stopped) == ([], [])
+
+
 def test_told_to_the_console_sends_what_was_understood_at_once(page: ConsolePage) -> None:
     heard = NodeState()
     source = ActiveNode(heard)

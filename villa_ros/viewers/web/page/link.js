@@ -62,8 +62,9 @@ export class Link {
     socket.close();
   }
 
+  // False where it cannot arrive. A socket that is closing takes it and throws it away.
   send(fields) {
-    if (!this.opened) return false;
+    if (!this.opened || this.socket.readyState !== WebSocket.OPEN) return false;
     this.socket.send(fields instanceof ArrayBuffer ? fields : JSON.stringify(fields));
     return true;
   }
