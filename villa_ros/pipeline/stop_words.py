@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # All of them count whatever a command's locale says: who is frightened speaks their own language, and recognisers guess
 # wrong. Accents and case do not matter.
@@ -35,7 +36,8 @@ STOP_WORDS_OF = {
 _SIGNS = ("\N{OCTAGONAL SIGN}", "\N{BLACK SQUARE FOR STOP}", "\N{NO ENTRY}")
 # Around a stop word they change nothing; alone they are none.
 _BESIDE = (
-    "please", "now", "right now", "at once", "immediately", "no", "hey", "ok", "okay", "robot", "villa", "oh", "just",
+    "please", "now", "right now", "right away", "at once", "immediately", "no", "hey", "ok", "okay", "wait", "oh",
+    "just", "i said", "everybody", "robot", "villa",
     "bitte", "sofort", "jetzt", "s il te plait", "s il vous plait", "maintenant", "por favor", "ahora", "per favore",
     "subito", "agora", "alsjeblieft", "nu", "prosze", "natychmiast",
 )  # fmt: skip
@@ -50,8 +52,17 @@ def is_stop(text: str) -> bool:
     if len(text) > _LONGEST:
         return False
     spoken = _words(text)
-    if not spoken:
-        return any(sign in text for sign in _SIGNS)
+    return _meaning(spoken)[1] if spoken else any(sign in text for sign in _SIGNS)
+
+
+def is_aside(text: str) -> bool:
+    """Is the whole text what people say beside a stop: "no, please", "hey robot", or nothing?"""
+    known, meant = _meaning(_words(text))
+    return known and not meant
+
+
+def _meaning(spoken: Sequence[str]) -> tuple[bool, bool]:
+    """Is it nothing but stops and what is said beside them, and if so, is a stop among it?"""
     known = [True] + [False] * len(spoken)  # can the first n words be cut into phrases?
     meant = [False] * (len(spoken) + 1)  # and is a stop among these?
     for end in range(1, len(spoken) + 1):
@@ -60,7 +71,7 @@ def is_stop(text: str) -> bool:
             if known[begin] and (phrase in _STOPS or phrase in _ASIDES):
                 known[end] = True
                 meant[end] = meant[end] or meant[begin] or phrase in _STOPS
-    return meant[-1]
+    return known[-1], meant[-1]
 
 
 def _words(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from villa_ros.pipeline.stop_words import is_stop
+from villa_ros.pipeline.stop_words import is_aside, is_stop
 from villa_ros.speech.vocabulary import words
 
 # What a recogniser that knows the task tries on every short utterance.
@@ -12,9 +12,6 @@ SPOKEN_STOPS = (
     "Stop!", "Stop.", "Stop it.", "Stop that.", "Stop now.", "Please stop.", "Stop, please.", "Stop, stop, stop!",
     "Stop tracking.", "Stop everything.", "Halt!", "Cancel.", "Cancel that.", "Abort.", "Freeze!", "Never mind.",
 )  # fmt: skip
-_AROUND = frozenset((
-    "please", "now", "robot", "hey", "ok", "okay", "no", "oh", "wait", "immediately", "at", "once", "right",
-    "away", "just", "i", "said", "everybody", "villa"))  # fmt: skip
 _CLAUSE = re.compile(r"[.!?;,]+")
 _STRONG = frozenset(["stop", "halt", "abort", "freeze"])  # they are a stop also in the middle of other words
 _GOES_ON = frozenset(["tracking", "following", "watching", "moving", "looking", "searching", "segmenting"])
@@ -33,11 +30,10 @@ def is_spoken_stop(text: str) -> bool:
 
 
 def _is_stop(spoken: list[str], text: str = "") -> bool:
-    while spoken and spoken[0] in _AROUND:
-        spoken = spoken[1:]
-    stops_a_thing = spoken[:2] == ["stop", "the"] and spoken[-1] in _THINGS
-    if stops_a_thing or (spoken[:1] == ["stop"] and set(spoken[1:2]) & _GOES_ON):
+    if is_stop(" ".join(spoken) or text):
         return True
-    while spoken and spoken[-1] in _AROUND:
-        spoken = spoken[:-1]
-    return is_stop(" ".join(spoken) or text)
+    before, stop, after = " ".join(spoken).partition("stop ")
+    if not stop or not is_aside(before):
+        return False
+    stopped = after.split()
+    return stopped[0] in _GOES_ON or (stopped[0] == "the" and stopped[-1] in _THINGS)
