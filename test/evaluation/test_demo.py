@@ -9,7 +9,7 @@ import pytest
 from fakes import BlobModel
 from rich.console import Console
 from small_bags import stamp, tracklets, write_bag
-from told_runs import ANSWERS, box, run_of, scored, shown, write_truth_bag
+from told_runs import ANSWERS, RECEIVED_NS, box, run_of, scored, shown, write_truth_bag
 
 from villa_ros.bags.reader import Bag
 from villa_ros.bags.run import Run, Timed
@@ -18,7 +18,8 @@ from villa_ros.evaluation.demo import demo_offline, demo_scenario
 from villa_ros.evaluation.demo_report import Report, report_on
 from villa_ros.evaluation.ground_truth import TruthError, all_objects
 from villa_ros.evaluation.results import read_result
-from villa_ros.pipeline.request import Request
+from villa_ros.pipeline.events import StatusEvent
+from villa_ros.pipeline.request import ErrorCode, Request, RequestState
 
 
 @pytest.fixture
@@ -54,6 +55,17 @@ def test_the_last_line_of_the_table_is_the_mean(truth_bag: Path) -> None:
         assert max(map(len, lines)) <= columns
         assert lines[-1].split() == ["mean", "J&F,", "1", "present", "1.000", "-", "0.000", "-", "100%", "8.0"]
         assert "absent: 1 of 1 right" in captured.get()
+
+
+def test_the_table_says_why_a_request_has_no_answer(truth_bag: Path) -> None:
+    run = run_of([], {})
+    ended = StatusEvent("red", RequestState.SUPERSEDED, ErrorCode.NONE, "superseded by request 'banana'")
+    run.statuses["red"] = [Timed(RECEIVED_NS + 600_000_000, ended)]
+    given, asked = scored(truth_bag, run)
+    console = Console(width=160, force_terminal=False)
+    with console.capture() as captured:
+        console.print(table(report_on(asked, given.opened.truths, every_frame=False), "a run"))
+    assert "no answer: superseded by request 'banana'" in captured.get()
 
 
 def test_the_json_report_has_no_value_that_json_has_not(truth_bag: Path) -> None:

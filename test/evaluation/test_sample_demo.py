@@ -9,6 +9,7 @@ from replays import repeated
 
 from villa_ros.bags.run import read_run
 from villa_ros.evaluation.demo import demo, demo_scenario
+from villa_ros.pipeline.request import RequestState
 from villa_ros.replay.live_graph import have_ros
 from villa_ros.runtime.model_loading import load_model
 from villa_ros.runtime.package_share import share_path
@@ -28,7 +29,10 @@ def test_the_sample_is_answered_live_and_the_run_repeats_offline(tmp_path: Path)
     report = done.report
     assert len(report.present) == 9
     assert len(report.absent) == 3
-    assert [row.asked.text for row in report.rows if not row.asked.answer] == [], "each request gets an answer"
+    # On a busy machine the recording may ask for the next thing before the last one is found, and is told so
+    unanswered = [row.asked for row in report.rows if not row.asked.answer]
+    assert [asked.text for asked in unanswered if asked.state != RequestState.SUPERSEDED.name] == []
+    assert report.rows[-1].asked.answer, "nothing supersedes the last one"
     assert max(row.asked.jf for row in report.present if row.asked.jf is not None) > OVERLAP
     run = read_run(done.bag)
     _, comparison = repeated(sample, done.bag, load_model("", "cpu"), tmp_path / "like", pictures=False)

@@ -43,7 +43,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     asked = row.asked
     mark = "green" if asked.right else "red"
     verdict = _number(asked.jf) if asked.present else f"[{mark}]{'no' if asked.right else 'wrong'}[/]"
-    answer = escape(asked.answer) if asked.answer else "no answer"
+    answer = escape(asked.answer or ": ".join(["no answer", *filter(None, [asked.message])]))
     return (
         f"{escape(asked.text)}\n[{'cyan' if asked.answer else 'red'}]{answer}[/]",
         verdict,
