@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -357,3 +358,54 @@ def test_definitions_of_the_bag_come_first_and_a_wrong_one_is_told(tmp_path) -> 
         )
     with Bag(folder) as bag, pytest.raises(BagError, match=r"holds sensor_msgs/msg/Image, which .*hash mismatch"):
         list(bag.messages([IMAGE_TOPIC]))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("uint8 is_bigendian", "uint8 endian", "without 'is_bigendian' in sensor_msgs/msg/Image"),
+        ("string encoding", "uint8 encoding", "with another 'encoding' in sensor_msgs/msg/Image"),
+        ("uint8[] data", "uint8 data", "with another 'data' in sensor_msgs/msg/Image"),
+        ("string frame_id", "string frame", "without 'frame_id' in std_msgs/msg/Header"),
+    ],
+)
+def test_a_message_of_another_version_is_told_by_its_field(tmp_path, old: str, new: str, told: str) -> None:
+    folder = rosbag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    with sqlite3.connect(next(folder.glob("*.db3"))) as base:
+        stored = base.execute("SELECT encoded_message_definition FROM message_definitions").fetchone()[0]
+        assert old in stored
+        base.execute("UPDATE message_definitions SET encoded_message_definition = ?", (stored.replace(old, new),))
+        base.execute("UPDATE topics SET type_description_hash = ''")
+    with Bag(folder) as bag, pytest.raises(BagError, match=rf"which the bag defines {told}: .*convert the bag"):
+        list(bag.messages([IMAGE_TOPIC]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("UPDATE messages SET timestamp = 'noon' WHERE id = 3", "a message has the time 'noon'"),
+        ("UPDATE messages SET data = 'text' WHERE id = 3", "a message is str, no bytes"),
+        ("UPDATE messages SET data = NULL WHERE id = 3", "a message is NoneType, no bytes"),
+        ("UPDATE topics SET name = x'07'", r"a topic is named b.\\x07"),
+    ],
+)
+def test_a_database_with_values_of_other_types_is_told(tmp_path, damage: str, told: str) -> None:
+    """SQLite holds any column to be of any type."""
+    old = next(rosbag(tmp_path / "bag", StoragePlugin.SQLITE3).glob("*.db3"))
+    file = tmp_path / "free.db3"
+    with sqlite3.connect(old) as base, sqlite3.connect(file) as other:
+        for line in base.iterdump():
+            other.execute(re.sub(r"(TEXT|INTEGER|BLOB) NOT NULL", r"\1", line))
+        other.execute(damage)
+    with pytest.raises(BagError, match=told), Bag(file) as bag:
+        list(bag.raw())
+
+
+def test_a_small_message_that_would_be_a_large_one_is_refused_before_it_is_whole(tmp_path) -> None:
+    file = next(rosbag(tmp_path / "bag", StoragePlugin.SQLITE3).glob("*.db3"))
+    with sqlite3.connect(file) as base:
+        packed = zstandard.ZstdCompressor().compress(bytes(300 * 2**20))
+        assert len(packed) < 30_000
+        base.execute("UPDATE messages SET data = ? WHERE id = 3", (packed,))
+    with Bag(file) as bag, pytest.raises(BagError, match="is more than 256 MiB unpacked"):
+        list(bag.raw())

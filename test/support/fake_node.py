@@ -6,7 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from fakes import BlobModel
 
 from villa_ros.node.villa_node import VillaNode, spin
@@ -16,6 +15,8 @@ _loaded = 0
 
 def _compute() -> None:
     """Call after call into C++, as a forward pass does."""
+    import torch  # two seconds of a core, and few tests need it
+
     until_s = time.monotonic() + 3600.0
     while time.monotonic() < until_s:
         torch.linalg.svd(torch.rand(400, 400))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -62,4 +65,35 @@ def _store(channel: Channel) -> Typestore:
             f"which the bag defines otherwise than it was recorded (hash mismatch {hashed} != {channel.digest}): "
             "a wrong schema; record again from a workspace with one version of the message"
         )
+    _check_fields(store)
     return store
+
+
+def _check_fields(store: Typestore) -> None:
+    """Has each type that villa_ros reads, too, the fields that it reads?
+
+    Raises:
+        DefinitionError: one is missing, or is something else.
+    """
+    ours = villa_typestore().fielddefs
+    for name, (_, fields) in store.fielddefs.items():
+        if name not in ours:
+            continue
+        stored = {field: _form(kind) for field, kind in fields}
+        for field, kind in ours[name][1]:
+            if stored.get(field) != _form(kind):
+                seen = "without" if field not in stored else "with another"
+                raise DefinitionError(
+                    f"which the bag defines {seen} {field!r} in {name}: it was recorded with another version of that "
+                    "message; convert the bag, or leave the topic out"
+                )
+
+
+def _form(kind: Any) -> tuple[Any, ...]:
+    """What a value of a field is like: a text, a number, a message of a type, or several of one of them."""
+    node, about = kind
+    if node == Nodetype.NAME:
+        return ("message", about)
+    if node == Nodetype.BASE:
+        return ("text" if about[0] in ("string", "wstring") else "number",)
+    return ("several", *_form(about[0]))

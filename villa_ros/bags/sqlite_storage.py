@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from villa_ros.bags.storage import Channel, StorageError, Stored, unpacked
 
+# SQLite cites the damaged text in its messages, and Python does not decode what is no UTF-8
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)
 _SIDES = ("-wal", "-shm")  # of a file that is being written
 
 
@@ -34,13 +36,16 @@ class SqliteStorage:
             self._by_id = self._channels()
             self.channels = list(self._by_id.values())
             first, last = self._base.execute("SELECT min(timestamp), max(timestamp) FROM messages").fetchone()
-        except sqlite3.Error as error:
+            for time in (first, last):  # text sorts behind numbers, and no column need be of its type
+                if not isinstance(time, int | None):
+                    raise StorageError(_damaged(path, f"a message has the time {time!r}"))
+        except _FAULTS as error:
             self._stack.close()
             raise StorageError(_damaged(path, error)) from error
         except BaseException:
             self._stack.close()
             raise
-        self.start_ns, self.end_ns = (0, -1) if first is None else (int(first), int(last))
+        self.start_ns, self.end_ns = (0, -1) if first is None or last is None else (first, last)
 
     def close(self) -> None:
         """Close the file."""
@@ -62,8 +67,10 @@ class SqliteStorage:
         )
         try:
             for number, log_ns, data in self._base.execute(query, (*ids, start_ns, stop_ns)):
-                yield self._by_id[number], int(log_ns), unpacked(bytes(data))
-        except sqlite3.Error as error:
+                if not isinstance(data, bytes):
+                    raise StorageError(_damaged(self.path, f"a message is {type(data).__name__}, no bytes"))
+                yield self._by_id[number], int(log_ns), unpacked(data)
+        except _FAULTS as error:
             raise StorageError(_damaged(self.path, error)) from error
 
     def _connected(self) -> sqlite3.Connection:
@@ -86,7 +93,7 @@ class SqliteStorage:
         base = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, check_same_thread=False)
         try:
             base.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error:
+        except _FAULTS:
             base.close()
             raise
         self._stack.callback(base.close)
@@ -104,14 +111,16 @@ class SqliteStorage:
         if self._base.execute("PRAGMA table_info(message_definitions)").fetchone():
             told = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
             definitions = {kind: (encoding, text) for kind, encoding, text in self._base.execute(told) if text}
-        rows = self._base.execute(f"SELECT id, name, type, serialization_format, {digest} FROM topics")
-        return {
-            number: Channel(name, kind, encoding, definitions.get(kind), counts.get(number, 0), hashed or "")
-            for number, name, kind, encoding, hashed in rows
-        }
+        channels = {}
+        told = f"SELECT id, name, type, serialization_format, {digest} FROM topics"
+        for number, name, kind, encoding, hashed in self._base.execute(told):
+            if not all(isinstance(text, str) for text in (name, kind, encoding)):
+                raise StorageError(_damaged(self.path, f"a topic is named {name!r}, of type {kind!r}"))
+            channels[number] = Channel(name, kind, encoding, definitions.get(kind), counts.get(number, 0), hashed or "")
+        return channels
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def _damaged(path: Path, error: Exception | str) -> str:
     return (
         f"{path} cannot be read ({error}); it is damaged or was cut short. "
         f"It may be repaired with: sqlite3 {path.name} .recover, its folder with: ros2 bag reindex"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import zstandard
 
 ZSTD = b"\x28\xb5\x2f\xfd"
+_MOST_BYTES = 256 * 2**20  # of a message that was packed alone: a large cloud has 64 MiB
 LATEST_NS = 2**63 - 1
 
 
@@ -63,10 +64,22 @@ class Storage(Protocol):
 
 
 def unpacked(data: bytes) -> bytes:
-    """A message, unpacked where each was packed alone. CDR begins with 0, so that the two cannot be confused."""
+    """A message, unpacked where each was packed alone. CDR begins with 0, so that the two cannot be confused.
+
+    Raises:
+        StorageError: it is damaged, or would be larger than any message.
+    """
     if data[:4] != ZSTD:
         return data
-    return zstandard.ZstdDecompressor().decompress(data)
+    whole = bytearray()
+    try:
+        for piece in zstandard.ZstdDecompressor().read_to_iter(data):
+            whole += piece
+            if len(whole) > _MOST_BYTES:
+                raise StorageError(f"a message of {len(data)} bytes is more than {_MOST_BYTES >> 20} MiB unpacked")
+    except zstandard.ZstdError as error:
+        raise StorageError(f"a message cannot be unpacked: {error}") from error
+    return bytes(whole)
 
 
 def in_order(parts: Sequence[Any], load: Callable[[Any], Iterator[tuple[int, Stored]]]) -> Iterator[Stored]:

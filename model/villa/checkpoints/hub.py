@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from villa.files.plain_data import PlainDataError, read_json
 from villa.files.whole import write_text
 
 LOCK = "villa.lock.json"
@@ -125,14 +126,14 @@ def read_lock(folder: Path) -> dict[str, Locked]:
     if not path.is_file():
         return {}
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = read_json(path)
         if data["format"] != _FORMAT:
             raise HubError(f"{path}: format is {data['format']!r}, wanted {_FORMAT!r}")
         return {
             name: Locked(str(part["repository"]), part["revision"], {str(k): str(v) for k, v in part["files"].items()})
             for name, part in data["parts"].items()
         }
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (PlainDataError, KeyError, TypeError, AttributeError) as error:
         raise HubError(f"{path} is damaged ({error!r}): delete it to begin anew") from error
 
 

@@ -5,12 +5,14 @@ Never `trust_remote_code`, never pickle. What a folder lacks or has too much of 
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from villa.files.plain_data import PlainDataError, read_json
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
@@ -34,10 +36,7 @@ def settings_of(folder: Path, kinds: Sequence[str]) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise PartError(f"{folder} is no model folder: it holds no config.json")
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise PartError(f"{path} is not JSON: {error}") from error
+    settings = _json(path)
     kind = settings.get("model_type") if isinstance(settings, dict) else None
     if kind not in kinds:
         raise PartError(f"{path}: model_type is {kind!r}, wanted {' or '.join(map(repr, kinds))}")
@@ -71,12 +70,33 @@ def load_whole(kind: Any, folder: Path, dtype: torch.dtype, attention: str) -> A
 
 
 def normalisation(folder: Path, mean: Sequence[float], std: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-    """Normalisation of pixels as the folder says; else as given."""
+    """Normalisation of pixels as the folder says; else as given.
+
+    Raises:
+        PartError: the folder says nothing that can be read.
+    """
     for name in ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"):
         path = folder / name
         if path.is_file():
-            data = json.loads(path.read_text("utf-8"))
+            data = _json(path)
+            if not isinstance(data, dict):
+                raise PartError(f"{path}: wanted an object, saw {type(data).__name__}")
             for values in (data, data.get("image_processor"), data.get("video_processor")):
                 if isinstance(values, dict) and "image_mean" in values and "image_std" in values:
-                    return values["image_mean"], values["image_std"]
+                    return _of_colours(values, "image_mean", path), _of_colours(values, "image_std", path)
     return mean, std
+
+
+def _of_colours(values: dict[str, Any], name: str, path: Path) -> list[float]:
+    seen = values[name]
+    numbers = isinstance(seen, list) and all(type(one) in (int, float) and math.isfinite(one) for one in seen)
+    if not numbers or len(seen) != 3 or (name == "image_std" and min(seen) <= 0):
+        raise PartError(f"{path}: {name} is {seen!r}, wanted one number for each of red, green and blue")
+    return [float(one) for one in seen]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except PlainDataError as error:
+        raise PartError(f"{path} cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -23,6 +24,7 @@ from told import QuietSource, instance, picture, tracks
 pytest.importorskip("starlette", reason="needs Starlette (pip: villa-ros[console])")
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip: villa-ros[console])")
 
+from starlette.websockets import WebSocketState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -30,7 +32,8 @@ from villa_ros.pipeline.events import StatusEvent
 from villa_ros.pipeline.request import Action, ErrorCode, Request, RequestState
 from villa_ros.viewers.node_state import NodeState
 from villa_ros.viewers.web import recognition
-from villa_ros.viewers.web.browser_session import MOST_BROWSERS
+from villa_ros.viewers.web.access import Access, WrongTokens
+from villa_ros.viewers.web.browser_session import MOST_BROWSERS, BrowserLink, Served
 from villa_ros.viewers.web.certificate import self_signed
 from villa_ros.viewers.web.recognition import Recognition, RecognitionError, find_recognition
 from villa_ros.viewers.web.server import LARGEST_MESSAGE, ConsoleError, Opened, opened
@@ -386,11 +389,56 @@ def test_a_flood_of_requests_is_held_back_and_a_stop_never(browser: Page, source
 
 
 @pytest.mark.parametrize(
-    "message", ["no json", "[]", "{}", '{"kind": "dance"}', '{"kind": "ask", "text": 7}', "[" * 9000]
+    "message",
+    [
+        "no json",
+        "[]",
+        "{}",
+        '{"kind": "dance"}',
+        '{"kind": "ask", "text": 7}',
+        '{"kind": "ask", "number": Infinity, "text": ""}',
+        '{"kind": "ask", "number": 1e999, "text": ""}',
+        "[" * 9000,
+    ],
 )
 def test_what_no_page_of_ours_sends_ends_the_link(browser: Page, message: str) -> None:
     browser.link.send(message)
     assert closed_with(browser.link)[0] == 4400
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_link_ends_also_where_its_browser_goes_as_it_is_told_of_a_change(heard: NodeState, turns: int) -> None:
+    """asyncio loses a cancellation that comes in the very turn in which what is waited for happens."""
+
+    class Going:
+        application_state = client_state = WebSocketState.CONNECTED
+        client = None
+
+        async def receive_text(self) -> str:
+            return json.dumps({"kind": "hello", "token": TOKEN})
+
+        async def receive(self) -> dict[str, str]:
+            await asyncio.sleep(0.02)  # the sender rests by now
+            heard.command(Request("one", "the red box", stamp_ns=1))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return {"type": "websocket.disconnect"}
+
+        async def send_text(self, text: str) -> None:
+            """Never fails: what a real one raises would end the sender in time."""
+
+        send_bytes = send_text
+
+    served = Served(
+        heard, QuietSource(), Access(TOKEN, frozenset()), LOCAL, Recognition(None), WrongTokens(time.monotonic)
+    )
+
+    async def serve() -> None:
+        link = asyncio.ensure_future(BrowserLink(Going(), served).run())  # type: ignore[arg-type]
+        _, waiting = await asyncio.wait({link}, timeout=PATIENCE_S)
+        assert not waiting
+
+    asyncio.run(serve())
 
 
 def test_a_message_that_is_too_large_ends_the_link(browser: Page) -> None:

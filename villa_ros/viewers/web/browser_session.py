@@ -96,6 +96,7 @@ class BrowserLink:
         self._requests = TokenBucket(_REQUESTS_BURST)
         self._utterance: Utterance | None = None
         self._understanding = 0  # utterances
+        self._ending = False
         self._tasks: set[asyncio.Task[None]] = set()  # what takes longer than to take a message
 
     async def run(self) -> None:
@@ -150,6 +151,8 @@ class BrowserLink:
                     raise error  # what sending to a browser that has gone raises is nobody's fault
         finally:
             end()
+            # Until Python 3.12, wait_for may swallow a cancellation that comes together with what it waits for
+            self._ending = True
             for other in (sender, receiver, *self._tasks):
                 other.cancel()
             await asyncio.gather(sender, receiver, *self._tasks, return_exceptions=True)
@@ -211,7 +214,7 @@ class BrowserLink:
         heard = self._served.heard
         revision, whole, health_s = 0, True, -math.inf
         question = None
-        while True:
+        while not self._ending:
             self._wake.clear()
             revision, changed = heard.requests(revision)
             if changed or whole:
@@ -301,6 +304,8 @@ class BrowserLink:
 
     async def _on_ask(self, fields: dict[str, Any]) -> None:
         number = fields.get("number")
+        if not isinstance(number, int | None):
+            raise _BadMessageError("number is no whole number")
         text = _string(fields, "text")
         if why := self._wrong_with(text, fields):
             await self._send(protocol.note_message("refused", number=number, why=why))
