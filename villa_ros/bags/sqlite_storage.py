@@ -45,7 +45,8 @@ class SqliteStorage:
         except BaseException:
             self._stack.close()
             raise
-        self.start_ns, self.end_ns = (0, -1) if first is None or last is None else (first, last)
+        self.start_ns: int = 0 if first is None else first
+        self.end_ns: int = -1 if last is None else last
 
     def close(self) -> None:
         """Close the file."""
