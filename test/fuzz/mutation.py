@@ -94,11 +94,11 @@ def twisted(value: Any, rng: random.Random) -> Any:
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         places = list(_places(value))
         if not places:
-            return rng.choice(NASTY_VALUES)
+            return _nasty(rng)
         holder, key = rng.choice(places)
         kind = rng.randrange(8)
         if kind <= 2:
-            holder[key] = copy.deepcopy(rng.choice(NASTY_VALUES))
+            holder[key] = _nasty(rng)
         elif kind == 3:
             del holder[key]
         elif kind == 4:
@@ -115,6 +115,11 @@ def twisted(value: Any, rng: random.Random) -> Any:
     return value
 
 
+def _nasty(rng: random.Random) -> Any:
+    """A copy: the next turn may change what is inside, for good and for every later input."""
+    return copy.deepcopy(rng.choice(NASTY_VALUES))
+
+
 def _near(value: Any, rng: random.Random) -> Any:
     if isinstance(value, bool):
         return not value
@@ -124,7 +129,7 @@ def _near(value: Any, rng: random.Random) -> Any:
         )
     if isinstance(value, str):
         return garbled(value, rng)
-    return rng.choice(NASTY_VALUES)
+    return _nasty(rng)
 
 
 def _places(value: Any) -> Any:

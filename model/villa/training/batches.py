@@ -93,6 +93,17 @@ class FeedConfig:
     photo_share: float = 0.0  # of the batches that are of photos
 
 
+def clips_under(root: Path) -> list[Path]:
+    """The clips of a folder.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    if not (clips := list_clips(root)):
+        raise FileNotFoundError(f"no clips under {root}: make some with `villa data build`")
+    return clips
+
+
 class Feed:
     """Endless batches from the clips under a folder, in an order fixed by the seed and the count of loaders."""
 
@@ -105,8 +116,6 @@ class Feed:
         self._thread = threading.Thread(target=self._work, name="villa-feed", daemon=True)
         self._photos = None if config.photos is None else PhotoFeed(config.photos)
         self._folders = self._own_clips()
-        if not self._folders:
-            raise FileNotFoundError(f"no clips under {config.root}: make some with `villa data build`")
 
     def __iter__(self) -> Iterator[Batch]:
         if self.config.loaders:
@@ -122,7 +131,7 @@ class Feed:
 
     def _own_clips(self) -> list[Path]:
         which, count = self.config.part
-        clips = list_clips(self.config.root)
+        clips = clips_under(self.config.root)
         return clips[which::count] or clips
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ from villa.modeling.segmenters.light.segmenter import LightSegmenter
 from villa.modeling.villa import ViLLaModel
 from villa.training.auxiliary_heads import AuxiliaryHeads
 from villa.training.batch import Batch
-from villa.training.batches import Feed, FeedConfig
+from villa.training.batches import Feed, FeedConfig, clips_under
 from villa.training.distributed import Workers
 from villa.training.phase_losses import ClipLoss
 from villa.training.photo_validation import PhotoValidation
@@ -183,8 +183,10 @@ def train(config: TrainConfig, model_config: ViLLaConfig | None = None) -> Path:
     Without `model_config` the model has the shape of the checkpoint that it starts from, else the default's.
 
     Raises:
-        TrainError: no data, or the folder holds a run with other settings.
+        FileNotFoundError: no clips under `config.data`.
+        TrainError: the folder holds a run with other settings, or they fit no model.
     """
+    clips_under(config.data)  # asked before the model is made, which takes long
     torch.set_num_threads(config.threads)
     workers = Workers(config.device)
     torch.manual_seed(config.seed + workers.rank)
