@@ -86,7 +86,8 @@ bench-speech: $(STAMPS)/package $(STAMPS)/test ## errors, false commands, stops 
 .PHONY: soak
 soak: $(STAMPS)/package $(STAMPS)/test ## memory over thousands of frames: of the node's pipeline, and of each family of models
 	@$(BIN)/villa soak $(SOAK_ARGS)
-	@VILLA_SOAK=1 VILLA_SOAK_OUT=out/soak $(BIN)/python -m pytest -q test/villa/inference/test_long_stream.py test/ros/test_stack.py
+	@VILLA_SOAK=1 VILLA_SOAK_OUT=out/soak $(BIN)/python -m pytest -q test/villa/inference/test_long_stream.py test/ros/test_stack.py \
+		test/evaluation/test_sample_demo.py
 	@VILLA_SOAK_S=$(or $(SOAK_S),3600) VILLA_SOAK_OUT=out/soak/hour $(BIN)/python -m pytest -q -s --timeout 7200 test/ros/test_hour.py
 
 .PHONY: fuzz

@@ -9,10 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 from fakes import painted
+from rosbags.rosbag2 import StoragePlugin, Writer
 
+from villa_ros.bags.reader import Bag
 from villa_ros.bags.typestore import villa_typestore
 from villa_ros.bags.writer import BagWriter
 from villa_ros.conversions.events import command_message, header_message, mask_message, rosbags_types, time_message
+from villa_ros.evaluation.ground_truth import TRUTH_TOPIC
 from villa_ros.pipeline.frame import FrameHeader
 from villa_ros.pipeline.request import Request
 
@@ -105,3 +108,16 @@ def write_bag(
         for topic, log_ns, message in sorted([*messages, *extra], key=lambda entry: entry[1]):
             writer.write(topic, log_ns, message)
     return path
+
+
+def first_seconds(bag_path: Path, seconds: float, folder: Path) -> Path:
+    """A bag with the beginning of another one, and all of its ground truth."""
+    store = villa_typestore()
+    writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
+    with Bag(bag_path) as bag, writer:
+        end_ns = bag.start_ns + round(seconds * 1e9)
+        topics = {name: writer.add_connection(name, kind, typestore=store) for name, kind in bag.topics.items()}
+        for topic, _, log_ns, data in bag.raw():
+            if log_ns <= end_ns or topic == TRUTH_TOPIC:
+                writer.write(topics[topic], min(log_ns, end_ns), data)
+    return folder

@@ -236,7 +236,7 @@ class _Run:
         config.out.mkdir(parents=True, exist_ok=True)
         self.model = prepared(config)
         self.state_path = config.out / "state.pt"
-        self.optimizer = torch.optim.AdamW(groups_of(self.model, config), betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(groups_of(self.model, config), betas=(0.9, 0.98), fused=True)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.step = 0
         self._resume()
