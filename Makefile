@@ -93,6 +93,7 @@ soak: $(STAMPS)/package $(STAMPS)/test ## memory over thousands of frames: of th
 .PHONY: fuzz
 fuzz: $(STAMPS)/package $(STAMPS)/test ## attack everything that takes bytes from strangers, for five minutes
 	@$(BIN)/python test/fuzz/fuzz.py $(FUZZ_ARGS)
+	@$(BIN)/python -m pytest -q --hypothesis-profile long --timeout 3600 test/fuzz/test_properties.py
 
 .PHONY: colcon
 colcon: $(STAMPS)/package $(STAMPS)/test ## build both packages as a native workspace would, with pip's colcon on the ROS 2 wheels

@@ -24,13 +24,15 @@ def is_spoken_stop(text: str) -> bool:
     "We met at the bus stop" and "don't stop" are none.
     """
     clauses = [words(clause) for clause in _CLAUSE.split(text)]
-    return _is_stop(words(text), text) or any(
-        clause and set(clause) & _STRONG and _is_stop(clause) for clause in clauses
+    return (
+        is_stop(text)
+        or _is_stop(words(text))
+        or any(clause and set(clause) & _STRONG and _is_stop(clause) for clause in clauses)
     )
 
 
-def _is_stop(spoken: list[str], text: str = "") -> bool:
-    if is_stop(" ".join(spoken) or text):
+def _is_stop(spoken: list[str]) -> bool:
+    if is_stop(" ".join(spoken)):
         return True
     before, stop, after = " ".join(spoken).partition("stop ")
     if not stop or not is_aside(before):
