@@ -229,7 +229,7 @@ def test_where_a_thing_is_in_metres_is_where_it_is_seen(clips):
 
 def test_hands_cover_and_are_asked_for_by_their_own_name_alone(pictures):
     hands = asked = 0
-    for seed in range(40, 70):
+    for seed in range(40, 54):
         facts, _, masks = compose(pictures, seed)
         ids = {thing.id for thing in facts.objects if thing.kind in PEOPLE}
         hands += any(bool(np.isin(mask, list(ids)).any()) for mask in masks)
@@ -242,7 +242,7 @@ def test_hands_cover_and_are_asked_for_by_their_own_name_alone(pictures):
             if set(sample.targets) & ids:
                 asked += 1
                 assert any(noun in sample.plain for kind in PEOPLE for noun in KIND[kind].nouns)
-    assert hands > 10
+    assert hands > 4
     assert asked > 0
 
 

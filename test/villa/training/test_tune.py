@@ -73,7 +73,9 @@ def _curve(out, tag: str = "total") -> list[float]:
 
 @pytest.mark.slow
 def test_a_run_on_one_clip_overfits_to_j_above_nine_tenths(data, small, tmp_path):
-    config = _config(data, small, tmp_path, steps=400, decay_steps=200, warmup_steps=20, lr=2e-3, log_every=50)
+    config = _config(
+        data, small, tmp_path, steps=400, decay_steps=200, warmup_steps=20, lr=2e-3, log_every=50, frames=3
+    )
     model = load(tune(config))
     read = Expressions(data)
     (video,) = read
