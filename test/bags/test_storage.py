@@ -376,7 +376,7 @@ def test_a_message_of_another_version_is_told_by_its_field(tmp_path, old: str, n
         assert old in stored
         base.execute("UPDATE message_definitions SET encoded_message_definition = ?", (stored.replace(old, new),))
         base.execute("UPDATE topics SET type_description_hash = ''")
-    with Bag(folder) as bag, pytest.raises(BagError, match=rf"which the bag defines {told}: .*convert the bag"):
+    with Bag(folder) as bag, pytest.raises(BagError, match=rf"which the bag defines {told}: .*record it again"):
         list(bag.messages([IMAGE_TOPIC]))
 
 

@@ -85,7 +85,7 @@ def _check_fields(store: Typestore) -> None:
                 seen = "without" if field not in stored else "with another"
                 raise DefinitionError(
                     f"which the bag defines {seen} {field!r} in {name}: it was recorded with another version of that "
-                    "message; convert the bag, or leave the topic out"
+                    "message; record it again, or leave the topic out"
                 )
 
 
