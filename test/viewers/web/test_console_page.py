@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,27 @@ def hold_to_talk(page: ConsolePage, milliseconds: int = 900) -> None:
     page.page.mouse.up()
 
 
+@dataclass(frozen=True)
+class ServedNode:
+    """An active node, on the page."""
+
+    heard: NodeState
+    source: ActiveNode
+    url: str
+
+
+@contextmanager
+def active(
+    page: ConsolePage, recognition: Recognition | None = None, settings: ConsoleSettings = LOCAL
+) -> Iterator[ServedNode]:
+    heard = NodeState()
+    source = ActiveNode(heard)
+    with opened(heard, source, settings, recognition) as where:
+        page.open(where.url)
+        page.says("#node-state", "active")
+        yield ServedNode(heard, source, where.url)
+
+
 def test_a_replay_is_asked_and_answered_ends_and_is_played_again(page: ConsolePage, tmp_path: Path) -> None:
     heard = NodeState()
     bag = share_path("sample", "tabletop")
@@ -150,44 +173,32 @@ def test_a_tap_switches_the_microphone_on_and_the_next_one_off(page: ConsolePage
 
 
 def test_words_that_were_mended_are_sent_as_typed(page: ConsolePage) -> None:
-    heard = NodeState()
-    source = ActiveNode(heard)
-    with opened(heard, source, LOCAL, Recognition(Listener("the red mud"))) as where:
-        page.open(where.url)
-        page.says("#node-state", "active")
+    with active(page, Recognition(Listener("the red mud"))) as served:
         hold_to_talk(page)
         page.says("#talk-why", "Understood")
         page.ask("the red mug")
-        page.until(lambda: source.asked, "the request")
-    assert np.isnan(source.asked[0].confidence)
+        page.until(lambda: served.source.asked, "the request")
+    assert np.isnan(served.source.asked[0].confidence)
 
 
 def test_a_spoken_stop_waits_for_nothing(page: ConsolePage) -> None:
-    heard = NodeState()
-    source = ActiveNode(heard)
-    with opened(heard, source, LOCAL, Recognition(Listener("Stop!"))) as where:
-        page.open(where.url)
-        page.says("#node-state", "active")
+    with active(page, Recognition(Listener("Stop!"))) as served:
         hold_to_talk(page)
-        page.until(lambda: source.stopped, "the stop")
-    assert source.stopped == [""]
+        page.until(lambda: served.source.stopped, "the stop")
+    assert served.source.stopped == [""]
 
 
 def test_a_stop_that_nobody_heard_is_shouted_until_one_is_heard(page: ConsolePage) -> None:
-    heard = NodeState()
-    source = ActiveNode(heard)
-    with opened(heard, source, LOCAL) as where:
-        page.open(where.url)
-        page.says("#node-state", "active")
+    with active(page) as served:
         page.page.click("#stop-all")
         page.says("#banners", "THE STOP WAS NOT HEARD: /villa_node has not answered it within 1 s.")
         colour = page.page.eval_on_selector("#banners .alarm", "(one) => getComputedStyle(one).backgroundColor")
         red, green, blue = (int(part) for part in re.findall(r"\d+", colour)[:3])
         assert red > 150 > 100 > max(green, blue)
-        heard.command(Request("stop-2", "", Action.STOP_ALL))
+        served.heard.command(Request("stop-2", "", Action.STOP_ALL))
         page.page.click("#stop-all")
-        page.until(lambda: len(source.stopped) == 2, "the second stop")
-        heard.status(StatusEvent("stop-2", RequestState.SUCCEEDED, ErrorCode.NONE, "ended 0 request(s)"))
+        page.until(lambda: len(served.source.stopped) == 2, "the second stop")
+        served.heard.status(StatusEvent("stop-2", RequestState.SUCCEEDED, ErrorCode.NONE, "ended 0 request(s)"))
         page.until(lambda: "THE STOP" not in page.text("#banners"), "the alarm to end")
     page.says("#banners", "No connection to the console on the robot.")
     page.page.click("#stop-all")
@@ -195,30 +206,22 @@ def test_a_stop_that_nobody_heard_is_shouted_until_one_is_heard(page: ConsolePag
 
 
 def test_what_is_asked_while_the_connection_closes_is_told_as_not_sent(page: ConsolePage) -> None:
-    heard = NodeState()
-    source = ActiveNode(heard)
-    with opened(heard, source, LOCAL) as where:
-        page.open(where.url)
-        page.says("#node-state", "active")
+    with active(page) as served:
         # As long as the other end has not confirmed that it is closed, it is this
         page.page.evaluate("Object.defineProperty(WebSocket.prototype, 'readyState', { get: () => WebSocket.CLOSING })")
         page.ask("the red box")
         page.says("#text-why", "There is no connection: the request was not sent.")
         page.page.click("#stop-all")
         page.says("#banners", "THE STOP WAS NOT HEARD: there is no connection to the console on the robot.")
-    assert (source.asked, source.stopped) == ([], [])
+    assert (served.source.asked, served.source.stopped) == ([], [])
 
 
 def test_told_to_the_console_sends_what_was_understood_at_once(page: ConsolePage) -> None:
-    heard = NodeState()
-    source = ActiveNode(heard)
     settings = ConsoleSettings(port=0, send_speech=True)
-    with opened(heard, source, settings, Recognition(Listener())) as where:
-        page.open(where.url)
-        page.says("#node-state", "active")
+    with active(page, Recognition(Listener()), settings=settings) as served:
         hold_to_talk(page)
-        page.until(lambda: source.asked, "the request")
-    assert source.asked[0].text == "the red box"
+        page.until(lambda: served.source.asked, "the request")
+    assert served.source.asked[0].text == "the red box"
 
 
 @pytest.mark.parametrize(
@@ -242,17 +245,13 @@ def test_a_microphone_that_is_off_says_why(page: ConsolePage, name: str, why: st
 
 
 def test_the_connection_is_lost_in_words_and_comes_back_by_itself(page: ConsolePage) -> None:
-    heard = NodeState()
-    source = ActiveNode(heard)
-    with opened(heard, source, LOCAL) as where:
-        page.open(where.url)
-        page.says("#node-state", "active")
-        port = int(where.url.rstrip("/").rpartition(":")[2])
+    with active(page) as served:
+        port = int(served.url.rstrip("/").rpartition(":")[2])
     page.says("#banners", "No connection to the console on the robot. Trying again by itself.")
     page.ask("the red mug")
     page.says("#text-why", "There is no connection: the request was not sent.")
     assert page.page.input_value("#text") == "the red mug"
-    with opened(heard, ActiveNode(heard), ConsoleSettings(port=port)):
+    with opened(served.heard, ActiveNode(served.heard), ConsoleSettings(port=port)):
         page.says("#node-state", "active")
         page.until(lambda: page.text("#banners") == "", "the banner to go")
 
