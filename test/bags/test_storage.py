@@ -409,3 +409,11 @@ def test_a_small_message_that_would_be_a_large_one_is_refused_before_it_is_whole
         base.execute("UPDATE messages SET data = ? WHERE id = 3", (packed,))
     with Bag(file) as bag, pytest.raises(BagError, match="is more than 256 MiB unpacked"):
         list(bag.raw())
+
+
+def test_a_packed_message_that_is_cut_short_is_told(tmp_path) -> None:
+    file = next(rosbag(tmp_path / "bag", StoragePlugin.SQLITE3, CompressionMode.MESSAGE).glob("*.db3"))
+    with sqlite3.connect(file) as base:
+        base.execute("UPDATE messages SET data = substr(data, 1, length(data) - 9) WHERE id = 3")
+    with Bag(file) as bag, pytest.raises(BagError, match="a message cannot be unpacked"):
+        list(bag.raw())

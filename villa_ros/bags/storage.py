@@ -77,8 +77,11 @@ def unpacked(data: bytes) -> bytes:
             whole += piece
             if len(whole) > _MOST_BYTES:
                 raise StorageError(f"a message of {len(data)} bytes is more than {_MOST_BYTES >> 20} MiB unpacked")
+        promised = zstandard.frame_content_size(data)
     except zstandard.ZstdError as error:
         raise StorageError(f"a message cannot be unpacked: {error}") from error
+    if promised not in (-1, len(whole)):  # it is cut short, of which the loop above says nothing
+        raise StorageError(f"a message cannot be unpacked: {len(whole)} of {promised} bytes are there")
     return bytes(whole)
 
 
