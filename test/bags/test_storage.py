@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 import zstandard
 from fakes import painted
+from mcap.records import Chunk
+from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -417,3 +420,28 @@ def test_a_packed_message_that_is_cut_short_is_told(tmp_path) -> None:
         base.execute("UPDATE messages SET data = substr(data, 1, length(data) - 9) WHERE id = 3")
     with Bag(file) as bag, pytest.raises(BagError, match="a message cannot be unpacked"):
         list(bag.raw())
+
+
+@pytest.mark.parametrize("index", [IndexType.ALL, IndexType.NONE])
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_small_chunk_that_would_be_a_large_one_is_refused_before_it_is_whole(tmp_path, index, honest) -> None:
+    file, size = tmp_path / "bag.mcap", 600 * 2**20
+    writer = McapWriter(str(file), compression=CompressionType.ZSTD, index_types=index)
+    writer.start(profile="ros2", library="test")
+    writer.add_message(writer.register_channel(IMAGE_TOPIC, "cdr", image_schema(writer)), 1, bytes(size), 1)
+    writer.finish()
+    data = file.read_bytes()
+    assert len(data) < 100_000
+    if not honest:
+        with file.open("rb") as stream:
+            (chunk,) = [one for one in StreamReader(stream, emit_chunks=True).records if isinstance(one, Chunk)]
+        said = struct.pack("<Q", chunk.uncompressed_size)
+        file.write_bytes(data.replace(said, struct.pack("<Q", 1000)))
+    told = ""
+    try:
+        with Bag(file) as bag:
+            told = " ".join(bag.faults)
+            list(bag.raw())
+    except BagError as error:
+        told += str(error)
+    assert "is more than 512 MiB unpacked" in told

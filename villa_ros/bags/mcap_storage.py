@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import lz4.frame
+import zstandard
 from mcap.reader import SeekingReader
 from mcap.records import Channel as McapChannel
 from mcap.records import Chunk, Footer, McapRecord, Message, Schema
@@ -17,6 +19,7 @@ from mcap.summary import Summary
 from villa_ros.bags.storage import Channel, StorageError, Stored, in_order, unpacked
 
 _LARGEST_RECORD = 2 * 2**30  # bytes; what is longer is damaged
+_LARGEST_CHUNK = 512 * 2**20  # bytes, unpacked: rosbag2 begins a new one after 0.75 MB, others after 4
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class _Part:
 
     offset: int  # bytes in the file, of its record
     first_ns: int
+    last_ns: int
+    channels: frozenset[int] = frozenset()  # of its messages; empty: not known
 
 
 class McapStorage:
@@ -52,7 +57,6 @@ class McapStorage:
         except BaseException:
             self._file.close()
             raise
-        self.indexed = summary is not None
         self._by_id = {number: self._channel(channel) for number, channel in self._known.items()}
         self.channels = list(self._by_id.values())
 
@@ -69,24 +73,20 @@ class McapStorage:
         ids = {number for number, channel in self._by_id.items() if wanted(channel)}
         if not ids:
             return
-        if not self.indexed:
-            for stored in in_order(self._parts, lambda part: self._of_part(part, ids)):
-                if start_ns <= stored[1] < stop_ns:
-                    yield stored
-            return
-        topics = {self._known[number].topic for number in ids}
-        try:
-            found = self._reader().iter_messages(topics, starting_at=start_ns, ending_before=stop_ns)
-            for _, channel, message in found:
-                if channel.id in ids:
-                    yield self._by_id[channel.id], message.log_time, unpacked(message.data)
-        except Exception as error:
-            raise StorageError(_damaged(self.path, error)) from error
+        parts = [
+            part
+            for part in self._parts
+            if part.first_ns < stop_ns and part.last_ns >= start_ns and (not part.channels or part.channels & ids)
+        ]
+        for stored in in_order(parts, lambda part: self._of_part(part, ids)):
+            if start_ns <= stored[1] < stop_ns:
+                yield stored
 
     def _summary(self) -> Summary | None:
         """What the end of the file says of it; None where that does not say enough to find every message."""
         try:
-            summary = self._reader().get_summary()
+            self._file.seek(0)
+            summary = SeekingReader(self._file, record_size_limit=_LARGEST_RECORD).get_summary()
         except Exception:  # its parsers meet any error in damaged bytes
             return None
         if summary is None or summary.statistics is None or not summary.chunk_indexes:
@@ -97,15 +97,20 @@ class McapStorage:
         whole = statistics.chunk_count == len(summary.chunk_indexes)
         return summary if named and whole and schemas <= set(summary.schemas) else None
 
-    def _reader(self) -> SeekingReader:
-        self._file.seek(0)
-        return SeekingReader(self._file, record_size_limit=_LARGEST_RECORD)
-
     def _take(self, summary: Summary) -> None:
         statistics = summary.statistics
         assert statistics is not None
         self._schemas, self._known = summary.schemas, summary.channels
         self._counts.update(statistics.channel_message_counts)
+        self._parts = [
+            _Part(
+                index.chunk_start_offset,
+                index.message_start_time,
+                index.message_end_time,
+                frozenset(index.message_index_offsets),
+            )
+            for index in sorted(summary.chunk_indexes, key=lambda index: index.chunk_start_offset)
+        ]
         if statistics.message_count:
             self.start_ns, self.end_ns = statistics.message_start_time, statistics.message_end_time
 
@@ -117,7 +122,7 @@ class McapStorage:
         at, seen, ended = 0, 0, False
         try:
             for record in reader.records:
-                for inner in breakup_chunk(record) if isinstance(record, Chunk) else (record,):
+                for inner in _unpacked_chunk(record) if isinstance(record, Chunk) else (record,):
                     self._note(inner, at)
                 ended = ended or isinstance(record, Footer)
                 seen += 1
@@ -126,8 +131,9 @@ class McapStorage:
             if not seen:
                 raise StorageError(_damaged(self.path, error)) from error
             if not ended:
+                why = f" ({error})" if isinstance(error, _TooLargeError) else ""
                 self.faults.append(
-                    f"{self.path.name} is damaged or was cut off after {at} of {size} bytes: the "
+                    f"{self.path.name} is damaged or was cut off after {at} of {size} bytes{why}: the "
                     f"{sum(self._counts.values())} messages before that are read; try: mcap recover {self.path.name}"
                 )
         if not seen:
@@ -144,15 +150,17 @@ class McapStorage:
             self.start_ns = time if self.end_ns < self.start_ns else min(self.start_ns, time)
             self.end_ns = max(self.end_ns, time)
             if self._parts and self._parts[-1].offset == offset:
-                self._parts[-1] = _Part(offset, min(self._parts[-1].first_ns, time))
+                part = self._parts[-1]
+                self._parts[-1] = _Part(offset, min(part.first_ns, time), max(part.last_ns, time))
             else:
-                self._parts.append(_Part(offset, time))
+                self._parts.append(_Part(offset, time, time))
 
     def _of_part(self, part: _Part, ids: set[int]) -> Iterator[tuple[int, Stored]]:
         try:
             self._file.seek(part.offset)
-            record = next(iter(StreamReader(self._file, skip_magic=True, emit_chunks=True).records))
-            records = breakup_chunk(record) if isinstance(record, Chunk) else [record]
+            reader = StreamReader(self._file, skip_magic=True, emit_chunks=True, record_size_limit=_LARGEST_RECORD)
+            record = next(iter(reader.records))
+            records = _unpacked_chunk(record) if isinstance(record, Chunk) else [record]
         except Exception as error:
             raise StorageError(_damaged(self.path, error)) from error
         for place, message in enumerate(records):
@@ -167,6 +175,26 @@ class McapStorage:
             definition = schema.encoding, schema.data.decode("utf-8", "replace")
         name = schema.name if schema is not None else ""
         return Channel(channel.topic, name, channel.message_encoding, definition, self._counts[channel.id])
+
+
+class _TooLargeError(ValueError):
+    """Nobody writes a chunk like this one."""
+
+
+def _unpacked_chunk(chunk: Chunk) -> list[McapRecord]:
+    """Its records. How large it will be is looked at first: 20 kB may promise gigabytes.
+
+    Raises:
+        _TooLargeError: it would be larger than any chunk.
+    """
+    size = chunk.uncompressed_size
+    if chunk.compression == "zstd":  # the frame's own word counts for the decoder, where it says one
+        size = max(size, zstandard.frame_content_size(chunk.data))
+    elif chunk.compression == "lz4":
+        size = max(size, int(lz4.frame.get_frame_info(chunk.data)["content_size"]))
+    if size > _LARGEST_CHUNK:
+        raise _TooLargeError(f"a chunk of {len(chunk.data)} bytes is more than {_LARGEST_CHUNK >> 20} MiB unpacked")
+    return breakup_chunk(chunk)
 
 
 def _damaged(path: Path, error: Exception) -> str:
