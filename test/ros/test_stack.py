@@ -29,7 +29,7 @@ from villa_ros.conversions.events import mask_from_message, nanoseconds
 from villa_ros.runtime import qos
 
 LONG = os.environ.get("VILLA_SOAK") == "1"
-COMMANDS = 10_000 if LONG else 1_000
+COMMANDS = 10_000 if LONG else 500
 STREAM_S = 60 if LONG else 6
 ACTIVATIONS = 20 if LONG else 4
 STOPS, BURST = 12 if LONG else 4, 200
