@@ -692,6 +692,61 @@ class Checkpoints(Attacker):
         return _refusing(lambda: load(self.file("attacked.safetensors", data)), CheckpointError)
 
 
+class ModelFolders(Attacker):
+    """Folders of models, as hubs give them: one of their files damaged.
+
+    An input is the path of the file, a line end, and its bytes.
+    """
+
+    name = "folders"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        import torch
+        from tiny_parts import parts_config, save_parts
+        from transformers.utils import logging
+
+        from villa.checkpoints.build import from_folders
+        from villa.checkpoints.checkpoint import save
+
+        logging.set_verbosity_error()
+        parts = save_parts(folder / "parts", "qwen3_vl")
+        self._attacked = folder / "attacked"
+        save(from_folders(parts_config("qwen3_vl"), *parts, torch.float32), self._attacked, None)
+        self._files = {
+            str(path.relative_to(self._attacked)): path.read_bytes()
+            for path in sorted(self._attacked.rglob("*"))
+            if path.is_file()
+        }
+        self._changed = ""
+
+    def make(self, rng: random.Random) -> bytes:
+        name = rng.choice([name for name in self._files if name.endswith(".json") or rng.random() < 0.3])
+        data = self._files[name]
+        if name.endswith(".json") and rng.random() < 0.8:
+            data = json_of(rng, json.loads(data))
+        else:
+            data = damaged(data[:3000], rng) + data[3000:]
+        return name.encode() + b"\n" + data
+
+    def undamaged(self) -> bytes:
+        name, data = next(iter(self._files.items()))
+        return name.encode() + b"\n" + data
+
+    def attack(self, data: bytes) -> str:
+        from villa.checkpoints.checkpoint import CheckpointError, load
+
+        told, _, content = data.partition(b"\n")
+        name = told.decode("utf-8", "replace")
+        if name not in self._files:
+            return REFUSED
+        if self._changed:
+            (self._attacked / self._changed).write_bytes(self._files[self._changed])
+        (self._attacked / name).write_bytes(content)
+        self._changed = name
+        return _refusing(lambda: load(self._attacked), CheckpointError)
+
+
 class ConsoleMessages(Attacker):
     """What a page sends, or somebody who says to be one."""
 
@@ -951,7 +1006,7 @@ ATTACKERS: dict[str, type[Attacker]] = {
     one.name: one
     for one in (
         Images, RawImages, Video, Commands, Words, Bags, Scenarios, Results, Benchmarks, Labels, Photos, Clips,
-        Checkpoints, ConsoleMessages, ParameterValues, Journals, Masks, Sounds,
+        Checkpoints, ModelFolders, ConsoleMessages, ParameterValues, Journals, Masks, Sounds,
     )
 }  # fmt: skip
 

@@ -55,13 +55,24 @@ def from_folders(
     family = family_of(config.segmenter)
     if family.load is None:
         segmenter = family.make(config.segmenter, {})
-    elif segmenter_part is None:
-        raise PartError(f"segmenter kind {config.segmenter.kind!r} needs the folder of {family.published}")
     else:
+        check_part(config, segmenter_part)
+        assert segmenter_part is not None
         segmenter = family.load(config.segmenter, segmenter_part, dtype, attention)
     model = ViLLaModel(config, segmenter, language)
     to_type(model, dtype)
     return model
+
+
+def check_part(config: ViLLaConfig, segmenter_part: Path | None) -> None:
+    """Is there a folder where the segmenter needs one?
+
+    Raises:
+        PartError: there is none.
+    """
+    family = family_of(config.segmenter)
+    if family.load is not None and segmenter_part is None:
+        raise PartError(f"segmenter kind {config.segmenter.kind!r} needs the folder of {family.published}")
 
 
 def to_type(model: ViLLaModel, dtype: torch.dtype) -> None:
@@ -83,13 +94,26 @@ def language_of(
     """A vision-language model from its folder."""
     settings_of(folder, (config.family,))
     mllm_class, own_class = classes(config.family)
-    tokenizer = folder / "tokenizer.json"
-    if not tokenizer.is_file():
-        raise PartError(f"{folder} holds no tokenizer.json: a fast tokenizer is needed, as the hub has it")
-    language = own_class(config, load_whole(mllm_class, folder, dtype, attention), tokenizer.read_text("utf-8"))
+    tokenizer = tokenizer_of(folder)
+    language = own_class(config, load_whole(mllm_class, folder, dtype, attention), tokenizer)
     language.pixel_norm = PixelNorm(*normalisation(folder, language.mean, language.std))
     lora.add(language, config)
     return language
+
+
+def tokenizer_of(folder: Path) -> str:
+    """The tokenizer.json of a folder.
+
+    Raises:
+        PartError: it has none that can be read.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise PartError(f"{folder} holds no tokenizer.json: a fast tokenizer is needed, as the hub has it")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise PartError(f"{path} is no tokenizer: {error}") from error
 
 
 def from_settings(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from villa.checkpoints.build import MLLM, from_folders, small
+from villa.checkpoints.build import MLLM, check_part, from_folders, from_settings, small, tokenizer_of
 from villa.checkpoints.migration import upgraded
-from villa.checkpoints.pretrained_folder import PartError
+from villa.checkpoints.pretrained_folder import PartError, bounded, settings_of
 from villa.checkpoints.segmenter_families import FAMILIES, family_of
-from villa.config import CausalConfig, ConfigError, ViLLaConfig
+from villa.config import CausalConfig, ConfigError, ViLLaConfig, VisionLanguageConfig
 from villa.files.plain_data import PlainDataError, from_json, read_json
 from villa.files.whole import appearing, write_text
 from villa.modeling.language.lora import MARK, AdapterError
@@ -133,14 +133,28 @@ def _outline(config: ViLLaConfig, tokenizer: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: no model is of this configuration.
     """
+    return _made_without_memory(lambda: small(config, tokenizer))
+
+
+def _made_without_memory(make: Callable[[], ViLLaModel]) -> dict[str, Tensor]:
     try:
-        with torch.device("meta"), warnings.catch_warnings():
+        with torch.device("meta"), bounded(), warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # torch warns of parts without a single weight
-            return small(config, tokenizer).state_dict()
+            return make().state_dict()
     except Exception as error:  # transformers checks its part of it with errors of several packages
-        if isinstance(error, (TokenizerError, PartError, ConfigError)):
+        if isinstance(error, (AdapterError, TokenizerError, PartError, ConfigError)):
             raise
         raise CheckpointError(f"its configuration is of no model: {error}") from error
+
+
+def _outline_of_folders(config: ViLLaConfig, mllm: Path, part: Path | None) -> dict[str, Tensor]:
+    """The same of a model of pretrained parts, by their configurations."""
+    if not isinstance(config.language, VisionLanguageConfig):
+        raise PartError(f"language kind {config.language.kind!r} has no folder")
+    check_part(config, part)
+    language, tokenizer = settings_of(mllm, (config.language.family,)), tokenizer_of(mllm)
+    segmenter = None if part is None else settings_of(part, family_of(config.segmenter).model_types)
+    return _made_without_memory(lambda: from_settings(config, language, segmenter, tokenizer))
 
 
 # -- a folder -------------------------------------------------------------------------------------------------------
@@ -160,8 +174,10 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLaModel:
             )
         config = ViLLaConfig.from_dict(head.get("config"))
         part = family_of(config.segmenter).part
-        has_part = bool(part) and (path / part).is_dir()
-        model = from_folders(config, path / MLLM, path / part if has_part else None, dtype)
+        part_folder = path / part if part and (path / part).is_dir() else None
+        tensors, _ = _read(own / "model.safetensors")
+        _check(_own(_outline_of_folders(config, path / MLLM, part_folder)), tensors, own)
+        model = from_folders(config, path / MLLM, part_folder, dtype)
     except (AdapterError, ConfigError, TokenizerError, PartError, PlainDataError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     if (seen := _new_tokens(model)) != head.get("tokens"):
@@ -169,10 +185,13 @@ def _load_folder(path: Path, dtype: torch.dtype) -> ViLLaModel:
             f"{path}: the tokenizer in {MLLM}/ gives new tokens the ids {seen}, the checkpoint was made with "
             f"{head.get('tokens')}: it is another revision of the model"
         )
-    tensors, _ = _read(own / "model.safetensors")
-    _check({name: tensor for name, tensor in model.state_dict().items() if is_own(name)}, tensors, own)
+    _check(_own(model.state_dict()), tensors, own)
     _fill(model, tensors)
     return model
+
+
+def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if is_own(name)}
 
 
 def _new_tokens(model: ViLLaModel) -> dict[str, int]:

@@ -20,10 +20,11 @@ _TYPEWRITER = str.maketrans(
 )
 SEG = "[SEG]"
 FRM = "[FRM]"
+_LAST_ID = 4_000_000  # ten times the largest vocabulary that is published
 
 
 class TokenizerError(ValueError):
-    """A tokenizer lacks the tokens that the model needs."""
+    """It is no tokenizer, or lacks the tokens that the model needs."""
 
 
 class RequestError(ValueError):
@@ -81,9 +82,24 @@ def cut(serialized: str, vocabulary: int) -> str:
     return json.dumps(data)
 
 
+def _read(serialized: str) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_str(serialized)
+    except Exception as error:  # the library raises nothing more special
+        raise TokenizerError(f"this is no tokenizer: {error}") from error
+    last = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if last > _LAST_ID:  # written again, it would be counted through from 0
+        raise TokenizerError(f"a token of the tokenizer has the id {last:,}, wanted one up to {_LAST_ID:,}")
+    return tokenizer
+
+
 def with_tokens(serialized: str) -> tuple[str, tuple[str, ...]]:
-    """Tokenizer JSON -> the same with `[SEG]` and `[FRM]`, and which of the two were added."""
-    tokenizer = Tokenizer.from_str(serialized)
+    """Tokenizer JSON -> the same with `[SEG]` and `[FRM]`, and which of the two were added.
+
+    Raises:
+        TokenizerError: it is no tokenizer.
+    """
+    tokenizer = _read(serialized)
     missing = tuple(token for token in (SEG, FRM) if tokenizer.token_to_id(token) is None)
     if missing:
         tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in missing])
@@ -116,10 +132,7 @@ class TextCodec:
     def __init__(self, serialized: str, chat: ChatFormat = SMALL_CHAT) -> None:
         self.serialized = serialized
         self.chat = chat
-        try:
-            self._tokenizer = Tokenizer.from_str(serialized)
-        except Exception as error:  # the library raises nothing more special
-            raise TokenizerError(f"this is no tokenizer: {error}") from error
+        self._tokenizer = _read(serialized)
         self.seg_id = self.id_of(SEG)
         self.frm_id = self.id_of(FRM)
         self.end_id = self.id_of(chat.end)
