@@ -148,7 +148,7 @@ class Hour:
         self.memory: list[tuple[float, int, float]] = []  # s, which activation, MB
         self.told: Counter[str] = Counter()
         self.faults: list[str] = []
-        self.owners: dict[str, tuple[int, str]] = {}  # track id -> node and request
+        self.owners: dict[str, str] = {}  # track id -> request
         self.asked: dict[str, int] = {}  # request -> node
         self.looked = dict.fromkeys(CAMERAS, 0)
         self.began_s = time.monotonic()
@@ -221,16 +221,15 @@ class Hour:
 
     def look(self) -> None:
         """Every message that came since the last look: its stamp was sent, its ids are nobody else's."""
-        number = len(self.nodes)
         for name, messages in self.tracks.items():
             for message in messages[self.looked[name] :]:
                 stamp_ns = nanoseconds(message.header.stamp)
                 if self.rig.headers[name].get(stamp_ns) != message.header.frame_id:
                     self.faults.append(f"tracks of {name} bear a header that no image had: {message.header}")
                 for one in message.instances:
-                    owner = self.owners.setdefault(one.track_id, (number, one.request_id))
-                    if owner != (number, one.request_id):
-                        self.faults.append(f"track {one.track_id} is of {owner} and of {(number, one.request_id)}")
+                    owner = self.owners.setdefault(one.track_id, one.request_id)
+                    if owner != one.request_id:
+                        self.faults.append(f"track {one.track_id} is of {owner!r} and of {one.request_id!r}")
                 self.told["tracks"] += 1
             messages.clear()
         at_s = time.monotonic() - self.began_s

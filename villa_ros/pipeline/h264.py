@@ -10,6 +10,7 @@ from collections.abc import Iterator
 _START = b"\x00\x00\x01"
 _HEAD = 96  # bytes of a unit in which its headers end; a parameter set with scaling lists is longer, and read whole
 _SLICE, _KEY_SLICE, _PARAMETERS = 1, 5, 7  # kinds of H.264's units
+_LEAST_BITS, _MOST_MORE_BITS = 4, 12  # of a frame number: 7.4.2.1.1
 _H265_ENTRIES = range(16, 24)
 _WITH_CHROMA = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})  # profiles
 
@@ -82,7 +83,8 @@ class FrameNumbers:
                 for row in range(12 if chroma == 3 else 8):
                     if bits.take(1):
                         _skip_scaling_list(bits, 16 if row < 6 else 64)
-        self._bits = bits.exp_golomb() + 4
+        more = bits.exp_golomb()
+        self._bits = more + _LEAST_BITS if more <= _MOST_MORE_BITS else 0  # a damaged set tells nothing
         order = bits.exp_golomb()
         if order == 0:
             bits.exp_golomb()
